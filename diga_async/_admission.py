@@ -1,0 +1,124 @@
+"""Who may send next: so many at once, no faster than the pace, single lookups first."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from diga_async._clock import Clock
+from diga_async._pace import Pace
+
+
+class Admission:
+    """
+    One door for every attempt of a client.
+
+    Whoever has to wait parks in one of two queues, and one timer at most
+    stands for all of them: nobody polls, and nobody is woken in vain.
+    """
+
+    def __init__(self, pace: Pace, clock: Clock, chance: Callable[[], float]) -> None:
+        self.in_flight = 0
+        self._pace = pace
+        self._clock = clock
+        self._chance = chance
+        self._urgent: deque[asyncio.Future[bool]] = deque()
+        self._patient: deque[asyncio.Future[bool]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+
+    async def enter(self, *, urgent: bool, deadline: float) -> bool:
+        """
+        Wait until one attempt may start; every `enter` that was granted has a `leave`.
+
+        Args:
+            urgent: Go ahead of all who are not.
+            deadline: When to give up, on the client's clock.
+
+        Returns:
+            Whether it may start; False when the deadline came first.
+        """
+        ahead = self._urgent or (self._patient and not urgent)
+        if not ahead and self._delay(now := self._clock.now()) <= 0.0:
+            self._start(now)
+            return True
+        return await self._wait(self._urgent if urgent else self._patient, deadline)
+
+    def leave(self) -> None:
+        """One attempt has ended."""
+        self.in_flight -= 1
+        self.serve()
+
+    def serve(self) -> None:
+        """Let in whoever may start now; set the timer for the next."""
+        while (queue := self._next_queue()) is not None:
+            now = self._clock.now()
+            delay = self._delay(now)
+            if delay > 0.0:
+                self._set_timer(now, delay)
+                return
+            self._start(now)
+            queue.popleft().set_result(True)
+
+    def _delay(self, now: float) -> float:
+        if self.in_flight >= self._pace.slots:
+            return math.inf  # whoever leaves lets the next one in
+        return self._pace.wait(now)
+
+    def _start(self, now: float) -> None:
+        self.in_flight += 1
+        self._pace.sent(now, self._chance())
+
+    def _next_queue(self) -> deque[asyncio.Future[bool]] | None:
+        for queue in (self._urgent, self._patient):
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue:
+                return queue
+        return None
+
+    async def _wait(
+        self, queue: deque[asyncio.Future[bool]], deadline: float
+    ) -> bool:
+        waiter = asyncio.get_running_loop().create_future()
+        queue.append(waiter)
+        self.serve()
+        give_up = None
+        if deadline < math.inf:
+            left = max(0.0, deadline - self._clock.now())
+            give_up = self._clock.call_later(left, partial(_give_up, waiter))
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.result():
+                self.leave()
+            raise
+        finally:
+            if give_up is not None:
+                give_up.cancel()
+
+    def _set_timer(self, now: float, delay: float) -> None:
+        due = now + delay
+        if due >= self._due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._clock.call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._due = math.inf
+        self.serve()
+
+    def close(self) -> None:
+        """Stop the timer; nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _give_up(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)

@@ -1,0 +1,377 @@
+"""
+Many ids through one lookup: one source, N workers, one bounded buffer.
+
+Workers take ids from the source one at a time and settle them;
+the consumer takes the outcomes.
+An id that is taken and not yet handed out holds one of a fixed number of
+places, so a slow consumer holds the source back and memory does not grow.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from uuid import UUID
+
+import attrs
+
+from diga_async._clock import Clock
+from diga_async._errors import (
+    AuthenticationError,
+    ClientClosedError,
+    DigaError,
+    InvalidPhoneIdError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from diga_async._meter import Meter
+from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
+from diga_async._policy import Timeouts, is_throttling
+from diga_async._protocol import Answer, phone_id_of
+from diga_async._source import Source
+from diga_async._stages import Lookup, Stage, Tally
+
+MAX_GIVEN_CHARACTERS = 100
+
+
+@attrs.define(eq=False)
+class _Entry:
+    """
+    One id of a run.
+
+    Attributes:
+        phone_id: The id, or what was given when it is none.
+        lookup: Its way to an answer; None when it is no id.
+        outcome: What became of it; None until it is settled.
+        occurrences: How often it was taken and not handed out yet.
+    """
+
+    phone_id: UUID | str
+    lookup: Lookup | None = None
+    outcome: Outcome | None = None
+    occurrences: int = 1
+
+
+@attrs.define(eq=False)
+class _Counts:
+    found: int = 0
+    missing: int = 0
+    failed: int = 0
+
+
+class Run:
+    """
+    The inside of one run; its workers hold it, and the consumer's handle does too.
+
+    An end has two kinds. When the source ends, or raises, what was taken is
+    still looked up to the end. When the run *halts*, nothing more is sent,
+    what is in flight is awaited, and the rest stays without an outcome.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        look_up: Stage,
+        *,
+        concurrency: int,
+        ordered: bool,
+        distinct: bool,
+        timeouts: Timeouts,
+        tally: Tally,
+        clock: Clock,
+        on_end: Callable[["Run"], None],
+    ) -> None:
+        self.seen: dict[UUID | str, None] | None = {} if distinct else None
+        self._source = source
+        self._look_up = look_up
+        self._ordered = ordered
+        self._timeouts = timeouts
+        self._tally = Tally()
+        self._tallies = (tally, self._tally)
+        self._clock = clock
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._places = asyncio.Semaphore(2 * concurrency)
+        self._open: dict[UUID, _Entry] = {}
+        self._line: deque[_Entry] = deque()
+        self._ready: deque[_Entry] = deque()
+        self._wake = asyncio.Event()
+        self._feeding = True
+        self._error: BaseException | None = None
+        self._halted = False
+        self._closed = False
+        self._permitted = False
+        self._counts = _Counts()
+        self._meter = Meter()
+        self._begun = clock.now()
+        self._ended: float | None = None
+        self._workers: dict[asyncio.Task[None], _Entry | None] = {}
+        for _ in range(min(concurrency, source.length or concurrency)):
+            worker = asyncio.ensure_future(self._work())
+            self._workers[worker] = None
+            worker.add_done_callback(self._worker_done)
+
+    # --- the workers' side
+
+    async def _work(self) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None  # noqa: S101 - for the type checker
+        while self._feeding:
+            entry = await self._take()
+            if entry is None or entry.lookup is None:
+                continue
+            self._workers[worker] = entry
+            answer = await self._look_up(entry.lookup)
+            self._workers[worker] = None
+            self._settle(entry, entry.lookup, answer)
+
+    async def _take(self) -> _Entry | None:
+        """Take one more from the source; return it if it is to be looked up."""
+        await self._places.acquire()
+        try:
+            given = await self._source.take()
+        except StopAsyncIteration:
+            self._stop_feeding()
+            return None
+        try:
+            phone_id = phone_id_of(given)
+        except InvalidPhoneIdError as error:
+            self._refuse(given, error)
+            return None
+        return self._admit(phone_id)
+
+    def _admit(self, phone_id: UUID) -> _Entry | None:
+        if self._is_repeated(phone_id):
+            return None
+        shared = self._open.get(phone_id)
+        if shared is not None:
+            self._join(shared)
+            return None
+        lookup = Lookup(
+            phone_id=phone_id,
+            timeouts=self._timeouts,
+            patient=True,
+            tallies=self._tallies,
+        )
+        entry = self._open[phone_id] = _Entry(phone_id, lookup)
+        if self._ordered:
+            self._line.append(entry)
+        return entry
+
+    def _is_repeated(self, phone_id: UUID | str) -> bool:
+        """Whether a run over distinct ids has had this one; if so, let go of it."""
+        if self.seen is None:
+            return False
+        if phone_id in self.seen:
+            self._places.release()
+            return True
+        self.seen[phone_id] = None
+        return False
+
+    def _join(self, shared: _Entry) -> None:
+        """Let one more occurrence of an id share what is there or will be."""
+        shared.occurrences += 1
+        if self._ordered:
+            self._line.append(shared)
+            self._publish()
+        elif shared.outcome is not None:
+            self._ready.append(shared)
+            self._wake.set()
+
+    def _refuse(self, given: object, error: InvalidPhoneIdError) -> None:
+        text = given if isinstance(given, str) else repr(given)
+        text = text[:MAX_GIVEN_CHARACTERS]
+        if self._is_repeated(text):
+            return
+        entry = _Entry(text, outcome=Failed(text, error.with_traceback(None), 0, 0.0))
+        if self._ordered:
+            self._line.append(entry)
+            self._publish()
+        else:
+            self._ready.append(entry)
+            self._wake.set()
+
+    def _settle(self, entry: _Entry, lookup: Lookup, answer: Answer) -> None:
+        if self._halted and isinstance(answer, DigaError) and answer.transient:
+            return  # it was not given all its attempts
+        if isinstance(answer, DigaError) and self._is_fatal(answer):
+            self.halt(answer)
+            return
+        elapsed = lookup.elapsed(self._clock.now())
+        entry.outcome = _outcome(lookup, answer, elapsed)
+        self._permitted |= not isinstance(entry.outcome, Failed)
+        if not self._ordered:
+            self._ready.extend([entry] * entry.occurrences)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Make ready what can be handed out in the order of the source."""
+        while self._line and self._line[0].outcome is not None:
+            self._ready.append(self._line.popleft())
+        if self._ready:
+            self._wake.set()
+
+    def _is_fatal(self, error: DigaError) -> bool:
+        """Whether every other id would fail alike."""
+        if isinstance(error, PermissionDeniedError):
+            return not self._permitted
+        # A run waits out any throttling but one that asks for too long.
+        return isinstance(
+            error, AuthenticationError | ClientClosedError
+        ) or is_throttling(error)
+
+    # --- the end
+
+    def _stop_feeding(self) -> None:
+        self._feeding = False
+        for worker, entry in self._workers.items():
+            if entry is None and worker is not asyncio.current_task():
+                worker.cancel()
+
+    def halt(self, error: BaseException, *, at_once: bool = False) -> None:
+        """
+        Send nothing more; raise *error* once what is in flight was handed out.
+
+        Args:
+            error: Why.
+            at_once: Break off what is in flight as well.
+        """
+        if not self._halted:
+            self._halted = True
+            self._error = error
+        self._stop_feeding()
+        for worker, entry in self._workers.items():
+            lookup = None if entry is None else entry.lookup
+            if lookup is None or worker is asyncio.current_task():
+                continue
+            lookup.halted = True
+            if at_once or not lookup.sending:
+                worker.cancel()
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        entry = self._workers.pop(worker)
+        error = None if worker.cancelled() else worker.exception()
+        if error is not None and entry is None:
+            self._error = self._error or error  # the source raised
+            self._stop_feeding()
+        elif error is not None:
+            self.halt(error)
+        if not self._workers:
+            self._ended = self._clock.now()
+            self._ready.extend(e for e in self._line if e.outcome is not None)
+            self._line.clear()
+            self._wake.set()
+            self._on_end(self)
+
+    def abandon(self) -> None:
+        """Break off, because nobody will ask any more."""
+        for worker in self._workers:
+            worker.cancel()
+
+    def orphan(self) -> None:
+        """Break off from wherever the garbage collector happens to run."""
+        if self._workers and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.abandon)
+
+    async def aclose(self) -> None:
+        """Break off; return when nothing is left."""
+        self._closed = True
+        self._error = None
+        self._feeding = False
+        self.abandon()
+        await self.wait_for_workers()
+        self._ready.clear()
+        self._wake.set()
+        await self._source.close()
+
+    async def wait_for_workers(self) -> None:
+        """Return when no worker is left."""
+        while self._workers:
+            await asyncio.wait(tuple(self._workers))
+            await asyncio.sleep(0)  # their callbacks run in the next turn
+
+    # --- the consumer's side
+
+    async def next(self) -> Outcome:
+        """
+        Return the next outcome.
+
+        Raises:
+            StopAsyncIteration: There is no more.
+        """
+        while not self._ready:
+            if not self._workers:
+                await self._finish()
+            self._wake.clear()
+            await self._wake.wait()
+        return self._hand_out()
+
+    async def _finish(self) -> None:
+        await self._source.close()
+        error, self._error = self._error, None
+        if error is None:
+            raise StopAsyncIteration
+        try:
+            raise error
+        finally:
+            del error  # or it would keep this very frame alive
+
+    def _hand_out(self) -> Outcome:
+        entry = self._ready.popleft()
+        entry.occurrences -= 1
+        if not entry.occurrences and isinstance(entry.phone_id, UUID):
+            del self._open[entry.phone_id]
+        self._places.release()
+        self._meter.count(self._clock.now())
+        assert entry.outcome is not None  # noqa: S101 - ready means settled
+        self._count(entry.outcome)
+        return entry.outcome
+
+    def _count(self, outcome: Outcome) -> None:
+        match outcome:
+            case Found():
+                self._counts.found += 1
+            case Missing():
+                self._counts.missing += 1
+            case Failed():
+                self._counts.failed += 1
+
+    @property
+    def unanswered(self) -> tuple[UUID, ...]:
+        """The ids that were taken and have no outcome, each as often as given."""
+        return tuple(
+            phone_id
+            for phone_id, entry in self._open.items()
+            if self._closed or entry.outcome is None
+            for _ in range(entry.occurrences)
+        )
+
+    @property
+    def stats(self) -> LookupStats:
+        """Where the run stands."""
+        now = self._clock.now() if self._ended is None else self._ended
+        rate = self._meter.rate(now)
+        return LookupStats(
+            **attrs.asdict(self._counts),
+            retries=self._tally.retries,
+            throttled=self._tally.throttled,
+            in_flight=self._tally.in_flight,
+            elapsed=now - self._begun,
+            rate=rate,
+            remaining_seconds=self._remaining(rate),
+        )
+
+    def _remaining(self, rate: float) -> float | None:
+        if self._source.length is None or not rate:
+            return None
+        done = self._counts.found + self._counts.missing + self._counts.failed
+        return max(0, self._source.length - done) / rate
+
+
+def _outcome(lookup: Lookup, answer: Answer, elapsed: float) -> Outcome:
+    match answer:
+        case NotFoundError():
+            return Missing(lookup.phone_id, lookup.attempts, elapsed)
+        case DigaError():
+            return Failed(lookup.phone_id, answer, lookup.attempts, elapsed)
+        case phone:
+            return Found(lookup.phone_id, phone, lookup.attempts, elapsed)

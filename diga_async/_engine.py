@@ -1,0 +1,151 @@
+"""What lives in one event loop: the stages stacked once, and all that is under way."""
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from ssl import SSLContext
+
+import aiohttp
+import attrs
+
+from diga_async._admission import Admission
+from diga_async._bulk import Run
+from diga_async._clock import Clock
+from diga_async._credentials import Credentials
+from diga_async._errors import ClientClosedError
+from diga_async._flights import Flights
+from diga_async._outcome import ClientStats
+from diga_async._pace import Pace
+from diga_async._policy import Limits, RetryBudget, RetryPolicy, Timeouts
+from diga_async._source import Source
+from diga_async._stages import Tally, admitted, retrying, sending
+from diga_async._transport import Transport
+
+CLOSE_SECONDS = 1.0
+ANSWER_KINDS = (
+    "found",
+    "missing",
+    "throttled",
+    "rejected",
+    "server_errors",
+    "invalid",
+    "lost",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a client was asked to be, checked."""
+
+    base_url: str
+    session: aiohttp.ClientSession | None
+    timeouts: Timeouts
+    retry: RetryPolicy
+    limits: Limits
+    proxy: str | None = attrs.field(repr=False)
+    ssl: SSLContext | None
+    trace_configs: tuple[aiohttp.TraceConfig, ...]
+
+
+class Engine:
+    """One client at work in one loop."""
+
+    def __init__(
+        self,
+        options: Options,
+        credentials: Credentials,
+        tally: Tally,
+        *,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        if options.session is not None and options.session.closed:
+            raise ClientClosedError("the session that was lent is closed")
+        self.loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+        self._tally = tally
+        self._limits = options.limits
+        self._clock = clock = clock or Clock()
+        self._pace = pace = Pace(**attrs.asdict(options.limits))
+        self._admission = Admission(pace, clock, chance)
+        self._transport = Transport(
+            connector=options.session and options.session.connector,
+            trace_configs=options.trace_configs,
+            proxy=options.proxy,
+            ssl=options.ssl,
+        )
+        attempt = sending(options.base_url, credentials, self._transport, clock)
+        attempt_in_turn = admitted(attempt, self._admission, pace, clock, chance)
+        self._look_up = retrying(
+            attempt_in_turn, credentials, options.retry, RetryBudget(), clock, chance
+        )
+        self.flights = Flights(self._look_up, clock, tally)
+        self._runs: set[Run] = set()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is in the loop, thread and process it lives in."""
+        return (
+            asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
+        )
+
+    def run(
+        self,
+        source: Source,
+        *,
+        concurrency: int | None,
+        ordered: bool,
+        distinct: bool,
+        timeouts: Timeouts,
+    ) -> Run:
+        """Begin a run."""
+        run = Run(
+            source,
+            self._look_up,
+            concurrency=min(concurrency or self._limits.concurrency, self._limits.concurrency),
+            ordered=ordered,
+            distinct=distinct,
+            timeouts=timeouts,
+            tally=self._tally,
+            clock=self._clock,
+            on_end=self._runs.discard,
+        )
+        self._runs.add(run)
+        return run
+
+    @property
+    def rate(self) -> float | None:
+        """Requests a second that the pace allows now; None when it is free."""
+        return self._pace.rate
+
+    async def close(self) -> None:
+        """End everything; whoever waits gets a `ClientClosedError`."""
+        runs = tuple(self._runs)
+        for run in runs:
+            run.halt(ClientClosedError("the client was closed"), at_once=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.flights.close()
+                for run in runs:
+                    await run.wait_for_workers()
+                self._admission.close()
+                await self._transport.close()
+
+    def abandon(self) -> None:
+        """Let go without waiting, from any thread, also when the loop is closed."""
+        self._transport.abandon()
+
+
+def client_stats(tally: Tally, engine: Engine | None) -> ClientStats:
+    """Make a snapshot of a client that may be at work in *engine*."""
+    answers = {name: tally.answers[name] for name in ANSWER_KINDS}
+    return ClientStats(
+        requests=tally.requests,
+        **answers,
+        retries=tally.retries,
+        in_flight=tally.in_flight,
+        rate=None if engine is None else engine.rate,
+        outage=False,
+    )

@@ -1,0 +1,328 @@
+"""
+The family of what can go wrong; plain facts.
+
+.. code-block:: text
+
+    DigaError
+    ├── ConfigurationError          (ValueError)
+    ├── InvalidPhoneIdError         (ValueError)
+    ├── ClientClosedError           (RuntimeError)
+    ├── WrongLoopError              (RuntimeError)
+    ├── APIConnectionError          nothing usable came back
+    │   └── APITimeoutError         (TimeoutError)
+    ├── APIStatusError              the server said no
+    │   ├── AuthenticationError         401
+    │   ├── PermissionDeniedError       403
+    │   ├── NotFoundError               404
+    │   ├── UnprocessableEntityError    422
+    │   ├── RateLimitError              429
+    │   └── InternalServerError         5xx
+    └── InvalidResponseError        a success that is not the phone asked for
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import attrs
+from attrs import field
+
+Phase = Literal["dns", "connect", "tls", "read", "wait"]
+
+MAX_TEXT_CHARACTERS = 100
+MAX_TEXT_BYTES = 200
+MAX_FACTS = 8
+MAX_FACTS_BYTES = 1000
+
+#: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
+#: section 5.2, RFC 6585 section 4).
+PASSING_STATUSES = frozenset({408, 425, 429})
+
+_E = TypeVar("_E", bound="DigaError")
+
+
+def shorten(text: str) -> str:
+    """
+    Cut *text* so that it is safe to keep, print and pickle.
+
+    >>> len(shorten("x" * 1000))
+    100
+    """
+    raw = text[:MAX_TEXT_CHARACTERS].encode("utf-8", "backslashreplace")
+    return raw[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+
+
+def _shorten_or_none(text: str | None) -> str | None:
+    return None if text is None else shorten(text)
+
+
+@attrs.frozen
+class ValidationDetail:
+    """
+    One complaint of the server about a request.
+
+    Attributes:
+        loc: Where: names and positions from the outside in.
+        msg: What is wrong, in the server's words.
+        type: The server's name for the kind of complaint.
+
+    .. versionadded:: 0.1.0
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str = field(converter=shorten)
+    type: str = field(converter=shorten)
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        return f"{'.'.join(map(str, self.loc))}: {self.msg}"
+
+
+def _first_facts(facts: Iterable[Any]) -> tuple[Any, ...]:
+    """Keep what fits: errors travel between processes and pile up in lists."""
+    kept: list[Any] = []
+    size = 0
+    for fact in facts:
+        size += len(repr(fact).encode("utf-8", "backslashreplace"))
+        if len(kept) == MAX_FACTS or size > MAX_FACTS_BYTES:
+            break
+        kept.append(fact)
+    return tuple(kept)
+
+
+def _first_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return _first_facts(map(shorten, texts))
+
+
+def _rebuild(cls: Callable[..., _E], facts: Mapping[str, Any]) -> _E:
+    return cls(**facts)
+
+
+def _error(cls: type[_E]) -> type[_E]:
+    """Make an exception of plain facts: slots and ``eq`` do not go with builtins."""
+    return attrs.define(cls, slots=False, eq=False, repr=False, kw_only=True)
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class DigaError(Exception):
+    """
+    Anything this library raises.
+
+    Attributes:
+        reason: What happened, as one sentence.
+        phone_id: The id that was looked up; None when it was not one lookup.
+        attempts: Requests sent for it, those answered 429 apart;
+            None when it was not one lookup.
+        elapsed: Seconds from the first attempt to the error;
+            None when it was not one lookup.
+        partial: For an error that ended `get_many`, the `PhoneBatch` so far;
+            else None. Not kept by pickling or copying.
+
+    .. versionadded:: 0.1.0
+    """
+
+    reason: str = ""
+    phone_id: UUID | None = field(default=None, kw_only=True)
+    attempts: int | None = field(default=None, kw_only=True)
+    elapsed: float | None = field(default=None, kw_only=True)
+    partial: Any = field(default=None, init=False)
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same lookup may go well later."""
+        return False
+
+    def __str__(self) -> str:
+        """Say what happened."""
+        return self.reason
+
+    def __repr__(self) -> str:
+        """Show the class and what happened."""
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as facts: no traceback, no cause, no live object."""
+        facts = {a.name: getattr(self, a.name) for a in attrs.fields(type(self))}
+        del facts["partial"]
+        notes = getattr(self, "__notes__", None)
+        return _rebuild, (type(self), facts), notes and {"__notes__": notes}
+
+
+class ConfigurationError(DigaError, ValueError):
+    """
+    The client cannot be made as asked: a key, a URL or an option is wrong.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class InvalidPhoneIdError(DigaError, ValueError):
+    """
+    What was given as a phone id is no UUID; nothing was sent.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class ClientClosedError(DigaError, RuntimeError):
+    """
+    The client, or the session it was lent, is closed.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class WrongLoopError(DigaError, RuntimeError):
+    """
+    The client belongs to another event loop, thread or process.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+@_error
+class APIConnectionError(DigaError):
+    """
+    Nothing usable came back.
+
+    Attributes:
+        phase: How far the last attempt got: ``dns``, ``connect`` (also any
+            hang before the request), ``tls`` (a refused handshake, never
+            retried), ``read``; ``wait`` when the deadline came before the
+            first attempt.
+
+    .. versionadded:: 0.1.0
+    """
+
+    phase: Phase = "read"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same lookup may go well later: not after a TLS refusal."""
+        return self.phase != "tls"
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """
+    Nothing usable came back in time.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+@_error
+class APIStatusError(DigaError):
+    """
+    The server answered, and the answer is not a phone.
+
+    The class follows the status alone:
+    the server's own code has been seen to say something else.
+
+    Attributes:
+        status: The HTTP status.
+        error_code: The server's code, or None when it sent none.
+        message: The server's words, or None when it sent none that are JSON.
+        details: The server's complaints about the request; empty when none.
+        request_id: The answer's ``X-Request-Id``, or None.
+        retry_after: Seconds the server asked to wait, or None.
+
+    .. versionadded:: 0.1.0
+    """
+
+    status: int = 0
+    error_code: str | None = field(default=None, converter=_shorten_or_none)
+    message: str | None = field(default=None, converter=_shorten_or_none)
+    details: tuple[ValidationDetail, ...] = field(default=(), converter=_first_facts)
+    request_id: str | None = field(default=None, converter=_shorten_or_none)
+    retry_after: float | None = None
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same lookup may go well later: 408, 425, 429 and 5xx."""
+        return self.status in PASSING_STATUSES or 500 <= self.status < 600  # noqa: PLR2004
+
+    def __str__(self) -> str:
+        """Say what the server said, status first."""
+        said = self.message or "; ".join(map(str, self.details))
+        parts = (str(self.status), self.error_code, said, self.reason)
+        return ": ".join(part for part in parts if part)
+
+
+class AuthenticationError(APIStatusError):
+    """
+    The key was refused (401).
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class PermissionDeniedError(APIStatusError):
+    """
+    The key lacks *Phones: read* (403).
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class NotFoundError(APIStatusError):
+    """
+    The key's project has no such phone (404).
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class UnprocessableEntityError(APIStatusError):
+    """
+    The server could not make sense of the request (422).
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class RateLimitError(APIStatusError):
+    """
+    Too many requests (429).
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class InternalServerError(APIStatusError):
+    """
+    The server, or a proxy before it, failed (5xx).
+
+    .. versionadded:: 0.1.0
+    """
+
+
+@_error
+class InvalidResponseError(DigaError):
+    """
+    A success that is not the phone asked for.
+
+    Attributes:
+        status: The HTTP status; None when no request was made.
+        problems: What is wrong and where, as ``$.path: complaint``,
+            never with the value; the first 8.
+        undecodable: Whether the body could not be read at all.
+            It cannot be told from a truncated one, so it is tried again.
+        foreign: Whether it was a sound record of another phone.
+
+    .. versionadded:: 0.1.0
+    """
+
+    status: int | None = None
+    problems: tuple[str, ...] = field(default=(), converter=_first_texts)
+    undecodable: bool = False
+    foreign: bool = False
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same lookup may go well later."""
+        return self.undecodable or self.foreign
+
+    def __str__(self) -> str:
+        """Say what is wrong, and where."""
+        parts = (self.reason, "; ".join(self.problems))
+        return ": ".join(part for part in parts if part)

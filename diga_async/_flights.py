@@ -1,0 +1,151 @@
+"""Single lookups: whoever asks for an id that is on its way shares the request."""
+
+import asyncio
+import copy
+from functools import partial
+from uuid import UUID
+
+from diga_async._clock import Clock
+from diga_async._errors import APITimeoutError, ClientClosedError, DigaError
+from diga_async._phone import Phone
+from diga_async._policy import Timeouts
+from diga_async._protocol import Answer
+from diga_async._stages import Lookup, Stage, Tally
+
+Waiter = asyncio.Future[Answer]
+
+
+class _Flight:
+    """One lookup and all who wait for it, each with a deadline of its own."""
+
+    def __init__(self, lookup: Lookup, task: asyncio.Task[Answer]) -> None:
+        self.lookup = lookup
+        self.task = task
+        self.waiters: set[Waiter] = set()
+        self._extended = False
+
+    def board(self, deadline: float) -> Waiter:
+        """Add one who waits; the lookup goes on for as long as the last one does."""
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        self.waiters.add(waiter)
+        if deadline > self.lookup.deadline:
+            self.lookup.deadline = deadline
+            self._extended = True
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Remove one who is served or has gone; the last one cancels the lookup."""
+        self.waiters.discard(waiter)
+        if not self.waiters:
+            self.task.cancel()
+
+    def land(self, task: asyncio.Task[Answer]) -> None:
+        """Give every waiter the answer, each its own copy of an error."""
+        unexpected = None if task.cancelled() else task.exception()
+        for waiter in self.waiters:
+            if waiter.done():
+                continue
+            if unexpected is not None:
+                waiter.set_exception(unexpected)
+            else:
+                waiter.set_result(_closed() if task.cancelled() else _own(task))
+
+    def ring(self, waiter: Waiter, now: float) -> None:
+        """End the wait of one whose deadline has come."""
+        # A lookup that was never extended ends now by itself, and knows better why.
+        if self._extended and not waiter.done():
+            waiter.set_result(self._too_late(now))
+
+    def _too_late(self, now: float) -> APITimeoutError:
+        return APITimeoutError(
+            "the deadline came before an answer",
+            phase="wait" if self.lookup.started is None else "read",
+            phone_id=self.lookup.phone_id,
+            attempts=self.lookup.attempts,
+            elapsed=self.lookup.elapsed(now),
+        )
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client was closed")
+
+
+def _own(task: asyncio.Task[Answer]) -> Answer:
+    answer = task.result()
+    return copy.copy(answer) if isinstance(answer, DigaError) else answer
+
+
+class Flights:
+    """The single lookups of a client that are on their way, by id."""
+
+    def __init__(self, look_up: Stage, clock: Clock, tally: Tally) -> None:
+        self._look_up = look_up
+        self._clock = clock
+        self._tally = tally
+        self._flights: dict[UUID, _Flight] = {}
+        self._tasks: set[asyncio.Task[Answer]] = set()
+
+    async def get(self, phone_id: UUID, timeouts: Timeouts) -> Phone:
+        """
+        Look up one id, together with whoever else is asking for it now.
+
+        Raises:
+            DigaError: Why there is no phone.
+        """
+        deadline = self._clock.now() + timeouts.total
+        flight = self._flights.get(phone_id)
+        if flight is None:
+            flight = self._launch(phone_id, timeouts, deadline)
+        answer = await self._arrival(flight, deadline, timeouts.total)
+        if not isinstance(answer, DigaError):
+            return answer
+        try:
+            raise answer
+        finally:
+            del answer  # or the error would keep this very frame alive
+
+    async def close(self) -> None:
+        """End every lookup; whoever waits gets a `ClientClosedError`."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _launch(self, phone_id: UUID, timeouts: Timeouts, deadline: float) -> _Flight:
+        lookup = Lookup(
+            phone_id=phone_id,
+            timeouts=timeouts,
+            deadline=deadline,
+            tallies=(self._tally,),
+        )
+        task = asyncio.ensure_future(self._look_up(lookup))
+        self._tasks.add(task)
+        flight = self._flights[phone_id] = _Flight(lookup, task)
+        task.add_done_callback(partial(self._landed, flight))
+        return flight
+
+    def _landed(self, flight: _Flight, task: asyncio.Task[Answer]) -> None:
+        self._tasks.discard(task)
+        self._forget(flight)
+        flight.land(task)
+
+    def _forget(self, flight: _Flight) -> None:
+        if self._flights.get(flight.lookup.phone_id) is flight:
+            del self._flights[flight.lookup.phone_id]
+
+    async def _arrival(
+        self, flight: _Flight, deadline: float, seconds: float
+    ) -> Answer:
+        waiter = flight.board(deadline)
+        ring = partial(self._ring, flight, waiter)
+        timer = self._clock.call_later(seconds, ring)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            flight.leave(waiter)
+            if not flight.waiters:
+                self._forget(flight)
+
+    def _ring(self, flight: _Flight, waiter: Waiter) -> None:
+        flight.ring(waiter, self._clock.now())

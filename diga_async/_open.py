@@ -1,0 +1,64 @@
+"""What the server may send tomorrow: enum values and fields not published yet."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Self, final
+
+
+class OpenStrEnum(StrEnum):
+    """
+    A `StrEnum` that accepts any text.
+
+    An unknown value keeps its text and equals it, but is no member:
+    it is made anew each time, so that a server cannot fill the memory,
+    and its `known` is false.
+    A ``match`` over the members therefore always needs a ``case _``.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = str(value)
+        return unknown
+
+    @property
+    def known(self) -> bool:
+        """Whether this library knows the value."""
+        return self._value_ in type(self)._value2member_map_
+
+    def __repr__(self) -> str:
+        """Show the member, or the text that is none."""
+        return super().__repr__() if self.known else f"<{type(self).__name__}: {self!s}>"
+
+
+@final
+class Extra(Mapping[str, Any]):
+    """
+    Fields this library does not know, as the server sent them; read-only.
+
+    >>> Extra({"color": "red"})["color"]
+    'red'
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Any] | None = None) -> None:
+        self._fields = dict(fields or {})
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the field of that name."""
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names in the server's order."""
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        """Count the fields."""
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        """Show the names alone: what nobody has published may be personal."""
+        return f"<Extra: {', '.join(self._fields)}>"

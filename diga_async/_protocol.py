@@ -1,0 +1,307 @@
+"""
+The one operation as HTTP: path, headers, what each status means.
+
+https://docs.diga.io documents ``GET /v1/phone/{phone_id}`` with 200 and 422 only;
+the other statuses are those that the rest of the API answers with.
+"""
+
+import ipaddress
+import re
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import attrs
+
+from diga_async._decoding import UUID_TEXT, inflate, read_json
+from diga_async._errors import (
+    APIStatusError,
+    AuthenticationError,
+    ConfigurationError,
+    DigaError,
+    InternalServerError,
+    InvalidPhoneIdError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+    ValidationDetail,
+)
+from diga_async._phone import Phone
+from diga_async._version import __version__
+from diga_async._wire import Request, Response, Secret
+
+Answer = Phone | DigaError
+
+ERRORS: dict[int, type[APIStatusError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+MAX_RETRY_AFTER = 366 * 86400.0
+
+_BASE_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
+    r"(?P<path>(/[a-z0-9._~-]*)*)",
+    re.ASCII | re.IGNORECASE,
+)
+_PROXY = re.compile(r"https?://([^@/\s]+@)?[^@/\s?#]+/?", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
+_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+# A server may quote what it holds, or what it was sent, in an error's text.
+_PERSONAL = re.compile(r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9A-Za-z]{8,}")
+
+
+def phone_id_of(value: object) -> UUID:
+    """
+    Take a phone id, or say that it is none before anything is sent.
+
+    `uuid.UUID` also reads braces, ``urn:`` and digits of other scripts,
+    and takes some texts for another id: only the canonical form will do.
+
+    Raises:
+        InvalidPhoneIdError: It is no UUID, nor its canonical text.
+    """
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str):
+        if UUID_TEXT.fullmatch(value) is not None:
+            return UUID(value)
+        raise InvalidPhoneIdError(
+            "a phone id is a UUID or its canonical 36 characters, "
+            f"not a text of {len(value)}"
+        )
+    raise InvalidPhoneIdError(
+        "a phone id is a UUID or its canonical 36 characters, "
+        f"not {type(value).__name__}"
+    )
+
+
+def check_key(key: object) -> Secret:
+    """
+    Take a key as the value of an Authorization header (RFC 6750 section 2.1).
+
+    Raises:
+        ConfigurationError: It is no printable ASCII without blanks.
+    """
+    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+        raise ConfigurationError("the API key must be printable ASCII without blanks")
+    return Secret(f"Bearer {key}")
+
+
+def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> str:
+    """
+    Take the server's address, without a slash at its end.
+
+    Raises:
+        ConfigurationError: It is no http(s) address, holds credentials or
+            a query, or would send the key in clear to another machine.
+    """
+    match = _BASE_URL.fullmatch(base_url) if isinstance(base_url, str) else None
+    if match is None or not _is_sound(match):
+        raise ConfigurationError(
+            "base_url must be http(s)://host[:port][/path], "
+            "without credentials, query or fragment"
+        )
+    scheme = match["scheme"].lower()
+    if scheme == "http" and not (allow_insecure_http or is_loopback(match["host"])):
+        raise ConfigurationError(
+            "base_url is plain http to another machine, which shows the key to "
+            "everybody on the way; use https, or pass allow_insecure_http=True"
+        )
+    authority = (match["host"] + (match["port"] or "")).lower()
+    return f"{scheme}://{authority}{match['path'].rstrip('/')}"
+
+
+def _is_sound(match: re.Match[str]) -> bool:
+    try:
+        port = urlsplit(match[0]).port  # also reads the address between brackets
+    except ValueError:
+        return False
+    dots = {".", ".."}.intersection(match["path"].split("/"))
+    return port != 0 and not dots and match["host"].strip(".") != ""
+
+
+def check_proxy(
+    proxy: object, base_url: str, *, allow_insecure_http: bool = False
+) -> str | None:
+    """
+    Take a proxy's address, or None.
+
+    Raises:
+        ConfigurationError: It is no http(s) address, or would see the key.
+    """
+    if proxy is None:
+        return None
+    if not isinstance(proxy, str) or _PROXY.fullmatch(proxy) is None:
+        raise ConfigurationError("proxy must be http(s)://[user:password@]host[:port]")
+    if base_url.startswith("http:") and not allow_insecure_http:
+        raise ConfigurationError("a proxy would see the key; use an https base_url")
+    return proxy
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Whether *host* is this machine.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("127.0.0.1.example.com")
+    (True, False)
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def request_for(base_url: str, phone_id: UUID, authorization: Secret) -> Request:
+    """Build the request for one phone."""
+    return Request(
+        f"{base_url}/v1/phone/{phone_id}",
+        {
+            "Authorization": authorization,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"diga-async/{__version__}",
+        },
+    )
+
+
+def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer:
+    """Make of one response the phone asked for, or say why it is none."""
+    try:
+        if response.status != 200:  # noqa: PLR2004
+            return _refusal(response, authorization)
+        phone = Phone.from_json(_body_of(response))
+    except InvalidResponseError as error:
+        return attrs.evolve(error, status=response.status)
+    return phone if phone.id == phone_id else _foreign()
+
+
+def _foreign() -> InvalidResponseError:
+    return InvalidResponseError(
+        "the server sent another phone",
+        status=200,
+        problems=("$.id: not the id asked for",),
+        foreign=True,
+    )
+
+
+def _body_of(response: Response) -> bytes:
+    if response.body is None:
+        raise InvalidResponseError("the body is larger than 1 MiB")
+    encoding = header(response, "Content-Encoding") or ""
+    return inflate(response.body, encoding.strip().lower())
+
+
+def header(response: Response, name: str) -> str | None:
+    """Return a header that came exactly once; a contradiction is no statement."""
+    values = response.headers.getall(name, [])
+    return values[0] if len(values) == 1 else None
+
+
+def _refusal(response: Response, authorization: Secret) -> DigaError:
+    status = response.status
+    if 200 < status < 300:  # noqa: PLR2004
+        raise InvalidResponseError(f"{status} is not an answer to this request")
+    said = _ErrorBody(response, authorization.removeprefix("Bearer "))
+    return _class_for(status)(
+        status=status,
+        error_code=said.text("error_code"),
+        message=said.text("message") or said.text("detail"),
+        details=said.details(),
+        request_id=said.clean(header(response, "X-Request-Id")),
+        retry_after=retry_after(
+            header(response, "Retry-After"), header(response, "Date")
+        ),
+    )
+
+
+def _class_for(status: int) -> type[APIStatusError]:
+    if 500 <= status < 600:  # noqa: PLR2004
+        return InternalServerError
+    return ERRORS.get(status, APIStatusError)
+
+
+class _ErrorBody:
+    """What an error's body says, in FastAPI's shape, in Diga's, or in none."""
+
+    def __init__(self, response: Response, key: str) -> None:
+        self._key = key
+        try:
+            content = read_json(_body_of(response))
+        except InvalidResponseError:
+            content = None
+        self._fields = content if isinstance(content, dict) else {}
+
+    def clean(self, text: object) -> str | None:
+        """Take out the key and what may be personal."""
+        if not isinstance(text, str):
+            return None
+        printable = "".join(c if c.isprintable() else " " for c in text[:2000])
+        return _PERSONAL.sub("***", printable.replace(self._key, "***"))
+
+    def text(self, name: str) -> str | None:
+        """Return the field of that name, if it is text."""
+        return self.clean(self._fields.get(name))
+
+    def details(self) -> tuple[ValidationDetail, ...]:
+        """Return FastAPI's list of complaints, as far as it is one."""
+        complaints = self._fields.get("detail")
+        if not isinstance(complaints, list):
+            return ()
+        return tuple(
+            self._detail(c) for c in complaints[:100] if isinstance(c, dict)
+        )
+
+    def _detail(self, complaint: dict[str, Any]) -> ValidationDetail:
+        loc = complaint.get("loc")
+        return ValidationDetail(
+            tuple(self._step(s) for s in loc[:8]) if isinstance(loc, list) else (),
+            self.clean(complaint.get("msg")) or "",
+            self.clean(complaint.get("type")) or "",
+        )
+
+    def _step(self, step: object) -> str | int:
+        if isinstance(step, int):
+            return step
+        return (self.clean(step) or "")[:100]
+
+
+def retry_after(value: str | None, date: str | None) -> float | None:
+    """
+    Read ``Retry-After`` (RFC 9110 section 10.2.3) as seconds.
+
+    A date is measured against the answer's own ``Date``, so that no clock of
+    ours has to agree with the server's. Anything else is ignored.
+
+    >>> retry_after("120", None)
+    120.0
+    >>> retry_after("nan", None) is None
+    True
+    """
+    if value is None:
+        return None
+    if _SECONDS.fullmatch(value.strip()):
+        seconds = float(value)
+    else:
+        then, now = _http_date(value), _http_date(date)
+        if then is None or now is None:
+            return None
+        seconds = max(0.0, (then - now).total_seconds())
+    return seconds if seconds <= MAX_RETRY_AFTER else None
+
+
+def _http_date(value: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value or "")
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else None

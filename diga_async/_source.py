@@ -1,0 +1,59 @@
+"""The ids of a run, taken one at a time, whatever they come from."""
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Sized,
+)
+from typing import Any
+from uuid import UUID
+
+PhoneIds = Iterable[UUID | str] | AsyncIterable[UUID | str]
+
+
+class Source:
+    """
+    One pass over any iterable or async iterable.
+
+    Raises:
+        TypeError: *phone_ids* is one id, or nothing to iterate over.
+    """
+
+    def __init__(self, phone_ids: PhoneIds) -> None:
+        if isinstance(phone_ids, str | bytes | UUID):
+            raise TypeError("phone_ids must be an iterable of ids, not one id")
+        self.length = len(phone_ids) if isinstance(phone_ids, Sized) else None
+        self._async: AsyncIterator[Any] | None = None
+        self._sync: Iterator[Any] | None = None
+        if isinstance(phone_ids, AsyncIterable):
+            self._async = aiter(phone_ids)
+        else:
+            self._sync = iter(phone_ids)
+        self._turn = asyncio.Lock()
+
+    async def take(self) -> Any:
+        """
+        Return the next of what was given.
+
+        Raises:
+            StopAsyncIteration: There is no more.
+        """
+        if self._async is not None:
+            async with self._turn:  # an async iterator serves one at a time
+                return await anext(self._async)
+        assert self._sync is not None  # noqa: S101 - it is one or the other
+        for given in self._sync:
+            return given
+        raise StopAsyncIteration
+
+    async def close(self) -> None:
+        """End a generator, so that its ``finally`` runs; leave all else alone."""
+        if isinstance(self._sync, Generator):
+            self._sync.close()
+        if isinstance(self._async, AsyncGenerator):
+            await self._async.aclose()

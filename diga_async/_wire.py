@@ -1,0 +1,58 @@
+"""`Request` and `Response`, as the protocol sees them."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import attrs
+
+
+class Secret(str):
+    """
+    Text that frames, logs and crash reports show as stars.
+
+    Headers keep the object they are given, so no frame that holds them
+    shows the key.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return "'***'"
+
+
+class Headers(Protocol):
+    """An answer's headers: names in any case, a name perhaps more than once."""
+
+    def getall(self, key: str, default: list[str]) -> list[str]:
+        """Return every value of that name, in order."""
+
+
+@attrs.frozen
+class Request:
+    """
+    One GET.
+
+    Attributes:
+        url: Absolute, encoded.
+        headers: Everything that is sent, the key included.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+
+
+@attrs.frozen
+class Response:
+    """
+    One complete answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: As they came.
+        body: As it came, still encoded; None when it was larger than allowed.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes | None
