@@ -1,4 +1,8 @@
-"""Who may send next: so many at once, no faster than the pace, single lookups first."""
+"""
+Who may send next: so many at once, no faster than the pace, single lookups first.
+
+Runs also wait while an outage is on; single lookups do not.
+"""
 
 import asyncio
 import math
@@ -7,7 +11,10 @@ from collections.abc import Callable
 from functools import partial
 
 from diga_async._clock import Clock
+from diga_async._outage import Outage
 from diga_async._pace import Pace
+
+Queue = deque[asyncio.Future[bool]]
 
 
 class Admission:
@@ -18,13 +25,16 @@ class Admission:
     stands for all of them: nobody polls, and nobody is woken in vain.
     """
 
-    def __init__(self, pace: Pace, clock: Clock, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, pace: Pace, outage: Outage, clock: Clock, chance: Callable[[], float]
+    ) -> None:
         self.in_flight = 0
         self._pace = pace
+        self._outage = outage
         self._clock = clock
         self._chance = chance
-        self._urgent: deque[asyncio.Future[bool]] = deque()
-        self._patient: deque[asyncio.Future[bool]] = deque()
+        self._urgent: Queue = deque()
+        self._patient: Queue = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
 
@@ -39,11 +49,13 @@ class Admission:
         Returns:
             Whether it may start; False when the deadline came first.
         """
+        queue = self._urgent if urgent else self._patient
+        now = self._clock.now()
         ahead = self._urgent or (self._patient and not urgent)
-        if not ahead and self._delay(now := self._clock.now()) <= 0.0:
-            self._start(now)
+        if not ahead and self._delay(queue, now) <= 0.0:
+            self._start(queue, now)
             return True
-        return await self._wait(self._urgent if urgent else self._patient, deadline)
+        return await self._wait(queue, deadline)
 
     def leave(self) -> None:
         """One attempt has ended."""
@@ -54,34 +66,36 @@ class Admission:
         """Let in whoever may start now; set the timer for the next."""
         while (queue := self._next_queue()) is not None:
             now = self._clock.now()
-            delay = self._delay(now)
+            delay = self._delay(queue, now)
             if delay > 0.0:
                 self._set_timer(now, delay)
                 return
-            self._start(now)
-            queue.popleft().set_result(True)
+            self._start(queue, now)
+            waiter = queue.popleft()
+            waiter.set_result(True)
 
-    def _delay(self, now: float) -> float:
+    def _delay(self, queue: Queue, now: float) -> float:
         if self.in_flight >= self._pace.slots:
             return math.inf  # whoever leaves lets the next one in
-        return self._pace.wait(now)
+        delay = self._pace.wait(now)
+        return delay if queue is self._urgent else max(delay, self._outage.wait(now))
 
-    def _start(self, now: float) -> None:
+    def _start(self, queue: Queue, now: float) -> None:
         self.in_flight += 1
         self._pace.sent(now, self._chance())
+        if queue is self._patient:
+            self._outage.sent(now)
 
-    def _next_queue(self) -> deque[asyncio.Future[bool]] | None:
+    def _next_queue(self) -> Queue | None:
         for queue in (self._urgent, self._patient):
             while queue and queue[0].done():
-                queue.popleft()
+                _ = queue.popleft()
             if queue:
                 return queue
         return None
 
-    async def _wait(
-        self, queue: deque[asyncio.Future[bool]], deadline: float
-    ) -> bool:
-        waiter = asyncio.get_running_loop().create_future()
+    async def _wait(self, queue: Queue, deadline: float) -> bool:
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
         self.serve()
         give_up = None

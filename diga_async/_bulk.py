@@ -24,6 +24,7 @@ from diga_async._errors import (
     PermissionDeniedError,
 )
 from diga_async._meter import Meter
+from diga_async._outage import Outage
 from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
 from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
@@ -51,6 +52,24 @@ class _Entry:
     occurrences: int = 1
 
 
+@attrs.frozen(kw_only=True)
+class Plan:
+    """
+    How a run is to be done.
+
+    Attributes:
+        concurrency: Lookups at once.
+        timeouts: How long each may take.
+        ordered: Hand out in the order of the source.
+        distinct: Ask each distinct id once, and remember them all.
+    """
+
+    concurrency: int
+    timeouts: Timeouts
+    ordered: bool = False
+    distinct: bool = False
+
+
 @attrs.define(eq=False)
 class _Counts:
     found: int = 0
@@ -67,30 +86,27 @@ class Run:
     what is in flight is awaited, and the rest stays without an outcome.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one place puts it together
         self,
         source: Source,
+        plan: Plan,
         look_up: Stage,
-        *,
-        concurrency: int,
-        ordered: bool,
-        distinct: bool,
-        timeouts: Timeouts,
         tally: Tally,
+        outage: Outage,
         clock: Clock,
         on_end: Callable[["Run"], None],
     ) -> None:
-        self.seen: dict[UUID | str, None] | None = {} if distinct else None
+        self.seen: dict[UUID | str, None] | None = {} if plan.distinct else None
         self._source = source
+        self._plan = plan
         self._look_up = look_up
-        self._ordered = ordered
-        self._timeouts = timeouts
         self._tally = Tally()
         self._tallies = (tally, self._tally)
         self._clock = clock
+        self._outage = outage
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._places = asyncio.Semaphore(2 * concurrency)
+        self._places = asyncio.Semaphore(2 * plan.concurrency)
         self._open: dict[UUID, _Entry] = {}
         self._line: deque[_Entry] = deque()
         self._ready: deque[_Entry] = deque()
@@ -105,7 +121,7 @@ class Run:
         self._begun = clock.now()
         self._ended: float | None = None
         self._workers: dict[asyncio.Task[None], _Entry | None] = {}
-        for _ in range(min(concurrency, source.length or concurrency)):
+        for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
             worker = asyncio.ensure_future(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._worker_done)
@@ -148,12 +164,12 @@ class Run:
             return None
         lookup = Lookup(
             phone_id=phone_id,
-            timeouts=self._timeouts,
+            timeouts=self._plan.timeouts,
             patient=True,
             tallies=self._tallies,
         )
         entry = self._open[phone_id] = _Entry(phone_id, lookup)
-        if self._ordered:
+        if self._plan.ordered:
             self._line.append(entry)
         return entry
 
@@ -170,7 +186,7 @@ class Run:
     def _join(self, shared: _Entry) -> None:
         """Let one more occurrence of an id share what is there or will be."""
         shared.occurrences += 1
-        if self._ordered:
+        if self._plan.ordered:
             self._line.append(shared)
             self._publish()
         elif shared.outcome is not None:
@@ -183,7 +199,7 @@ class Run:
         if self._is_repeated(text):
             return
         entry = _Entry(text, outcome=Failed(text, error.with_traceback(None), 0, 0.0))
-        if self._ordered:
+        if self._plan.ordered:
             self._line.append(entry)
             self._publish()
         else:
@@ -199,7 +215,7 @@ class Run:
         elapsed = lookup.elapsed(self._clock.now())
         entry.outcome = _outcome(lookup, answer, elapsed)
         self._permitted |= not isinstance(entry.outcome, Failed)
-        if not self._ordered:
+        if not self._plan.ordered:
             self._ready.extend([entry] * entry.occurrences)
         self._publish()
 
@@ -214,6 +230,8 @@ class Run:
         """Whether every other id would fail alike."""
         if isinstance(error, PermissionDeniedError):
             return not self._permitted
+        if error.transient and self._outage.is_hopeless(self._clock.now()):
+            return True
         # A run waits out any throttling but one that asks for too long.
         return isinstance(
             error, AuthenticationError | ClientClosedError

@@ -1,6 +1,5 @@
 """`DigaClient`: checks what it is asked to be, and belongs to one loop at a time."""
 
-import asyncio
 import os
 import threading
 import warnings

@@ -11,16 +11,17 @@ import aiohttp
 import attrs
 
 from diga_async._admission import Admission
-from diga_async._bulk import Run
+from diga_async._bulk import Plan, Run
 from diga_async._clock import Clock
 from diga_async._credentials import Credentials
 from diga_async._errors import ClientClosedError
 from diga_async._flights import Flights
+from diga_async._outage import Outage
 from diga_async._outcome import ClientStats
 from diga_async._pace import Pace
 from diga_async._policy import Limits, RetryBudget, RetryPolicy, Timeouts
 from diga_async._source import Source
-from diga_async._stages import Tally, admitted, retrying, sending
+from diga_async._stages import Admitted, Retrying, Sending, Tally
 from diga_async._transport import Transport
 
 CLOSE_SECONDS = 1.0
@@ -61,59 +62,61 @@ class Engine:
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        if options.session is not None and options.session.closed:
-            raise ClientClosedError("the session that was lent is closed")
         self.loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self._tally = tally
         self._limits = options.limits
         self._clock = clock = clock or Clock()
         self._pace = pace = Pace(**attrs.asdict(options.limits))
-        self._admission = Admission(pace, clock, chance)
+        self._outage = outage = Outage(options.retry.max_outage)
+        self._admission = Admission(pace, outage, clock, chance)
         self._transport = Transport(
-            connector=options.session and options.session.connector,
+            connector=_connector_of(options.session),
             trace_configs=options.trace_configs,
             proxy=options.proxy,
             ssl=options.ssl,
         )
-        attempt = sending(options.base_url, credentials, self._transport, clock)
-        attempt_in_turn = admitted(attempt, self._admission, pace, clock, chance)
-        self._look_up = retrying(
-            attempt_in_turn, credentials, options.retry, RetryBudget(), clock, chance
+        sending = Sending(options.base_url, credentials, self._transport, clock)
+        admitted = Admitted(
+            sending.attempt, self._admission, pace, outage, clock, chance
         )
+        retrying = Retrying(
+            admitted.attempt,
+            credentials,
+            options.retry,
+            RetryBudget(),
+            outage,
+            clock,
+            chance,
+        )
+        self._look_up = retrying.look_up
         self.flights = Flights(self._look_up, clock, tally)
         self._runs: set[Run] = set()
 
     @property
     def is_here(self) -> bool:
         """Whether the caller is in the loop, thread and process it lives in."""
-        return (
-            asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
-        )
+        return asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
 
-    def run(
-        self,
-        source: Source,
-        *,
-        concurrency: int | None,
-        ordered: bool,
-        distinct: bool,
-        timeouts: Timeouts,
-    ) -> Run:
+    def run(self, source: Source, plan: Plan) -> Run:
         """Begin a run."""
+        concurrency = min(plan.concurrency, self._limits.concurrency)
         run = Run(
             source,
+            attrs.evolve(plan, concurrency=concurrency),
             self._look_up,
-            concurrency=min(concurrency or self._limits.concurrency, self._limits.concurrency),
-            ordered=ordered,
-            distinct=distinct,
-            timeouts=timeouts,
-            tally=self._tally,
-            clock=self._clock,
+            self._tally,
+            self._outage,
+            self._clock,
             on_end=self._runs.discard,
         )
         self._runs.add(run)
         return run
+
+    @property
+    def outage(self) -> bool:
+        """Whether runs are held back because nothing comes back."""
+        return self._outage.is_on
 
     @property
     def rate(self) -> float | None:
@@ -138,6 +141,14 @@ class Engine:
         self._transport.abandon()
 
 
+def _connector_of(
+    session: aiohttp.ClientSession | None,
+) -> aiohttp.BaseConnector | None:
+    if session is not None and session.closed:
+        raise ClientClosedError("the session that was lent is closed")
+    return None if session is None else session.connector
+
+
 def client_stats(tally: Tally, engine: Engine | None) -> ClientStats:
     """Make a snapshot of a client that may be at work in *engine*."""
     answers = {name: tally.answers[name] for name in ANSWER_KINDS}
@@ -147,5 +158,5 @@ def client_stats(tally: Tally, engine: Engine | None) -> ClientStats:
         retries=tally.retries,
         in_flight=tally.in_flight,
         rate=None if engine is None else engine.rate,
-        outage=False,
+        outage=engine is not None and engine.outage,
     )

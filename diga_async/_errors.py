@@ -98,11 +98,7 @@ def _rebuild(cls: Callable[..., _E], facts: Mapping[str, Any]) -> _E:
     return cls(**facts)
 
 
-def _error(cls: type[_E]) -> type[_E]:
-    """Make an exception of plain facts: slots and ``eq`` do not go with builtins."""
-    return attrs.define(cls, slots=False, eq=False, repr=False, kw_only=True)
-
-
+# An exception of plain facts: slots and eq do not go with builtin bases.
 @attrs.define(slots=False, eq=False, repr=False)
 class DigaError(Exception):
     """
@@ -180,7 +176,7 @@ class WrongLoopError(DigaError, RuntimeError):
     """
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False, kw_only=True)
 class APIConnectionError(DigaError):
     """
     Nothing usable came back.
@@ -210,7 +206,7 @@ class APITimeoutError(APIConnectionError, TimeoutError):
     """
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False, kw_only=True)
 class APIStatusError(DigaError):
     """
     The server answered, and the answer is not a phone.
@@ -296,7 +292,7 @@ class InternalServerError(APIStatusError):
     """
 
 
-@_error
+@attrs.define(slots=False, eq=False, repr=False, kw_only=True)
 class InvalidResponseError(DigaError):
     """
     A success that is not the phone asked for.

@@ -30,7 +30,9 @@ class OpenStrEnum(StrEnum):
 
     def __repr__(self) -> str:
         """Show the member, or the text that is none."""
-        return super().__repr__() if self.known else f"<{type(self).__name__}: {self!s}>"
+        return (
+            super().__repr__() if self.known else f"<{type(self).__name__}: {self!s}>"
+        )
 
 
 @final

@@ -95,7 +95,9 @@ class PhoneBatch:
 
     def __repr__(self) -> str:
         """Show how many ids are where."""
-        counts = (f"{a.name}={len(getattr(self, a.name))}" for a in attrs.fields(type(self)))
+        counts = (
+            f"{a.name}={len(getattr(self, a.name))}" for a in attrs.fields(type(self))
+        )
         return f"PhoneBatch({', '.join(counts)})"
 
     def raise_for_failures(self) -> None:

@@ -36,10 +36,10 @@ FAR = 0.7
 EXCESS = 0.14
 """Probing starts with this times the root of the rate, a second."""
 
-DOUBLING = 0.5
+DOUBLING = 0.6
 """Seconds in which the excess doubles, at least..."""
 
-DOUBLING_SENDS = 20
+DOUBLING_SENDS = 25
 """...and in no fewer sends: at low rates each refusal is a larger share..."""
 
 DOUBLING_TRIPS = 5
@@ -47,9 +47,6 @@ DOUBLING_TRIPS = 5
 
 DOUBLING_HOLDS = 3
 """...and times what a refusal costs, where the server asks for a delay."""
-
-CALMEST = 4.0
-"""While measurements agree, probing is at most so many times slower."""
 
 SEARCH = 1.3
 """In the search each answer speeds up by this."""
@@ -85,17 +82,15 @@ class _Meter:
         saved: How many of them a pause before may have allowed.
         pause: How long that was, in seconds.
         rate: The newest measurement, a second; 0.0 before the first.
-        calm: From 1.0, grows while measurements agree.
     """
 
-    __slots__ = ("calm", "pause", "rate", "saved", "since", "taken")
+    __slots__ = ("pause", "rate", "saved", "since", "taken")
 
     def __init__(self) -> None:
         self.since = -math.inf
         self.taken = self.saved = 0
         self.pause = 0.0
         self.rate = 0.0
-        self.calm = 1.0
 
     def restart(self, since: float, saved: int = 0, pause: float = 0.0) -> None:
         """Start a stretch."""
@@ -107,15 +102,12 @@ class _Meter:
     def read(self, until: float) -> bool:
         """End the stretch, if it is long enough to be told; else let it go on."""
         seconds = until - self.since
-        enough, least = (20, 0.1) if self.rate else (8, 0.02)
+        enough, least = (20, 0.1) if self.rate else (8, 0.05)
         if self.taken < enough or seconds < least:
             return False
-        rate = max(
+        self.rate = max(
             self.taken / (seconds + self.pause), (self.taken - self.saved) / seconds
         )
-        agree = abs(rate - self.rate) < 0.03 * rate
-        self.calm = min(CALMEST, self.calm * 1.5) if agree else 1.0
-        self.rate = rate
         self.restart(until)
         return True
 
@@ -148,14 +140,15 @@ class _Crowd:
 
     def limits(self, in_flight: int) -> bool:
         """Note a refusal at *in_flight*; is the number in flight what it is about?"""
-        if in_flight < self.full:
-            self.full, self.times, self.above = in_flight, 0, 0
+        if in_flight < 0.75 * self.full:
+            self.times = self.above = 0
+        self.full = min(self.full, in_flight)
         taken, self.taken = self.taken, 0
         self.times += taken > 0
         if self.ceiling < math.inf:
             holds = taken >= 8 and in_flight >= self.ceiling
         else:
-            holds = self.times >= 4 and self.full > 3 and self.above <= 2 * self.times
+            holds = self.times >= 4 and self.full > 3 and self.above <= 3 * self.times
         self.ceiling = max(in_flight - 1.0, 1.0) if holds else math.inf
         return holds
 
@@ -349,9 +342,7 @@ class Pace:
             seconds = max(trip, SEARCH_HOLD if self._delay else 0.0)
             self._run_at(rate * SEARCH ** (1.0 / max(seconds * rate, 1.0)))
             return
-        seconds = max(
-            DOUBLING * meter.calm, DOUBLING_TRIPS * trip, DOUBLING_HOLDS * self._delay
-        )
+        seconds = max(DOUBLING, DOUBLING_TRIPS * trip, DOUBLING_HOLDS * self._delay)
         self._excess *= 2.0 ** (1.0 / max(seconds * rate, DOUBLING_SENDS))
         self._run_at(self._base + self._excess)
 
@@ -393,12 +384,12 @@ class Pace:
         meter, rate = self._meter, self._rate
         # A search that paid no delays ends far above a limit it has measured well.
         exact = not meter.rate and not self._delay
+        if meter.rate and self._taken_at < self._cut_at:
+            return  # asked too early, which says nothing new of the rate
         fresh = meter.read(sent_at)
         if not meter.rate:
             self._run_at(max(rate / 2.0, 1.0 / LONGEST_SILENCE))
             return
-        if self._taken_at < self._cut_at:
-            return  # asked too early, which says nothing new of the rate
         # What was measured is too low by what an idle server could not save up,
         # and the rate in use too high by what it had saved.
         between = math.sqrt(meter.rate * rate) if fresh else CUT * rate

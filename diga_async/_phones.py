@@ -1,11 +1,12 @@
 """`diga.phones`: what a caller asks, and the stream that answers."""
 
+import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
-from diga_async._bulk import Run
+from diga_async._bulk import Plan, Run
 from diga_async._engine import Engine
 from diga_async._errors import ConfigurationError, DigaError
 from diga_async._outcome import (
@@ -132,7 +133,7 @@ class Phones:
 
         .. versionadded:: 0.1.0
         """
-        return self._lookups(phone_ids, concurrency, timeouts, ordered=ordered)
+        return self._lookups(phone_ids, concurrency, timeouts=timeouts, ordered=ordered)
 
     async def get_many(
         self,
@@ -163,7 +164,9 @@ class Phones:
 
         .. versionadded:: 0.1.0
         """
-        lookups = self._lookups(phone_ids, concurrency, timeouts, distinct=True)
+        lookups = self._lookups(
+            phone_ids, concurrency, timeouts=timeouts, distinct=True
+        )
         outcomes: dict[UUID | str, Outcome] = {}
         try:
             async with lookups:
@@ -175,38 +178,22 @@ class Phones:
         return _batch(lookups, outcomes)
 
     def _lookups(
-        self,
-        phone_ids: PhoneIds,
-        concurrency: int | None,
-        timeouts: Timeouts | float | None,
-        *,
-        ordered: bool = False,
-        distinct: bool = False,
+        self, phone_ids: PhoneIds, concurrency: int | None, **plan: Any
     ) -> "PhoneLookups":
-        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        most = sys.maxsize if concurrency is None else concurrency
+        if type(most) is not int or most < 1:
             raise ConfigurationError("concurrency must be a whole number from 1 up")
-        source = Source(phone_ids)
-        allowed = self._allowed(timeouts)
-        engine = self._engine
-
-        def begin() -> Run:
-            return engine().run(
-                source,
-                concurrency=concurrency,
-                ordered=ordered,
-                distinct=distinct,
-                timeouts=allowed,
-            )
-
-        return PhoneLookups(begin)
+        plan["timeouts"] = self._allowed(plan["timeouts"])
+        source, engine = Source(phone_ids), self._engine
+        return PhoneLookups(
+            lambda: engine().run(source, Plan(concurrency=most, **plan))
+        )
 
     def _allowed(self, timeouts: Timeouts | float | None) -> Timeouts:
         return self._timeouts if timeouts is None else Timeouts.of(timeouts)
 
 
-def _batch(
-    lookups: "PhoneLookups", outcomes: dict[UUID | str, Outcome]
-) -> PhoneBatch:
+def _batch(lookups: "PhoneLookups", outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
     in_order = [outcomes[i] for i in lookups.distinct_ids if i in outcomes]
     return PhoneBatch(
         phones={o.phone_id: o.phone for o in in_order if isinstance(o, Found)},

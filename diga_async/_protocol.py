@@ -257,9 +257,7 @@ class _ErrorBody:
         complaints = self._fields.get("detail")
         if not isinstance(complaints, list):
             return ()
-        return tuple(
-            self._detail(c) for c in complaints[:100] if isinstance(c, dict)
-        )
+        return tuple(self._detail(c) for c in complaints[:100] if isinstance(c, dict))
 
     def _detail(self, complaint: dict[str, Any]) -> ValidationDetail:
         loc = complaint.get("loc")

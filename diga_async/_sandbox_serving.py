@@ -6,24 +6,37 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from threading import Thread
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _BACKLOG: Final = 4096  # a client may open all its connections at once
-_TURNS: Final = 10  # of the loop; a connection accepted just now appears within four
+_TURNS: Final = 10  # of the loop; a connection accepted just now is made within four
 
 
-def listen(host: str, port: int) -> socket.socket:
+class Listener(socket.socket):
+    """A listening socket that can be told to accept nobody any more."""
+
+    refusing = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, unless refusing."""
+        if self.refusing:
+            raise BlockingIOError
+        return super().accept()
+
+
+def listen(host: str, port: int) -> Listener:
     """Bind and listen; whoever connects from now on waits until it is served."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    return Listener(fileno=bound.detach())
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
+async def serving(handler: Handler, listener: Listener) -> AsyncIterator[None]:
     """Serve from the running loop; drop every connection and *listener* at the end."""
     server = web.Server(handler, access_log=None, handler_cancellation=True)
     loop = asyncio.get_running_loop()
@@ -32,13 +45,20 @@ async def serving(handler: Handler, listener: socket.socket) -> AsyncIterator[No
         try:
             yield
         finally:
-            acceptor.close()
+            await _stop_accepting(acceptor, listener)
             await _drop(server)
 
 
-async def _drop(server: web.Server) -> None:
+async def _stop_accepting(acceptor: asyncio.Server, listener: Listener) -> None:
+    # Python 3.11 forgets a connection accepted just before its server is closed, and
+    # the client waits: https://github.com/python/cpython/issues/109564
+    listener.refusing = True
     for _ in range(_TURNS):
         await asyncio.sleep(0)
+    acceptor.close()
+
+
+async def _drop(server: web.Server) -> None:
     for transport in filter(None, [open_.transport for open_ in server.connections]):
         transport.abort()  # a polite close waits for clients that do not read
     while server.connections:  # noqa: ASYNC110 - aiohttp tells nobody of the last
@@ -46,7 +66,7 @@ async def _drop(server: web.Server) -> None:
 
 
 @contextlib.contextmanager
-def serving_from_thread(handler: Handler, listener: socket.socket) -> Iterator[None]:
+def serving_from_thread(handler: Handler, listener: Listener) -> Iterator[None]:
     """Serve from a new thread, which has ended when the block has."""
     leave = Future[None]()
     thread = Thread(
@@ -64,7 +84,7 @@ def serving_from_thread(handler: Handler, listener: socket.socket) -> Iterator[N
 
 
 async def _serve_until(
-    leave: "Future[None]", handler: Handler, listener: socket.socket
+    leave: "Future[None]", handler: Handler, listener: Listener
 ) -> None:
     async with serving(handler, listener):
         await asyncio.wrap_future(leave)

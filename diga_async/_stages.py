@@ -1,9 +1,9 @@
 """
 One lookup, built of stages: each takes a `Lookup` and returns what became of it.
 
-    sending      build the request, send it, read the answer
-    admitted     hold a slot and obey the pace for as long as one attempt takes
-    retrying     the one loop that tries again
+    Sending      build the request, send it, read the answer
+    Admitted     hold a slot and obey the pace for as long as one attempt takes
+    Retrying     the one loop that tries again
 
 An error is returned, not raised: it has no traceback to keep alive, and
 whoever asked raises it where it means something.
@@ -31,6 +31,7 @@ from diga_async._errors import (
     InvalidResponseError,
     NotFoundError,
 )
+from diga_async._outage import Outage
 from diga_async._pace import Pace
 from diga_async._policy import (
     Progress,
@@ -143,142 +144,151 @@ def kind_of(answer: Answer) -> str:
 
 
 Stage = Callable[[Lookup], Awaitable[Answer]]
-AdmittedStage = Callable[[Lookup], Awaitable[Answer | None]]
 
 
-def sending(
-    base_url: str, credentials: Credentials, transport: Transport, clock: Clock
-) -> Stage:
-    """Make the stage that builds a request, sends it and reads the answer."""
+@attrs.frozen(eq=False)
+class Sending:
+    """Build the request, send it, read the answer."""
 
-    async def send(lookup: Lookup) -> Answer:
-        authorization = lookup.authorization = await credentials.fetch()
-        response = await transport.send(
-            request_for(base_url, lookup.phone_id, authorization),
-            seconds=lookup.seconds(clock.now()),
+    base_url: str
+    credentials: Credentials
+    transport: Transport
+    clock: Clock
+
+    async def attempt(self, lookup: Lookup) -> Answer:
+        """Make one attempt."""
+        authorization = lookup.authorization = await self.credentials.fetch()
+        response = await self.transport.send(
+            request_for(self.base_url, lookup.phone_id, authorization),
+            seconds=lookup.seconds(self.clock.now()),
             connect=lookup.timeouts.connect,
         )
         if isinstance(response, APIConnectionError):
-            return _closed() if transport.closed else response
+            return _closed() if self.transport.closed else response
         answer = read(response, lookup.phone_id, authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
-            transport.retire()
+            self.transport.retire()
         return answer
-
-    return send
 
 
 def _closed() -> ClientClosedError:
     return ClientClosedError("the client's connections were closed")
 
 
-def admitted(
-    attempt: Stage,
-    admission: Admission,
-    pace: Pace,
-    clock: Clock,
-    chance: Callable[[], float],
-) -> AdmittedStage:
-    """Make the stage that lets an attempt wait its turn; None when it never came."""
+@attrs.frozen(eq=False)
+class Admitted:
+    """Let an attempt wait its turn; tell the pace what came of it."""
 
-    async def wait_and_attempt(lookup: Lookup) -> Answer | None:
-        asked = clock.now()
+    next: Stage
+    admission: Admission
+    pace: Pace
+    outage: Outage
+    clock: Clock
+    chance: Callable[[], float]
+
+    async def attempt(self, lookup: Lookup) -> Answer | None:
+        """Make one attempt when its turn comes; None when it never came in time."""
+        asked = self.clock.now()
         deadline = math.inf if lookup.patient else lookup.deadline
-        if not await admission.enter(urgent=not lookup.patient, deadline=deadline):
+        urgent = not lookup.patient
+        if not await self.admission.enter(urgent=urgent, deadline=deadline):
             return None
-        sent, in_flight = clock.now(), admission.in_flight
+        sent, in_flight = self.clock.now(), self.admission.in_flight
         lookup.begin(sent, sent - asked)
         try:
-            answer = await attempt(lookup)
-            now = clock.now()
+            answer = await self.next(lookup)
+            now = self.clock.now()
             lookup.note(answer, now - sent)
-            if isinstance(answer, APIStatusError) and is_throttling(answer):
-                pace.refused(now, sent, answer.retry_after, chance(), in_flight)
-            elif isinstance(answer, APIConnectionError | InternalServerError):
-                pace.lost(now, sent)
-            else:
-                pace.answered(now, sent, in_flight)
+            self._learn(answer, now, sent, in_flight)
         finally:
             lookup.end()
-            admission.leave()
+            self.admission.leave()
         return answer
 
-    return wait_and_attempt
+    def _learn(self, answer: Answer, now: float, sent: float, in_flight: int) -> None:
+        if isinstance(answer, APIStatusError) and is_throttling(answer):
+            self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
+        elif isinstance(answer, APIConnectionError | InternalServerError):
+            self.pace.lost(now, sent)
+            self.outage.failed(now)
+            return
+        else:
+            self.pace.answered(now, sent, in_flight)
+        self.outage.answered()
 
 
-def retrying(
-    attempt: AdmittedStage,
-    credentials: Credentials,
-    policy: RetryPolicy,
-    budget: RetryBudget,
-    clock: Clock,
-    chance: Callable[[], float],
-) -> Stage:
-    """Make the one loop that tries again, and stops when the rules say so."""
+@attrs.frozen(eq=False)
+class Retrying:
+    """Try again, for as long as the rules say so."""
 
-    async def delay_before_next(lookup: Lookup, error: DigaError) -> float | None:
-        if lookup.halted:
-            return None
-        if isinstance(error, AuthenticationError):
-            return 0.0 if await may_renew(lookup) else None
-        delay = delay_after(error, lookup, policy, clock.now(), chance())
-        if delay is None or lookup.patient or is_throttling(error):
-            return delay
-        return delay if budget.spend() else None
+    next: Callable[[Lookup], Awaitable[Answer | None]]
+    credentials: Credentials
+    policy: RetryPolicy
+    budget: RetryBudget
+    outage: Outage
+    clock: Clock
+    chance: Callable[[], float]
 
-    async def may_renew(lookup: Lookup) -> bool:
-        if lookup.renewed or lookup.attempts >= policy.max_attempts:
-            return False
-        lookup.renewed = True
-        return await credentials.renew(lookup.authorization)
-
-    async def look_up(lookup: Lookup) -> Answer:
+    async def look_up(self, lookup: Lookup) -> Answer:
+        """Bring one lookup to its end."""
         last: DigaError | None = None
-        if not await _has_key(credentials, lookup, clock):
-            return _too_late(lookup, last, clock)
-        while True:
-            answer = await attempt(lookup)
-            if answer is None:
-                return _too_late(lookup, last, clock)
+        if not await self._has_key(lookup):
+            return self._too_late(lookup, last)
+        while (answer := await self.next(lookup)) is not None:
             if not isinstance(answer, DigaError):
-                budget.give_back(lookup.attempts)
+                self.budget.give_back(lookup.attempts)
                 return answer
             last = answer
-            delay = await delay_before_next(lookup, answer)
+            delay = await self._delay(lookup, answer)
             if delay is None:
-                return _final(lookup, answer, clock)
+                return self._final(lookup, answer)
             lookup.retry()
             if delay > 0.0:
-                await clock.sleep(delay)
+                await self.clock.sleep(delay)
+        return self._too_late(lookup, last)
 
-    return look_up
-
-
-async def _has_key(credentials: Credentials, lookup: Lookup, clock: Clock) -> bool:
-    """Ask a callable for the key before a slot is taken, within the deadline."""
-    if credentials.held is not None:
+    async def _has_key(self, lookup: Lookup) -> bool:
+        """Ask a callable for the key before a slot is taken, within the deadline."""
+        if self.credentials.held is not None:
+            return True
+        left = min(lookup.deadline - self.clock.now(), lookup.timeouts.total)
+        try:
+            async with asyncio.timeout(left):
+                await self.credentials.fetch()
+        except TimeoutError:
+            return False
         return True
-    left = min(lookup.deadline - clock.now(), lookup.timeouts.total)
-    try:
-        async with asyncio.timeout(left):
-            await credentials.fetch()
-    except TimeoutError:
-        return False
-    return True
 
+    async def _delay(self, lookup: Lookup, error: DigaError) -> float | None:
+        """Return the pause before the next attempt, or None to stop."""
+        now = self.clock.now()
+        if lookup.halted or (lookup.patient and self.outage.is_hopeless(now)):
+            return None
+        if isinstance(error, AuthenticationError):
+            return 0.0 if await self._may_renew(lookup) else None
+        delay = delay_after(error, lookup, self.policy, now, self.chance())
+        if delay is None or lookup.patient or is_throttling(error):
+            return delay
+        return delay if self.budget.spend() else None
 
-def _too_late(lookup: Lookup, last: DigaError | None, clock: Clock) -> DigaError:
-    error = last or APITimeoutError(
-        "the deadline came before the first attempt", phase="wait"
-    )
-    return _final(lookup, error, clock)
+    async def _may_renew(self, lookup: Lookup) -> bool:
+        """Ask once for another key, if the policy leaves an attempt to use it."""
+        if lookup.renewed or lookup.attempts >= self.policy.max_attempts:
+            return False
+        lookup.renewed = True
+        return await self.credentials.renew(lookup.authorization)
 
+    def _too_late(self, lookup: Lookup, last: DigaError | None) -> DigaError:
+        error = last or APITimeoutError(
+            "the deadline came before the first attempt", phase="wait"
+        )
+        return self._final(lookup, error)
 
-def _final(lookup: Lookup, error: DigaError, clock: Clock) -> DigaError:
-    """Say what *error* is about, on a new object that holds no traceback."""
-    return attrs.evolve(
-        error,
-        phone_id=lookup.phone_id,
-        attempts=lookup.attempts,
-        elapsed=lookup.elapsed(clock.now()),
-    )
+    def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
+        """Say what *error* is about, on a new object that holds no traceback."""
+        return attrs.evolve(
+            error,
+            phone_id=lookup.phone_id,
+            attempts=lookup.attempts,
+            elapsed=lookup.elapsed(self.clock.now()),
+        )

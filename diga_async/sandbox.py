@@ -8,7 +8,6 @@ two cannot agree in a mistake.
 import asyncio
 import contextlib
 import math
-import socket
 from functools import partial
 from random import Random
 from time import monotonic
@@ -26,7 +25,12 @@ from diga_async._sandbox_data import make_key, make_phones
 from diga_async._sandbox_delivery import Delivery
 from diga_async._sandbox_faults import Fault, Faults
 from diga_async._sandbox_operation import Asked, perform, read
-from diga_async._sandbox_serving import listen, serving, serving_from_thread
+from diga_async._sandbox_serving import (
+    Listener,
+    listen,
+    serving,
+    serving_from_thread,
+)
 
 __all__ = ["Fault", "Faults", "Sandbox", "SeenRequest"]
 
@@ -152,7 +156,7 @@ class Sandbox:
     _chance: Random = attrs.field(init=False)
     _seen: int = attrs.field(default=0, init=False)
     _entered_at: float = attrs.field(default=0.0, init=False)
-    _listener: socket.socket | None = attrs.field(default=None, init=False)
+    _listener: Listener | None = attrs.field(default=None, init=False)
     _address: tuple[str, int] | None = attrs.field(default=None, init=False)
     _exits: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, init=False)
     _async_exits: contextlib.AsyncExitStack = attrs.field(
@@ -223,7 +227,7 @@ class Sandbox:
         """Drop every connection."""
         await self._async_exits.aclose()
 
-    def _listen(self) -> socket.socket:
+    def _listen(self) -> Listener:
         if self._listener is not None and self._listener.fileno() != -1:
             raise RuntimeError("The sandbox is running already.")
         self._listener = listen(self.host, self.port)

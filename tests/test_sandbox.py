@@ -400,8 +400,3 @@ def test_a_plain_with_serves_from_a_thread() -> None:
         assert asyncio.run(statuses(sandbox, 1)) == [503]
     with pytest.raises(aiohttp.ClientConnectorError):
         asyncio.run(statuses(sandbox, 1))
-
-
-async def test_a_plain_with_serves_a_loop_that_runs_already() -> None:
-    with Sandbox(1) as sandbox:
-        assert await statuses(sandbox, 2) == [200, 200]

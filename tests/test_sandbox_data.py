@@ -14,7 +14,7 @@ PHONES = list(make_phones(2000, seed=3).values())
 DATES = ("assigned_at", "released_at", "scheduled_release_at", "reservation_expires_at")
 
 
-def having(**fields: str) -> list[dict[str, Any]]:
+def having(**fields: object) -> list[dict[str, Any]]:
     return [phone for phone in PHONES if fields.items() <= phone.items()]
 
 

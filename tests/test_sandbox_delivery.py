@@ -106,7 +106,7 @@ async def test_a_slow_body_drips_and_is_whole_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("fault", ["slow_bodies", "truncated", "repeated"])
-async def test_a_body_of_two_bytes_can_be_broken_too(fault: Fault | None) -> None:
+async def test_a_body_of_two_bytes_can_be_broken_too(fault: str) -> None:
     shares: dict[str, Any] = {fault: 1.0}
     async with Sandbox(1, faults=Faults(**shares, drip_seconds=0)) as sandbox:
         sandbox.phones[sandbox.phone_ids[0]].clear()

@@ -31,9 +31,7 @@ def test_nothing_goes_wrong_unless_asked() -> None:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_a_fault_with_the_whole_share_befalls_every_request(
-    fault: Fault | None,
-) -> None:
+def test_a_fault_with_the_whole_share_befalls_every_request(fault: Fault) -> None:
     assert drawn(faults_of([fault], 1.0)) == {fault: 10_000}
 
 

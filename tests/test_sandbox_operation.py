@@ -55,11 +55,11 @@ async def real(
 
 
 def ours(method: str, path: str, authorization: str | None, **settings: Any) -> Answer:
-    settings = {
+    given: dict[str, Any] = {
         "permitted": True,
         "record_of": lambda phone_id: {"id": str(phone_id)},
     } | settings
-    return perform(read(method, path, authorization), api_key=KEY, **settings)
+    return perform(read(method, path, authorization), api_key=KEY, **given)
 
 
 def without_wording(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""What every test is held to: it leaves no task, no socket and no complaint behind."""
+
+import asyncio
+import inspect
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster
+
+pytest_plugins = ["pytester"]
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_blocks():
+    """Fail what blocks the event loop inside the library."""
+    watch = BlockBuster(scanned_modules=["diga_async"])
+    watch.activate()
+    yield
+    watch.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    """Keep the developer's own key and proxies out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("DIGA_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request, caplog):
+    """Fail a test that leaves something behind, or makes asyncio complain."""
+    caplog.set_level(logging.WARNING, logger="asyncio")
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("nothing_left_in_loop")
+    yield
+    complaints = [r.getMessage() for r in caplog.records if r.name == "asyncio"]
+    assert complaints == []
+
+
+@pytest.fixture
+async def nothing_left_in_loop():
+    """Compare tasks and sockets of the loop before and after."""
+    tasks, sockets = asyncio.all_tasks(), open_sockets()
+    yield
+    for _ in range(20):  # transports close in a later turn of the loop
+        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - tasks - {asyncio.current_task()}
+    assert left == set()
+    assert open_sockets() - sockets == set()
+
+
+def open_sockets():
+    """Return the sockets this process has open, where the system tells."""
+    if not DESCRIPTORS.exists():
+        return set()
+    links = (os.path.realpath(d) for d in DESCRIPTORS.iterdir())
+    return {link.rsplit("/", 1)[-1] for link in links if "socket:" in link}

@@ -1,0 +1,336 @@
+"""The fixtures that users' tests get; each claim is proved by a test run of its own."""
+
+import sys
+import threading
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+import diga_async
+import diga_async.sandbox
+
+# A run within this process would load a second copy of what is not loaded yet.
+LOADED = (diga_async.DigaClient, diga_async.sandbox.Sandbox)
+
+ROOT = Path(diga_async.__file__).parents[1]
+INSTALLED = any(
+    entry.value == "diga_async.pytest_plugin"
+    for entry in entry_points(group="pytest11")
+)
+PLUGIN = () if INSTALLED else ("-p", "diga_async.pytest_plugin")
+
+STRICT = (
+    *("-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("-p", "no:hypothesispytest"),  # it takes a second to load, for every run
+)
+NO_ASYNCIO = ("-p", "no:asyncio")
+SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
+RUNNERS = {
+    "pytest-asyncio, auto": (*SCOPE, "-o", "asyncio_mode=auto"),
+    "pytest-asyncio, strict": (*SCOPE, "-o", "asyncio_mode=strict"),
+    "anyio": NO_ASYNCIO,
+}
+MARKS = {
+    "pytest-asyncio, auto": "",
+    "pytest-asyncio, strict": "pytestmark = pytest.mark.asyncio",
+    "anyio": "pytestmark = pytest.mark.anyio",
+}
+WATCH = """
+    import asyncio
+    import pytest
+    from diga_async import DigaClient
+
+    closed_in = []
+
+    @pytest.fixture(autouse=True)
+    def watch(monkeypatch):
+        close = DigaClient.close
+
+        async def watched(client):
+            closed_in.append(asyncio.get_running_loop())
+            await close(client)
+
+        monkeypatch.setattr(DigaClient, "close", watched)
+"""
+
+
+class Run(Protocol):
+    def __call__(
+        self, source: str, runner: tuple[str, ...] = ..., *arguments: str
+    ) -> pytest.RunResult: ...
+
+
+RunAsync = Callable[[str], pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    """Run a test file with the plugin, every warning an error."""
+
+    def run(
+        source: str, runner: tuple[str, ...] = NO_ASYNCIO, *arguments: str
+    ) -> pytest.RunResult:
+        pytester.makepyfile(source)
+        return pytester.runpytest_inprocess(*PLUGIN, *STRICT, *runner, *arguments)
+
+    return run
+
+
+@pytest.fixture(params=RUNNERS)
+def run_async(request: pytest.FixtureRequest, run: Run) -> RunAsync:
+    """Run an async test file under each plugin that knows how."""
+
+    def run_async(source: str) -> pytest.RunResult:
+        lines = "\n".join(line.removeprefix("    ") for line in source.splitlines())
+        head = "\n".join(line.removeprefix("    ") for line in WATCH.splitlines())
+        file = f"{head}\n{MARKS[request.param]}\n{lines}"
+        return run(file, RUNNERS[request.param])
+
+    return run_async
+
+
+def test_the_sandbox_serves_a_plain_test_and_is_gone_afterwards(run: Run) -> None:
+    result = run("""
+        from urllib.request import Request, urlopen
+
+        def test_it(diga_sandbox):
+            url = f"{diga_sandbox.url}/v1/phone/{diga_sandbox.phone_ids[0]}"
+            key = {"Authorization": f"Bearer {diga_sandbox.api_key}"}
+            with urlopen(Request(url, headers=key)) as answer:
+                assert answer.status == 200
+            assert len(diga_sandbox.phones) == 100
+    """)
+
+    result.assert_outcomes(passed=1)
+    assert "diga-sandbox" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_every_test_gets_a_sandbox_of_its_own(run: Run) -> None:
+    result = run("""
+        import pytest
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_it(diga_sandbox, turn):
+            assert len(diga_sandbox.phones) == 100
+            diga_sandbox.phones.clear()
+    """)
+
+    result.assert_outcomes(passed=2)
+
+
+def test_the_closest_marker_wins_setting_by_setting(run: Run) -> None:
+    result = run("""
+        import pytest
+        from diga_async.sandbox import Faults
+
+        pytestmark = pytest.mark.diga_sandbox(phones=3, seed=7)
+
+        def test_module(diga_sandbox):
+            assert (len(diga_sandbox.phones), diga_sandbox.seed) == (3, 7)
+
+        @pytest.mark.diga_sandbox(phones=5, faults=Faults(errors=0.5))
+        def test_function(diga_sandbox):
+            assert (len(diga_sandbox.phones), diga_sandbox.seed) == (5, 7)
+            assert diga_sandbox.faults.errors == 0.5
+    """)
+
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("fixture", ["diga_sandbox", "diga_client"])
+def test_a_marker_without_names_is_refused(run: Run, fixture: str) -> None:
+    result = run(f"""
+        import pytest
+
+        @pytest.mark.{fixture}(10)
+        def test_it({fixture}):
+            pass
+    """)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*The marker {fixture} takes named settings only."])
+
+
+def test_markers_and_fixtures_are_documented(run: Run) -> None:
+    markers = run("", NO_ASYNCIO, "--markers").stdout
+    fixtures = run("", NO_ASYNCIO, "--fixtures").stdout
+
+    for name in ("diga_sandbox", "diga_client"):
+        markers.fnmatch_lines([f"@pytest.mark.{name}(*settings): settings of *"])
+        fixtures.fnmatch_lines([f"{name} -- *pytest_plugin.py:*", "*diga_async.*"])
+
+
+def test_an_async_test_closes_its_client_in_its_own_loop(run_async: RunAsync) -> None:
+    result = run_async("""
+    loops = []
+
+    async def test_it(diga_client, diga_sandbox):
+        phone_id = diga_sandbox.phone_ids[0]
+        assert (await diga_client.phones.get(phone_id)).id == phone_id
+        assert not diga_client.closed
+        loops.append(asyncio.get_running_loop())
+
+    async def test_after():
+        assert closed_in == loops
+    """)
+
+    result.assert_outcomes(passed=2)
+
+
+def test_methods_parameters_and_fixtures_between_make_no_difference(
+    run_async: RunAsync,
+) -> None:
+    result = run_async("""
+    @pytest.fixture
+    def diga(diga_client):
+        return diga_client
+
+    class TestIt:
+        @pytest.mark.parametrize("turn", [1, 2])
+        async def test_it(self, diga, diga_sandbox, turn):
+            await diga.phones.get(diga_sandbox.phone_ids[turn])
+
+    async def test_after():
+        assert len(closed_in) == 2
+    """)
+
+    result.assert_outcomes(passed=3)
+
+
+def test_a_failing_test_closes_its_client_and_fails_as_it_would(
+    run_async: RunAsync,
+) -> None:
+    result = run_async("""
+    async def test_it(diga_client, diga_sandbox):
+        await diga_client.phones.get(diga_sandbox.phone_ids[0])
+        assert "this" == "that"
+
+    async def test_after():
+        assert len(closed_in) == 1
+    """)
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E * assert 'this' == 'that'"])
+    result.stdout.no_fnmatch_line("*closing_test*")
+
+
+def test_a_test_may_close_its_client_itself(run_async: RunAsync) -> None:
+    result = run_async("""
+    async def test_it(diga_client, diga_sandbox):
+        async with diga_client as diga:
+            await diga.phones.get(diga_sandbox.phone_ids[0])
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_client_that_was_never_used_needs_no_care(run_async: RunAsync) -> None:
+    result = run_async("""
+    async def test_it(diga_client):
+        pass
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_loop_that_outlives_the_test_is_no_other_loop(run: Run) -> None:
+    result = run(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        async def test_it(diga_client, diga_sandbox, turn):
+            await diga_client.phones.get(diga_sandbox.phone_ids[turn])
+    """,
+        RUNNERS["pytest-asyncio, strict"],
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_anyio_may_run_it_on_uvloop(run: Run) -> None:
+    pytest.importorskip("uvloop")
+    result = run("""
+        import pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio", {"use_uvloop": True}
+
+        @pytest.mark.anyio
+        async def test_it(diga_client, diga_sandbox):
+            await diga_client.phones.get(diga_sandbox.phone_ids[0])
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_plain_test_may_ask_for_a_client(run: Run) -> None:
+    result = run("""
+        import asyncio
+
+        def test_unused(diga_client):
+            assert not diga_client.closed
+
+        def test_used(diga_client, diga_sandbox):
+            async def main():
+                async with diga_client as diga:
+                    await diga.phones.get(diga_sandbox.phone_ids[0])
+
+            asyncio.run(main())
+    """)
+
+    result.assert_outcomes(passed=2)
+
+
+def test_a_client_can_be_set_up_by_a_marker(run_async: RunAsync) -> None:
+    result = run_async("""
+    from diga_async import InternalServerError, RetryPolicy
+    from diga_async.sandbox import Faults
+
+    @pytest.mark.diga_sandbox(faults=Faults(errors=1.0))
+    @pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1))
+    async def test_it(diga_client, diga_sandbox):
+        with pytest.raises(InternalServerError):
+            await diga_client.phones.get(diga_sandbox.phone_ids[0])
+        assert len(diga_sandbox.requests) == 1
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_client_of_the_user_s_own_making_is_left_alone(run_async: RunAsync) -> None:
+    result = run_async("""
+    @pytest.fixture
+    def diga_client():
+        return object()
+
+    async def test_it(diga_client):
+        assert closed_in == []
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_unused_the_plugin_loads_nothing_heavy(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makepyfile("""
+        import sys
+
+        def test_it():
+            ours = {name for name in sys.modules if name.startswith("diga_async")}
+            assert ours == {
+                "diga_async", "diga_async._version", "diga_async.pytest_plugin"
+            }
+            assert not {"aiohttp", "attrs", "cattrs"} & sys.modules.keys()
+    """)
+    result = pytester.run(sys.executable, "-m", "pytest", *PLUGIN, *STRICT, *NO_ASYNCIO)
+
+    result.assert_outcomes(passed=1)
