@@ -22,6 +22,7 @@ from diga_async._errors import (
     InvalidPhoneIdError,
     NotFoundError,
     PermissionDeniedError,
+    WrongLoopError,
 )
 from diga_async._meter import Meter
 from diga_async._outage import Outage
@@ -134,6 +135,7 @@ class Run:
         while self._feeding:
             entry = await self._take()
             if entry is None or entry.lookup is None:
+                await asyncio.sleep(0)  # a source of nothing new must not block
                 continue
             self._workers[worker] = entry
             answer = await self._look_up(entry.lookup)
@@ -315,7 +317,10 @@ class Run:
 
         Raises:
             StopAsyncIteration: There is no more.
+            WrongLoopError: The run lives in another loop.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError("the run lives in another event loop")
         while not self._ready:
             if not self._workers:
                 await self._finish()

@@ -18,14 +18,17 @@ CATCH_UP = 0.004
 CATCH_UP_MOST = 0.020
 """More than that would be a volley; what a long stall lost stays lost."""
 
-IDLE = 1.0
-"""Seconds unused after which the server's allowance may be full again."""
+NEVER = -math.inf
+"""Before every time."""
 
 JITTER = 0.1
 """Each gap varies by ±5 %, so that processes do not march in step."""
 
-KEPT = 0.94
-"""Of the limit as estimated, what the pace falls back to after a refusal."""
+BACK = 0.85
+"""After a refusal the pace falls back below the limit by this times its root..."""
+
+BACK_MOST = 0.06
+"""...at most by this share of it."""
 
 CUT = 0.92
 """How far one refusal can lower the estimate, unless it is far off."""
@@ -33,13 +36,13 @@ CUT = 0.92
 FAR = 0.7
 """Below this share of the rate in use, a measurement says: far off."""
 
-EXCESS = 0.14
-"""Probing starts with this times the root of the rate, a second."""
+EXCESS = 0.01
+"""The share of it that probing starts with on top."""
 
 DOUBLING = 0.6
 """Seconds in which the excess doubles, at least..."""
 
-DOUBLING_SENDS = 25
+DOUBLING_SENDS = 10
 """...and in no fewer sends: at low rates each refusal is a larger share..."""
 
 DOUBLING_TRIPS = 5
@@ -87,7 +90,7 @@ class _Meter:
     __slots__ = ("pause", "rate", "saved", "since", "taken")
 
     def __init__(self) -> None:
-        self.since = -math.inf
+        self.since = NEVER
         self.taken = self.saved = 0
         self.pause = 0.0
         self.rate = 0.0
@@ -144,11 +147,12 @@ class _Crowd:
             self.times = self.above = 0
         self.full = min(self.full, in_flight)
         taken, self.taken = self.taken, 0
-        self.times += taken > 0
+        self.times += 1
         if self.ceiling < math.inf:
             holds = taken >= 8 and in_flight >= self.ceiling
         else:
-            holds = self.times >= 4 and self.full > 3 and self.above <= 3 * self.times
+            holds = self.times >= 4 and self.above <= 3 * self.times
+        holds = holds and self.full > 4
         self.ceiling = max(in_flight - 1.0, 1.0) if holds else math.inf
         return holds
 
@@ -211,9 +215,9 @@ class Pace:
         self._gap = self._least_gap  # seconds between two sends; 0.0 when free
         self._rate = math.inf
         self._base = self._excess = 0.0
-        self._next = -math.inf  # no attempt may start before
-        self._cut_at = -math.inf  # what was sent before knew nothing of the last cut
-        self._taken_at = -math.inf
+        self._next = NEVER  # no attempt may start before
+        self._cut_at = NEVER  # what was sent before knew nothing of the last cut
+        self._taken_at = NEVER
         self._binding = True  # whether the pace is what holds sends back
         self._delay = 0.0  # the last Retry-After
         self._burst = 0  # what was taken at once, before the first refusal
@@ -244,17 +248,10 @@ class Pace:
             now: The time.
             chance: From 0.0 to 1.0, for the jitter of the gap.
         """
-        gap = self._gap
-        if gap:
-            late = now - self._next
-            catch_up = min(max(CATCH_UP, 2.0 * gap), CATCH_UP_MOST)
-            self._binding = late <= catch_up
-            if late > IDLE:
-                self._meter.restart(now, self._burst, late)
-            gap = max(gap * (1.0 + JITTER * (chance - 0.5)), self._least_gap)
-            self._next = max(self._next, now - catch_up) + gap
-        elif self._next == -math.inf:
+        if self._next == NEVER:
             self._next = self._meter.since = now
+        if self._gap:
+            self._advance(now, chance)
 
     def answered(self, now: float, sent_at: float, in_flight: int) -> None:
         """
@@ -270,7 +267,7 @@ class Pace:
             meter.taken += 1
         if self._slots < self._most:
             self._open()
-        if self._taken_at > -math.inf:  # there was a refusal
+        if self._taken_at > NEVER:  # there was a refusal
             self._taken_at = now
             self._crowd.took(in_flight)
             if self._rate < math.inf and sent_at >= self._cut_at and self._binding:
@@ -330,6 +327,18 @@ class Pace:
             self._slow_down(now, now, reset, 0.0, 1)
             self._cut_at = now
             self._hold(now, reset, 0.0)
+
+    def _advance(self, now: float, chance: float) -> None:
+        """Set when the next attempt may start."""
+        gap = self._gap
+        catch_up = min(max(CATCH_UP, 2.0 * gap), CATCH_UP_MOST)
+        lost = now - self._next - catch_up
+        # What the caller did not use says nothing of the server.
+        self._binding = lost <= 0.0
+        if not self._binding:
+            self._meter.since += lost
+        gap = max(gap * (1.0 + JITTER * (chance - 0.5)), self._least_gap)
+        self._next = max(self._next, now - catch_up) + gap
 
     def _open(self) -> None:
         """Allow a little more in flight; beyond a known ceiling, very little."""
@@ -392,13 +401,13 @@ class Pace:
             return
         # What was measured is too low by what an idle server could not save up,
         # and the rate in use too high by what it had saved.
-        between = math.sqrt(meter.rate * rate) if fresh else CUT * rate
+        between = math.sqrt(min(meter.rate, rate) * rate) if fresh else CUT * rate
         if meter.rate > FAR * rate:
             between = max(between, CUT * rate)
         elif exact:
             between = meter.rate
-        self._base = KEPT * between
-        self._excess = min(EXCESS * math.sqrt(between), 0.05 * between)
+        self._base = between - min(BACK * math.sqrt(between), BACK_MOST * between)
+        self._excess = EXCESS * between
         self._run_at(self._base + self._excess)
 
     def _narrow(self) -> None:

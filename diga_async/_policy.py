@@ -204,18 +204,18 @@ def delay_after(
 
     A pause that would end at or after the deadline is not begun.
     """
+    throttled = is_throttling(error)
+    pause = _throttled_pause if throttled else _transient_pause
+    delay = pause(error, progress, policy, chance)
+    if delay is None or (throttled and progress.patient):
+        return delay  # throttling uses up nothing of a run's
     floor = getattr(error, "retry_after", None) or 0.0
-    delay = _pause(error, progress, policy, chance)
-    if delay is None or now + max(delay, floor) >= progress.deadline:
-        return None
-    return delay
+    return None if now + max(delay, floor) >= progress.deadline else delay
 
 
-def _pause(
+def _transient_pause(
     error: DigaError, progress: Progress, policy: RetryPolicy, chance: float
 ) -> float | None:
-    if is_throttling(error):
-        return _throttled_pause(error, progress, policy, chance)
     spent = progress.attempts - progress.forgiven
     if not error.transient or spent >= policy.max_attempts:
         return None

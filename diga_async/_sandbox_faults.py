@@ -89,7 +89,11 @@ class Faults:
             raise ValueError(f"The shares of faults add up to {total:g}, more than 1.")
 
     def draw(self, chance: Random) -> Fault | None:
-        """Draw what goes wrong with one request; None when nothing does."""
+        """
+        Draw what goes wrong with one request; None when nothing does.
+
+        .. versionadded:: 0.1.0
+        """
         drawn = chance.random()
         for fault in Fault:
             drawn -= getattr(self, fault)
@@ -98,7 +102,11 @@ class Faults:
         return None
 
     def alter(self, record: dict[str, Any], chance: Random) -> dict[str, Any]:
-        """Return *record* with what is new to its reader; itself when nothing is."""
+        """
+        Return *record* with what is new to its reader; itself when nothing is.
+
+        .. versionadded:: 0.1.0
+        """
         if chance.random() < self.unknown_fields:
             record = _with_unknown_fields(record)
         if chance.random() < self.unknown_values:

@@ -171,6 +171,11 @@ class Sending:
         return answer
 
 
+def _unpaid(error: DigaError) -> DigaError:
+    reasons = (error.reason, "not tried again: the retry budget is spent")
+    return attrs.evolve(error, reason="; ".join(filter(None, reasons)))
+
+
 def _closed() -> ClientClosedError:
     return ClientClosedError("the client's connections were closed")
 
@@ -242,6 +247,8 @@ class Retrying:
             delay = await self._delay(lookup, answer)
             if delay is None:
                 return self._final(lookup, answer)
+            if not self._can_pay(lookup, answer):
+                return self._final(lookup, _unpaid(answer))
             lookup.retry()
             if delay > 0.0:
                 await self.clock.sleep(delay)
@@ -266,10 +273,12 @@ class Retrying:
             return None
         if isinstance(error, AuthenticationError):
             return 0.0 if await self._may_renew(lookup) else None
-        delay = delay_after(error, lookup, self.policy, now, self.chance())
-        if delay is None or lookup.patient or is_throttling(error):
-            return delay
-        return delay if self.budget.spend() else None
+        return delay_after(error, lookup, self.policy, now, self.chance())
+
+    def _can_pay(self, lookup: Lookup, error: DigaError) -> bool:
+        """Spend of the budget that single lookups have for transient faults."""
+        free = lookup.patient or not error.transient or is_throttling(error)
+        return free or self.budget.spend()
 
     async def _may_renew(self, lookup: Lookup) -> bool:
         """Ask once for another key, if the policy leaves an attempt to use it."""

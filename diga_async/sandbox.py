@@ -98,8 +98,9 @@ class Sandbox:
 
     Attributes:
         phones: The JSON objects it serves, by id.
-            A number makes that many, about 2 KiB each.
+            A number makes that many, about 1 KiB each.
             Change, add or remove some to serve others.
+            Their telephone numbers are made up and may be somebody's: do not call them.
         seed: What phones, key and faults are drawn from. The first phones of a seed
             are the same however many are made; their dates do not follow the clock.
         api_key: The one key that is accepted. None makes one from the seed;
@@ -113,8 +114,8 @@ class Sandbox:
         retry_after: What a 429 asks for in ``Retry-After``: seconds, or any text.
             None sends no such header.
         faults: What goes wrong, and how often.
-        keep_requests: At most so many are kept in *requests*; of the full list, the
-            older half goes.
+        keep_requests: At most so many are kept in *requests*, about 0.4 KiB each;
+            of the full list, the older half goes.
         requests: What it saw, oldest first: :class:`SeenRequest`. Clear it at will.
         down: True resets every connection that asks for something.
 
@@ -182,7 +183,11 @@ class Sandbox:
 
     @property
     def api_key(self) -> str:
-        """The one key that is accepted; another one revokes it."""
+        """
+        The one key that is accepted; another one revokes it.
+
+        .. versionadded:: 0.1.0
+        """
         return self._seeded_key if self._key is None else self._key
 
     @api_key.setter
@@ -196,6 +201,8 @@ class Sandbox:
 
         Raises:
             RuntimeError: It was never entered.
+
+        .. versionadded:: 0.1.0
         """
         if self._address is None:
             raise RuntimeError("The sandbox has no URL before its block is entered.")
@@ -204,7 +211,11 @@ class Sandbox:
 
     @property
     def phone_ids(self) -> tuple[UUID, ...]:
-        """The ids of the phones it serves, in the order of their making."""
+        """
+        The ids of the phones it serves, in the order of their making.
+
+        .. versionadded:: 0.1.0
+        """
         return tuple(self.phones)
 
     def __enter__(self) -> Self:
@@ -260,8 +271,9 @@ class Sandbox:
         return self._perform(asked, fault), fault
 
     def _admits(self) -> bool:
-        return self.per_second is None or self._bucket.admits(
-            monotonic(), per_second=self.per_second, burst=self.burst
+        per_second = self.per_second  # read once: another thread may lift the limit
+        return per_second is None or self._bucket.admits(
+            monotonic(), per_second=per_second, burst=self.burst
         )
 
     def _perform(self, asked: Asked, fault: Fault | None) -> Answer:

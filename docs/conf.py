@@ -1,0 +1,168 @@
+"""How the documentation is built: offline, with every warning an error."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+import diga_async
+
+project = "diga_async"
+author = "The diga_async developers"
+copyright = author  # noqa: A001 - Sphinx calls it so
+version = release = diga_async.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "examples"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = f"diga_async {release}"
+html_static_path = ["_static"]
+html_css_files = ["diga.css"]
+html_show_copyright = html_show_sphinx = False
+html_copy_source = html_show_sourcelink = False
+html_theme_options = {
+    "source_repository": "https://github.com/diga-async/diga-async/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+pygments_style = "default"
+pygments_dark_style = "github-dark"
+
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 72
+napoleon_numpy_docstring = False
+
+PYTHON = "https://docs.python.org/3/library/"
+AIOHTTP = "https://docs.aiohttp.org/en/stable/client_"
+ELSEWHERE = {
+    "StrEnum": f"{PYTHON}enum.html#enum.StrEnum",
+    "aiohttp.client.ClientSession": f"{AIOHTTP}reference.html#aiohttp.ClientSession",
+    "aiohttp.tracing.TraceConfig": f"{AIOHTTP}reference.html#aiohttp.TraceConfig",
+    "collections.abc.AsyncIterable": f"{PYTHON}collections.abc.html",
+    "collections.abc.Awaitable": f"{PYTHON}collections.abc.html",
+    "collections.abc.Callable": f"{PYTHON}collections.abc.html",
+    "collections.abc.Iterable": f"{PYTHON}collections.abc.html",
+    "collections.abc.Mapping": f"{PYTHON}collections.abc.html",
+    "collections.abc.Sequence": f"{PYTHON}collections.abc.html",
+    "datetime.datetime": f"{PYTHON}datetime.html#datetime.datetime",
+    "ssl.SSLContext": f"{PYTHON}ssl.html#ssl.SSLContext",
+    "uuid.UUID": f"{PYTHON}uuid.html#uuid.UUID",
+}
+"""Where the names of others are explained; written down, so no build asks for it."""
+
+
+def resolve(
+    _app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
+) -> nodes.Node | None:
+    """Find what a docstring names in single backticks without its class."""
+    target = str(node.get("reftarget", ""))
+    if target in ELSEWHERE:
+        return nodes.reference("", "", text, refuri=ELSEWHERE[target], internal=False)
+    if node.get("refdomain") != "py":
+        return None
+    python = env.domains.python_domain
+    fitting = {
+        (entry.docname, entry.node_id)
+        for name, entry in python.objects.items()
+        if name.endswith(f".{target}") and not entry.aliased
+    }
+    if len(fitting) == 1:
+        ((docname, node_id),) = fitting
+        uri = _app.builder.get_relative_uri(node["refdoc"], docname)
+        return nodes.reference("", "", text, refuri=f"{uri}#{node_id}", internal=True)
+    # A field or an argument of several: no link, but no mistake either.
+    is_known = bool(fitting) or target.islower()
+    return text if is_known and node.get("reftype") == "obj" else None
+
+
+def put_types_beside_names(
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: object,
+    _options: object,
+    lines: list[str],
+) -> None:
+    """Write a field as one line, ``name: type``, where napoleon makes it two."""
+    head = 0
+    for number, line in enumerate(lines):
+        if line.startswith(".. attribute::"):
+            head = number
+        elif line.startswith("   :type: "):
+            lines[number] = ""
+            lines[head] += f"\n{line}"
+    lines[:] = "\n".join(lines).split("\n")
+
+
+def write_factories_as_dots(  # noqa: PLR0913, PLR0917 - as Sphinx calls it
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: object,
+    _options: object,
+    signature: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """Leave attrs' own word for *made anew each time* out of signatures."""
+    return signature and signature.replace("NOTHING", "..."), result
+
+
+class Rooms(Directive):
+    """
+    The table of modules, each with the first line of its own docstring.
+
+    A line of the content is a layer and its modules; all must be there.
+    """
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table; complain of a room nobody drew, or nobody built."""
+        package = Path(diga_async.__file__).parent
+        built = {path.stem for path in package.glob("*.py")} | {
+            path.parent.name for path in package.glob("*/__init__.py")
+        }
+        rows = ["| layer | module | what it is |", "|---|---|---|"]
+        for line in self.content:
+            layer, _, rooms = line.partition(":")
+            for room in rooms.split():
+                built.discard(room)
+                rows.append(f"| {layer} | `{room}` | {_first_line(package, room)} |")
+                layer = ""
+        if built:
+            raise self.error(f"not in the table of modules: {sorted(built)}")
+        table = nodes.container()
+        self.state.nested_parse(StringList(rows, "rooms"), 0, table)
+        return table.children
+
+
+def _first_line(package: Path, room: str) -> str:
+
+    path = package / f"{room}.py"
+    if not path.exists():
+        path = package / room / "__init__.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].replace("|", "\\|")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Tell Sphinx."""
+    app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)
+    app.connect("autodoc-process-signature", write_factories_as_dots)
+    app.add_directive("rooms", Rooms)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

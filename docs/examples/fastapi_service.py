@@ -1,0 +1,80 @@
+"""
+A FastAPI service with one client for all its requests.
+
+Run it with ``uvicorn fastapi_service:app``.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypedDict, cast
+from uuid import UUID
+
+import attrs
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from diga_async import (
+    APIConnectionError,
+    APITimeoutError,
+    DigaClient,
+    DigaError,
+    InternalServerError,
+    NotFoundError,
+    RateLimitError,
+)
+
+logger = logging.getLogger("phones")
+
+# The first class that fits decides. What is left is between this service and
+# Diga (a refused key, an answer that is no phone): nothing the caller can mend.
+STATUSES: dict[type[DigaError], int] = {
+    NotFoundError: 404,
+    RateLimitError: 503,
+    APITimeoutError: 504,
+    APIConnectionError: 503,
+    InternalServerError: 503,
+    DigaError: 502,
+}
+
+
+class State(TypedDict):
+    diga: DigaClient
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+    async with DigaClient(timeouts=8.0) as diga:
+        yield {"diga": diga}
+
+
+def diga_of(request: Request) -> DigaClient:
+    return cast("DigaClient", request.state.diga)
+
+
+Diga = Annotated[DigaClient, Depends(diga_of)]
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/phones/{phone_id}")
+async def show_phone(phone_id: UUID, diga: Diga) -> dict[str, Any]:
+    phone = await diga.phones.get(phone_id)
+    return {"number": phone.number, "status": phone.status}
+
+
+@app.get("/health")
+async def show_health(diga: Diga) -> dict[str, Any]:
+    return attrs.asdict(diga.stats)
+
+
+@app.exception_handler(DigaError)
+async def answer_error(_request: Request, error: DigaError) -> JSONResponse:
+    status = next(s for kind, s in STATUSES.items() if isinstance(error, kind))
+    if status != STATUSES[NotFoundError]:
+        logger.warning(
+            "%s after %s attempts: %r", error.phone_id, error.attempts, error
+        )
+    retry_after = getattr(error, "retry_after", None)
+    headers = {"Retry-After": f"{retry_after:.0f}"} if retry_after else None
+    return JSONResponse({"detail": type(error).__name__}, status, headers)

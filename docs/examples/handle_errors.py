@@ -1,0 +1,55 @@
+"""Look one phone up and say, for every way it can go wrong, what to do."""
+
+import asyncio
+import logging
+
+from diga_async import (
+    APIConnectionError,
+    AuthenticationError,
+    DigaClient,
+    DigaError,
+    InternalServerError,
+    InvalidPhoneIdError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    Phone,
+    RateLimitError,
+)
+
+logger = logging.getLogger("phones")
+
+
+async def find(diga: DigaClient, phone_id: str) -> Phone | None:
+    try:
+        return await diga.phones.get(phone_id)
+    except NotFoundError:
+        return None
+    except InvalidPhoneIdError:
+        logger.warning("the caller sent no phone id")
+        return None
+    except (AuthenticationError, PermissionDeniedError) as error:
+        # No later lookup can go well either: tell somebody who has the keys.
+        logger.critical("check the key: %s", error)
+        raise
+    except (RateLimitError, APIConnectionError, InternalServerError) as error:
+        # It was tried again already, for as long as the client allows.
+        logger.warning("try later (%s attempts): %r", error.attempts, error)
+        raise
+    except InvalidResponseError as error:
+        # The server sent something that is no phone: say what, without values.
+        logger.error("not a phone: %s", "; ".join(error.problems))  # noqa: TRY400
+        raise
+    except DigaError as error:
+        logger.error("%s: %r", error.phone_id, error)  # noqa: TRY400
+        raise
+
+
+async def main() -> None:
+    async with DigaClient() as diga:
+        phone = await find(diga, "3c90c3cc-0d44-4b50-8888-8dd25736052a")
+    print("no such phone" if phone is None else phone.number)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

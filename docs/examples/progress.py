@@ -1,0 +1,33 @@
+"""Show how far a run has come."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from diga_async import DigaClient, LookupStats
+
+PHONE_IDS = Path("phone_ids.txt")
+
+
+def main() -> None:
+    asyncio.run(fetch(PHONE_IDS.read_text(encoding="ascii").split()))
+
+
+async def fetch(phone_ids: list[str]) -> None:
+    async with DigaClient() as diga, diga.phones.iter_many(phone_ids) as lookups:
+        async for _outcome in lookups:
+            show(lookups.stats, len(phone_ids))
+    print(file=sys.stderr)
+
+
+def show(stats: LookupStats, total: int) -> None:
+    done = stats.found + stats.missing + stats.failed
+    left = stats.remaining_seconds
+    line = f"{done}/{total}, {stats.rate:.0f} a second"
+    if left is not None:
+        line += f", {left:.0f} s left"
+    print(f"\r{line:<60}", end="", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Tests of a program that uses diga_async; nothing of it is faked."""
+
+import pytest
+from greeting import greeting
+
+from diga_async import DigaClient, RateLimitError, RetryPolicy
+from diga_async.sandbox import Faults, Sandbox
+
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.asyncio
+async def test_an_assigned_phone_is_to_be_called(
+    diga_sandbox: Sandbox, diga_client: DigaClient
+) -> None:
+    phone_id = diga_sandbox.phone_ids[0]
+    diga_sandbox.phones[phone_id] |= {"status": "assigned", "number": "+34910000000"}
+
+    said = await greeting(diga_client, str(phone_id))
+
+    assert said == "Call us: +34910000000"
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_phone_is_no_crash(diga_client: DigaClient) -> None:
+    assert await greeting(diga_client, NOBODYS) == "We do not know that phone."
+
+
+@pytest.mark.asyncio
+@pytest.mark.diga_sandbox(faults=Faults(unknown_values=1.0))
+async def test_a_status_of_tomorrow_is_no_crash(
+    diga_sandbox: Sandbox, diga_client: DigaClient
+) -> None:
+    phone_id = str(diga_sandbox.phone_ids[0])
+
+    assert await greeting(diga_client, phone_id) == "That phone is not ready yet."
+
+
+@pytest.mark.asyncio
+@pytest.mark.diga_sandbox(per_second=0.001, burst=0)
+@pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1))
+async def test_throttling_is_passed_on(
+    diga_sandbox: Sandbox, diga_client: DigaClient
+) -> None:
+    phone_id = str(diga_sandbox.phone_ids[0])
+    await greeting(diga_client, phone_id)
+
+    with pytest.raises(RateLimitError):
+        await greeting(diga_client, phone_id)

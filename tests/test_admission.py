@@ -1,0 +1,227 @@
+"""Who may send next."""
+
+import asyncio
+import math
+
+import pytest
+from fakes import FakeClock, turn
+
+from diga_async._admission import Admission
+from diga_async._outage import FAILURES_TO_CLOSE, Outage
+
+
+class Pace:
+    """A pace that says what it is told to say."""
+
+    def __init__(self, slots=1, gap=0.0):
+        self.slots = slots
+        self.gap = gap
+        self.next = 0.0
+        self.chances = []
+
+    def wait(self, now):
+        return max(0.0, self.next - now)
+
+    def sent(self, now, chance):
+        self.next = now + self.gap
+        self.chances.append(chance)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def pace():
+    return Pace()
+
+
+@pytest.fixture
+def outage():
+    return Outage(300.0)
+
+
+@pytest.fixture
+def door(pace, outage, clock):
+    return Admission(pace, outage, clock, lambda: 0.25)
+
+
+class Queue:
+    """Lookups that come to the door, and the order in which they get in."""
+
+    def __init__(self, door):
+        self.door = door
+        self.entered = []
+        self.refused = []
+        self.tasks = {}
+
+    async def come(self, name, *, urgent=False, deadline=math.inf):
+        self.tasks[name] = asyncio.create_task(self._enter(name, urgent, deadline))
+        await turn()
+
+    async def _enter(self, name, urgent, deadline):
+        granted = await self.door.enter(urgent=urgent, deadline=deadline)
+        (self.entered if granted else self.refused).append(name)
+
+    async def leave(self):
+        self.door.leave()
+        await turn()
+
+
+@pytest.fixture
+async def queue(door):
+    queue = Queue(door)
+    yield queue
+    for task in queue.tasks.values():
+        task.cancel()
+    await turn()
+
+
+async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(door):
+    entering = door.enter(urgent=False, deadline=math.inf)
+
+    with pytest.raises(StopIteration) as done:
+        entering.send(None)
+
+    assert done.value.value is True
+    assert door.in_flight == 1
+
+
+async def test_no_more_than_the_slots_are_in_at_once(door, pace, queue):
+    pace.slots = 2
+    for name in "abc":
+        await queue.come(name)
+
+    assert (queue.entered, door.in_flight) == (["a", "b"], 2)
+
+    await queue.leave()
+    assert (queue.entered, door.in_flight) == (["a", "b", "c"], 2)
+
+
+async def test_single_lookups_go_ahead_of_runs(queue):
+    await queue.come("first")
+    await queue.come("run 1")
+    await queue.come("run 2")
+    await queue.come("single 1", urgent=True)
+    await queue.come("single 2", urgent=True)
+
+    for _ in range(4):
+        await queue.leave()
+
+    assert queue.entered == ["first", "single 1", "single 2", "run 1", "run 2"]
+
+
+async def test_a_newcomer_does_not_overtake_its_equals(door, pace, clock, queue):
+    pace.gap = 1.0
+    await queue.come("first")
+    await queue.come("second")
+    pace.slots, pace.next = 9, 0.0
+    await queue.come("third")
+
+    assert queue.entered == ["first", "second"]
+
+
+async def test_a_wait_for_the_pace_ends_by_one_timer(pace, clock, queue):
+    pace.slots, pace.gap = 9, 0.5
+    for name in "abc":
+        await queue.come(name)
+    assert (queue.entered, clock.waiting) == (["a"], [0.5])
+
+    await clock.advance(0.5)
+    assert (queue.entered, clock.waiting) == (["a", "b"], [0.5])
+
+    await clock.advance(0.5)
+    assert (queue.entered, clock.waiting) == (["a", "b", "c"], [])
+
+
+async def test_a_pace_that_quickens_is_followed_at_once(pace, clock, queue):
+    pace.slots, pace.gap = 9, 10.0
+    await queue.come("a")
+    await queue.come("b")
+    pace.next = clock.now() + 1.0
+    await queue.leave()
+
+    assert clock.waiting == [1.0]
+    await clock.advance(1.0)
+    assert queue.entered == ["a", "b"]
+
+
+async def test_a_deadline_ends_the_wait(door, clock, queue):
+    await queue.come("first")
+    await queue.come("late", urgent=True, deadline=clock.now() + 2.0)
+
+    await clock.advance(1.9)
+    assert queue.refused == []
+    await clock.advance(0.1)
+    assert queue.refused == ["late"]
+
+    await queue.leave()
+    assert door.in_flight == 0
+
+
+async def test_a_deadline_in_the_past_ends_the_wait_at_once(clock, queue):
+    await queue.come("first")
+    await queue.come("late", urgent=True, deadline=clock.now() - 1.0)
+    await clock.advance(0.0)
+
+    assert queue.refused == ["late"]
+
+
+async def test_one_cancelled_in_the_queue_takes_no_slot(door, queue):
+    await queue.come("first")
+    await queue.come("second")
+    queue.tasks["second"].cancel()
+    await queue.leave()
+
+    assert door.in_flight == 0
+
+
+async def test_one_cancelled_as_its_turn_comes_gives_the_slot_on(door, queue):
+    await queue.come("first")
+    await queue.come("second")
+    await queue.come("third")
+
+    door.leave()  # lets "second" in, which has not run yet
+    queue.tasks["second"].cancel()
+    await turn()
+
+    assert (queue.entered, door.in_flight) == (["first", "third"], 1)
+
+
+async def test_the_pace_is_told_of_every_start_with_its_chance(pace, queue):
+    await queue.come("a")
+    await queue.come("b")
+    await queue.leave()
+
+    assert pace.chances == [0.25, 0.25]
+
+
+async def test_an_outage_holds_runs_and_not_single_lookups(
+    pace, outage, clock, queue
+):
+    pace.slots = 9
+    for _ in range(FAILURES_TO_CLOSE):
+        outage.failed(clock.now())
+    for name in ("run 1", "run 2", "run 3"):
+        await queue.come(name)
+    await queue.come("single", urgent=True)
+    assert queue.entered == ["single"]
+
+    await clock.advance(1.0)
+    assert queue.entered == ["single", "run 1"]
+
+    outage.answered()
+    await queue.leave()
+    assert queue.entered == ["single", "run 1", "run 2", "run 3"]
+
+
+async def test_closing_stops_the_timer(door, pace, clock, queue):
+    pace.slots, pace.gap = 9, 5.0
+    await queue.come("a")
+    await queue.come("b")
+
+    door.close()
+    door.close()
+
+    assert clock.waiting == []

@@ -1,0 +1,204 @@
+"""Single lookups that share a request."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+from fakes import PHONE_ID, FakeClock, phone_fields, turn
+
+from diga_async import (
+    APITimeoutError,
+    ClientClosedError,
+    NotFoundError,
+    Phone,
+    Timeouts,
+)
+from diga_async._flights import Flights
+from diga_async._stages import Tally
+
+PHONE = Phone.from_dict(phone_fields())
+X = UUID(PHONE_ID)
+
+
+class Server:
+    """Lookups under way, answered by hand."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.flights = Flights(self._look_up, self.clock, Tally())
+        self.lookups = []
+        self.answers = []
+        self.cancelled = 0
+
+    async def _look_up(self, lookup):
+        self.lookups.append(lookup)
+        answer = asyncio.get_running_loop().create_future()
+        self.answers.append(answer)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def get(self, phone_id=X, *, total=60.0):
+        task = asyncio.create_task(self.flights.get(phone_id, Timeouts(total)))
+        await turn()
+        return task
+
+
+@pytest.fixture
+async def server():
+    server = Server()
+    yield server
+    await server.flights.close()
+
+
+async def test_those_who_ask_at_the_same_time_share_one_request(server):
+    first, second = await server.get(), await server.get()
+    other = await server.get(uuid4())
+    assert len(server.lookups) == 2
+
+    for answer in server.answers:
+        answer.set_result(PHONE)
+
+    assert await first is await second is await other is PHONE
+
+
+async def test_who_asks_later_asks_again(server):
+    first = await server.get()
+    server.answers[0].set_result(PHONE)
+    await first
+
+    second = await server.get()
+    server.answers[1].set_result(PHONE)
+    await second
+
+    assert len(server.lookups) == 2
+
+
+async def test_every_waiter_gets_its_own_copy_of_an_error(server):
+    tasks = [await server.get() for _ in range(3)]
+    server.answers[0].set_result(NotFoundError(status=404, phone_id=X))
+
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(e) for e in errors] == [NotFoundError] * 3
+    assert len(set(map(id, errors))) == 3
+    assert [e.phone_id for e in errors] == [X] * 3
+
+
+async def test_an_error_holds_no_frame_that_holds_it(server):
+    task = await server.get()
+    server.answers[0].set_result(NotFoundError(status=404))
+
+    with pytest.raises(NotFoundError) as caught:
+        await task
+
+    error, frame = caught.value, caught.value.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename.endswith("diga_async/_flights.py"):
+            assert error not in frame.tb_frame.f_locals.values()
+        frame = frame.tb_next
+
+
+async def test_cancelling_one_disturbs_no_other(server):
+    first, second = await server.get(), await server.get()
+    first.cancel()
+    await turn()
+    assert server.cancelled == 0
+
+    server.answers[0].set_result(PHONE)
+    assert await second is PHONE
+
+
+async def test_when_the_last_one_leaves_the_request_is_cancelled(server):
+    first, second = await server.get(), await server.get()
+    first.cancel()
+    second.cancel()
+    await turn()
+
+    assert server.cancelled == 1
+
+
+async def test_after_that_the_next_one_starts_afresh(server):
+    first = await server.get()
+    first.cancel()
+    second = await server.get()
+    server.answers[1].set_result(PHONE)
+
+    assert await second is PHONE
+
+
+async def test_a_joiner_keeps_its_own_deadline(server):
+    first, second = await server.get(total=60.0), await server.get(total=5.0)
+    server.lookups[0].started = server.clock.now()
+    await server.clock.advance(5.0)
+
+    # The lookup's deadline is the first one's, so the second is ended apart.
+    with pytest.raises(APITimeoutError) as caught:
+        await second
+    assert (caught.value.phase, caught.value.phone_id) == ("read", X)
+    assert not first.done()
+    server.answers[0].set_result(PHONE)
+    assert await first is PHONE
+
+
+async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
+    first, second = await server.get(total=5.0), await server.get(total=60.0)
+    assert server.lookups[0].deadline == server.clock.now() + 60.0
+
+    await server.clock.advance(5.0)
+
+    with pytest.raises(APITimeoutError) as caught:
+        await first
+    assert caught.value.phase == "wait"
+    server.answers[0].set_result(PHONE)
+    assert await second is PHONE
+
+
+async def test_a_lookup_of_one_waiter_ends_itself(server):
+    """It knows better than a clock why there is no answer."""
+    only = await server.get(total=5.0)
+    await server.clock.advance(5.0)
+    assert not only.done()
+
+    server.answers[0].set_result(APITimeoutError("late", phase="connect"))
+    with pytest.raises(APITimeoutError, match="late"):
+        await only
+
+
+async def test_what_a_lookup_raises_reaches_everybody(server):
+    """Only a callable that is asked for the key can raise."""
+    first, second = await server.get(), await server.get()
+    server.answers[0].set_exception(ZeroDivisionError())
+
+    for task in (first, second):
+        with pytest.raises(ZeroDivisionError):
+            await task
+
+
+async def test_what_nobody_waits_for_any_more_is_not_complained_about(server):
+    task = await server.get()
+    server.answers[0].set_exception(ZeroDivisionError())
+    task.cancel()
+    await turn()
+
+
+async def test_closing_ends_every_wait(server):
+    first, second = await server.get(), await server.get(uuid4())
+
+    await server.flights.close()
+    await server.flights.close()
+
+    for task in (first, second):
+        with pytest.raises(ClientClosedError):
+            await task
+    assert server.cancelled == 2
+
+
+async def test_no_timer_is_left(server):
+    task = await server.get()
+    server.answers[0].set_result(PHONE)
+    await task
+
+    assert server.clock.waiting == []
