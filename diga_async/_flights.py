@@ -22,15 +22,14 @@ class _Flight:
         self.lookup = lookup
         self.task = task
         self.waiters: set[Waiter] = set()
-        self._extended = False
+        self._share_deadline = True
 
     def board(self, deadline: float) -> Waiter:
         """Add one who waits; the lookup goes on for as long as the last one does."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self.waiters.add(waiter)
-        if deadline > self.lookup.deadline:
-            self.lookup.deadline = deadline
-            self._extended = True
+        self._share_deadline &= deadline == self.lookup.deadline
+        self.lookup.deadline = max(deadline, self.lookup.deadline)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
@@ -52,8 +51,8 @@ class _Flight:
 
     def ring(self, waiter: Waiter, now: float) -> None:
         """End the wait of one whose deadline has come."""
-        # A lookup that was never extended ends now by itself, and knows better why.
-        if self._extended and not waiter.done():
+        # Where all share one deadline the lookup ends itself, and knows better why.
+        if not self._share_deadline and not waiter.done():
             waiter.set_result(self._too_late(now))
 
     def _too_late(self, now: float) -> APITimeoutError:

@@ -1,88 +1,92 @@
 """
 The pace: given the time and what was answered, when may the next attempt start.
 
-Nobody tells a client how much a server allows, so the pace finds out
-by asking a little faster until it is refused, and remembers.
-It is a pure rule: it reads no clock, draws no lots and waits for nothing.
-Times are seconds of any clock that does not go back.
+Nobody tells a client how much a server allows.
+The pace finds out: it asks a little faster until it is refused, measures,
+and stays a little below.
+It reads no clock, draws no lots and waits for nothing:
+times are seconds of any clock that does not go back, chances are arguments.
 """
 
 import math
 
-FEW = 6.0
-"""Attempts in flight at the start: a first refusal then costs a handful, not 64."""
-
-CATCH_UP = 0.004
-"""Seconds a late timer may make good: epoll and a busy loop take a few."""
-
-CATCH_UP_MOST = 0.020
-"""More than that would be a volley; what a long stall lost stays lost."""
-
 NEVER = -math.inf
 """Before every time."""
+
+FEW = 6.0
+"""Attempts in flight at the start, so that the first refusals are a handful."""
+
+CATCH_UP, CATCH_UP_MOST = 0.004, 0.020
+"""
+Seconds a late timer may make good: two gaps, but within these.
+
+epoll and a busy loop are a few milliseconds late, which at 2,000 a second is
+a few attempts. To make good a longer stall would be a volley.
+"""
 
 JITTER = 0.1
 """Each gap varies by ±5 %, so that processes do not march in step."""
 
-BACK = 0.85
-"""After a refusal the pace falls back below the limit by this times its root..."""
+BACK, BACK_MOST = 0.85, 0.06
+"""
+How far below the limit the pace falls back: this times its root, at most 6 %.
 
-BACK_MOST = 0.06
-"""...at most by this share of it."""
+A count fluctuates by its root, so a high limit is known more precisely.
+"""
 
 CUT = 0.92
 """How far one refusal can lower the estimate, unless it is far off."""
 
 FAR = 0.7
-"""Below this share of the rate in use, a measurement says: far off."""
+"""A measurement below this share of the rate in use says: far off."""
 
 EXCESS = 0.01
-"""The share of it that probing starts with on top."""
+"""The share of the limit that probing starts with..."""
 
 DOUBLING = 0.6
-"""Seconds in which the excess doubles, at least..."""
+"""...and the seconds in which it doubles. At least, because..."""
 
 DOUBLING_SENDS = 10
-"""...and in no fewer sends: at low rates each refusal is a larger share..."""
+"""...where the rate is low, a refusal is a large share of few attempts..."""
 
 DOUBLING_TRIPS = 5
-"""...and round trips: a refusal takes one to be heard..."""
+"""...a refusal takes a round trip to be heard..."""
 
-DOUBLING_HOLDS = 3
-"""...and times what a refusal costs, where the server asks for a delay."""
+DOUBLING_DELAYS = 3
+"""...and it is dear where the server then asks for a delay."""
 
 SEARCH = 1.3
-"""In the search each answer speeds up by this."""
+"""In the search each answer speeds up by this, but once a round trip at most..."""
 
-SEARCH_HOLD = 0.1
+SEARCH_DELAYED = 0.1
 """...and in no less than so many seconds, where each refusal costs a delay."""
 
-LONGEST_SILENCE = 30.0
-"""Seconds between two probes while nothing is taken."""
+SLOWEST, FASTEST = 1 / 30, 1e6
+"""Bounds of any rate: 30 s is the longest silence between two probes."""
+
+BURST = 10.0
+"""Seconds. What was taken in a longer time than this was no burst."""
 
 THROTTLE, THROTTLE_MOST = 1.0, 20.0
 """First and longest pause, in seconds, of a pace that does not adapt."""
-
-BURST = 10.0
-"""Seconds: what was taken before a later first refusal was no burst."""
 
 
 class _Meter:
     """
     Measures the limit from one refusal to a later one.
 
-    At every refusal the server has nothing left to give.
-    So what it took between two of them, over the time between,
+    When it refuses, a server has nothing left to give.
+    So what it took between two refusals, over the time between,
     *is* its limit, give or take one.
-    After a pause a bucket has saved something up, a window has not:
-    both readings are at most the limit, so the larger one counts.
-    All times are those of sending: what was sent before a refused attempt
+    After a pause a bucket has saved something up, a window has not;
+    either reading is at most the limit, so the larger one counts.
+    All times are times of sending: what was sent before a refused attempt
     arrived before it, even if its answer comes later.
 
     Attributes:
         since: When this stretch starts.
         taken: Attempts sent since then and not refused.
-        saved: How many of them a pause before may have allowed.
+        saved: How many of them the pause before it may have paid for.
         pause: How long that was, in seconds.
         rate: The newest measurement, a second; 0.0 before the first.
     """
@@ -90,10 +94,8 @@ class _Meter:
     __slots__ = ("pause", "rate", "saved", "since", "taken")
 
     def __init__(self) -> None:
-        self.since = NEVER
-        self.taken = self.saved = 0
-        self.pause = 0.0
         self.rate = 0.0
+        self.restart(NEVER)
 
     def restart(self, since: float, saved: int = 0, pause: float = 0.0) -> None:
         """Start a stretch."""
@@ -103,14 +105,14 @@ class _Meter:
         self.pause = pause
 
     def read(self, until: float) -> bool:
-        """End the stretch, if it is long enough to be told; else let it go on."""
+        """End the stretch, if it is long enough to tell; else let it go on."""
         seconds = until - self.since
         enough, least = (20, 0.1) if self.rate else (8, 0.05)
         if self.taken < enough or seconds < least:
             return False
-        self.rate = max(
-            self.taken / (seconds + self.pause), (self.taken - self.saved) / seconds
-        )
+        bucket = (self.taken - self.saved) / seconds
+        window = self.taken / (seconds + self.pause)
+        self.rate = max(bucket, window)
         self.restart(until)
         return True
 
@@ -119,15 +121,16 @@ class _Crowd:
     """
     Tells a limit on attempts in flight from a limit on their rate.
 
-    Such a server refuses at or above some number in flight and takes what is below.
+    The former refuses again and again at the same number in flight,
+    and takes next to nothing above it.
     A rate refuses at any number, and takes at any.
 
     Attributes:
         full: The fewest in flight, itself included, at which one was refused.
-        times: Refusals since *full* was last lowered.
-        above: Attempts taken at more than *full* since then.
+        times: Refusals at about that number.
+        above: Attempts taken at more than *full* since the first of them.
         taken: Attempts taken since the last refusal.
-        ceiling: How many may be in flight, once that is the limit.
+        ceiling: How many may be in flight, if that is the limit.
     """
 
     __slots__ = ("above", "ceiling", "full", "taken", "times")
@@ -142,18 +145,19 @@ class _Crowd:
         self.above += in_flight > self.full
 
     def limits(self, in_flight: int) -> bool:
-        """Note a refusal at *in_flight*; is the number in flight what it is about?"""
+        """Note a refusal at *in_flight*; is that number what it is about?"""
         if in_flight < 0.75 * self.full:
             self.times = self.above = 0
         self.full = min(self.full, in_flight)
-        taken, self.taken = self.taken, 0
         self.times += 1
         if self.ceiling < math.inf:
-            holds = taken >= 8 and in_flight >= self.ceiling
+            holds = in_flight >= self.ceiling and self.taken >= 8
         else:
             holds = self.times >= 4 and self.above <= 3 * self.times
+        # A few in flight are too few to tell one from the other.
         holds = holds and self.full > 4
-        self.ceiling = max(in_flight - 1.0, 1.0) if holds else math.inf
+        self.ceiling = in_flight - 1.0 if holds else math.inf
+        self.taken = 0
         return holds
 
 
@@ -161,24 +165,38 @@ class Pace:
     """
     When may the next attempt start, and how many may be in flight.
 
-    1. *Opening.* No rate is known. Few attempts are in flight, half a one more
-       for each that is taken.
-    2. *Search.* From the first refusal on there is a rate. It halves with each
-       refusal and grows by a third with each answer, until a refusal comes
-       that has enough answers behind it to measure the limit.
-    3. *Track.* Run a little under the estimate, plus an excess that doubles
-       again and again. The refusal it ends in costs one attempt,
-       and gives the next measurement.
-    4. While nothing at all is taken, pauses double.
-    5. ``Retry-After`` holds everybody, and makes probing as much rarer
-       as a refusal has become dearer.
-    6. If refusals depend on the number in flight, that is limited, and no rate.
+    1. *Opening.* No limit is known, and there is no rate. A few attempts are in
+       flight, half a one more for each that is taken.
+    2. *Search.* From the first refusal on there is a rate. It halves at a refusal
+       and grows by a third with each answer, until a refusal comes that has
+       enough answers behind it to measure the limit.
+    3. *Track.* A refusal sets the rate a little below the limit, plus an excess of
+       1 % that doubles again and again, until it ends in a refusal that gives
+       the next measurement. So a limit that rose is found in seconds,
+       and one that stayed costs a refusal in some two hundred attempts.
+    4. Attempts that were on their way when the rate was cut cut it no further.
+       While nothing is taken at all, the rate stays and pauses double.
+    5. ``Retry-After`` holds everybody. Probing becomes rarer, as refusals have
+       become dearer.
+    6. If refusals come with a number in flight, that is limited, and no rate.
+
+    Clients that cannot talk to each other share a limit by the same rule:
+    who sends more is refused more often, and who was not refused for long
+    grows fast.
 
     Args:
         concurrency: The most attempts in flight.
         per_second: A hard cap on the rate, or None.
-        adaptive: Whether to learn; if not, only ``Retry-After`` and *per_second*
-            are obeyed, and a refusal without either is a short pause.
+        adaptive: Whether to learn. If not, ``Retry-After`` and *per_second* are
+            obeyed, and a refusal without a delay is a short pause.
+
+    >>> pace = Pace(concurrency=64)
+    >>> pace.slots, pace.rate, pace.wait(0.0)
+    (6, None, 0.0)
+    >>> pace.sent(0.0, chance=0.5)
+    >>> pace.refused(0.1, sent_at=0.0, retry_after=2.0, chance=0.5, in_flight=1)
+    >>> pace.wait(0.1) >= 2.0
+    True
     """
 
     __slots__ = (
@@ -191,6 +209,7 @@ class Pace:
         "_delay",
         "_excess",
         "_gap",
+        "_held_until",
         "_least_gap",
         "_meter",
         "_most",
@@ -208,20 +227,21 @@ class Pace:
         per_second: float | None = None,
         adaptive: bool = True,
     ) -> None:
-        self._most = float(concurrency)
-        self._least_gap = 0.0 if per_second is None else 1.0 / per_second
         self._adaptive = adaptive
+        self._most = float(concurrency)
         self._slots = min(FEW, self._most) if adaptive else self._most
-        self._gap = self._least_gap  # seconds between two sends; 0.0 when free
-        self._rate = math.inf
+        self._least_gap = 0.0 if per_second is None else 1.0 / per_second
+        self._gap = self._least_gap  # seconds between two attempts; 0.0 when free
+        self._rate = math.inf  # what was learned; base plus excess in the track
         self._base = self._excess = 0.0
-        self._next = NEVER  # no attempt may start before
-        self._cut_at = NEVER  # what was sent before knew nothing of the last cut
-        self._taken_at = NEVER
-        self._binding = True  # whether the pace is what holds sends back
+        self._next = NEVER  # nothing may start before
+        self._held_until = NEVER  # by a Retry-After
+        self._cut_at = NEVER  # of attempts sent before, refusals are old news
+        self._taken_at = NEVER  # when one was last taken, once one was refused
+        self._binding = True  # whether it is the pace that holds attempts back
         self._delay = 0.0  # the last Retry-After
-        self._burst = 0  # what was taken at once, before the first refusal
-        self._row = 0
+        self._burst = 0  # what was taken before the first refusal
+        self._row = 0  # pauses in a row, if not adaptive
         self._meter = _Meter()
         self._crowd = _Crowd()
 
@@ -232,7 +252,7 @@ class Pace:
 
     @property
     def slots(self) -> int:
-        """How many attempts may be in flight now, at least 1."""
+        """How many attempts may be in flight now: 1 to *concurrency*."""
         return int(self._slots)
 
     def wait(self, now: float) -> float:
@@ -262,19 +282,22 @@ class Pace:
             sent_at: When the attempt started.
             in_flight: How many were in flight then, itself included.
         """
-        meter = self._meter
-        if sent_at >= meter.since:
-            meter.taken += 1
+        if sent_at >= self._meter.since:
+            self._meter.taken += 1
         if self._slots < self._most:
             self._open()
-        if self._taken_at > NEVER:  # there was a refusal
+        if self._taken_at > NEVER:
             self._taken_at = now
             self._crowd.took(in_flight)
-            if self._rate < math.inf and sent_at >= self._cut_at and self._binding:
+            if self._rate < math.inf and self._binding and sent_at >= self._cut_at:
                 self._speed_up(now - sent_at)
 
-    def lost(self, now: float, sent_at: float) -> None:  # noqa: ARG002  # as its sisters
-        """Note an attempt that has no answer, or a 5xx: it was not refused."""
+    def lost(self, now: float, sent_at: float) -> None:  # noqa: ARG002  # as answered
+        """
+        Note an attempt without an answer, or with a 5xx.
+
+        It was not refused, so it counts where refusals are counted against.
+        """
         if sent_at >= self._meter.since:
             self._meter.taken += 1
 
@@ -312,30 +335,30 @@ class Pace:
 
     def advised(self, now: float, remaining: int, reset: float) -> None:
         """
-        Note what RateLimit headers said; call it before `refused`.
+        Note what RateLimit headers said; of a refusal, before `refused`.
 
         None left until the reset is a ``Retry-After`` that came in time.
 
         Args:
             now: The time.
-            remaining: How many attempts are left.
-            reset: For that many seconds.
+            remaining: How many attempts are left...
+            reset: ...for that many seconds from now.
         """
         if remaining > 0 or not self._adaptive or not 0.0 < reset < math.inf:
             return
-        if now >= self._cut_at + self._delay:
-            self._slow_down(now, now, reset, 0.0, 1)
+        if now >= self._held_until:
+            self._slow_down(now, now, reset, 0.5, 1)
             self._cut_at = now
-            self._hold(now, reset, 0.0)
+            self._hold(now, reset, 0.5)
 
     def _advance(self, now: float, chance: float) -> None:
-        """Set when the next attempt may start."""
+        """Set when the attempt after this one may start."""
         gap = self._gap
         catch_up = min(max(CATCH_UP, 2.0 * gap), CATCH_UP_MOST)
         lost = now - self._next - catch_up
-        # What the caller did not use says nothing of the server.
         self._binding = lost <= 0.0
         if not self._binding:
+            # Time that the caller did not use says nothing of the server.
             self._meter.since += lost
         gap = max(gap * (1.0 + JITTER * (chance - 0.5)), self._least_gap)
         self._next = max(self._next, now - catch_up) + gap
@@ -345,19 +368,22 @@ class Pace:
         more = 0.5 if self._slots < self._crowd.ceiling else 1 / 300
         self._slots = min(self._slots + more, self._most)
 
-    def _speed_up(self, trip: float) -> None:
-        rate, meter = self._rate, self._meter
-        if not meter.rate:
-            seconds = max(trip, SEARCH_HOLD if self._delay else 0.0)
-            self._run_at(rate * SEARCH ** (1.0 / max(seconds * rate, 1.0)))
-            return
-        seconds = max(DOUBLING, DOUBLING_TRIPS * trip, DOUBLING_HOLDS * self._delay)
-        self._excess *= 2.0 ** (1.0 / max(seconds * rate, DOUBLING_SENDS))
-        self._run_at(self._base + self._excess)
-
     def _run_at(self, rate: float) -> None:
-        self._rate = rate
-        self._gap = max(1.0 / rate, self._least_gap)
+        self._rate = min(max(rate, SLOWEST), FASTEST)
+        self._gap = max(1.0 / self._rate, self._least_gap)
+
+    def _speed_up(self, trip: float) -> None:
+        """Let one taken attempt raise the rate."""
+        rate = self._rate
+        if self._meter.rate:
+            seconds = max(
+                DOUBLING, DOUBLING_TRIPS * trip, DOUBLING_DELAYS * self._delay
+            )
+            self._excess *= 2.0 ** (1.0 / max(seconds * rate, DOUBLING_SENDS))
+            self._run_at(self._base + self._excess)
+        else:
+            seconds = max(trip, SEARCH_DELAYED if self._delay else 0.0)
+            self._run_at(rate * SEARCH ** (1.0 / max(seconds * rate, 1.0)))
 
     def _slow_down(
         self, now: float, sent_at: float, delay: float, chance: float, in_flight: int
@@ -367,67 +393,70 @@ class Pace:
         if self._rate == math.inf:
             self._start_search(now, sent_at, delay, in_flight / trip)
         else:
-            self._estimate(sent_at)
-        pause = max(2.0 / self._rate, 0.0 if self._meter.rate else trip)
-        # Nothing taken for so long: as long again, and half the probes are saved.
-        pause = max(pause, min(now - self._taken_at, LONGEST_SILENCE))
-        self._next = max(self._next, now + pause * (1.0 + JITTER * (chance - 0.5)))
+            self._judge(sent_at)
+        if not delay:
+            # Nothing was taken for so long: as long again, and half the probes
+            # are saved. One probe at a time while the limit is unknown.
+            silence = min(now - self._taken_at, 1.0 / SLOWEST)
+            pause = max(2.0 / self._rate, silence, 0.0 if self._meter.rate else trip)
+            pause *= 1.0 + JITTER * (chance - 0.5)
+            self._next = max(self._next, now + pause)
 
     def _start_search(
         self, now: float, sent_at: float, delay: float, speed: float
     ) -> None:
-        """Take the first rate from the opening."""
+        """Take a first rate from the opening."""
         meter = self._meter
         seconds = sent_at - meter.since
         self._burst = meter.taken if seconds < BURST else 0
-        if delay:
-            # So many in that time is what the server said, if it is a window.
-            self._run_at(max(meter.taken, 1) / (seconds + delay))
-        else:
-            self._run_at(speed / 2.0)
-        meter.restart(sent_at)
         self._taken_at = now
+        # So many in that time is what a window allows, and a bucket at least.
+        self._run_at(max(meter.taken, 1) / (seconds + delay) if delay else speed / 2.0)
+        meter.restart(sent_at)
 
-    def _estimate(self, sent_at: float) -> None:
-        """Judge anew what the limit is; go below it."""
+    def _judge(self, sent_at: float) -> None:
+        """Judge anew what the limit is, and go below it."""
         meter, rate = self._meter, self._rate
-        # A search that paid no delays ends far above a limit it has measured well.
-        exact = not meter.rate and not self._delay
         if meter.rate and self._taken_at < self._cut_at:
-            return  # asked too early, which says nothing new of the rate
+            return  # it was asked too early, which says nothing new of the rate
+        # A search ends far above the limit, but has measured it well,
+        # unless delays have let the server save up.
+        exact = not meter.rate and not self._delay
         fresh = meter.read(sent_at)
         if not meter.rate:
-            self._run_at(max(rate / 2.0, 1.0 / LONGEST_SILENCE))
+            self._run_at(rate / 2.0)
             return
-        # What was measured is too low by what an idle server could not save up,
-        # and the rate in use too high by what it had saved.
-        between = math.sqrt(min(meter.rate, rate) * rate) if fresh else CUT * rate
+        # The measurement is too low by what was not asked for while the server
+        # was full; the rate in use is too high by what it had saved up.
+        limit = math.sqrt(min(meter.rate, rate) * rate) if fresh else CUT * rate
         if meter.rate > FAR * rate:
-            between = max(between, CUT * rate)
+            limit = max(limit, CUT * rate)
         elif exact:
-            between = meter.rate
-        self._base = between - min(BACK * math.sqrt(between), BACK_MOST * between)
-        self._excess = EXCESS * between
+            limit = meter.rate
+        self._base = limit - min(BACK * math.sqrt(limit), BACK_MOST * limit)
+        self._excess = EXCESS * limit
         self._run_at(self._base + self._excess)
 
     def _narrow(self) -> None:
-        """Let the number in flight be the limit, and the rate be free."""
+        """Limit the number in flight instead of the rate."""
         self._slots = min(self._crowd.ceiling, self._most)
         self._rate = math.inf
         self._gap = self._least_gap
         self._meter = _Meter()
 
     def _hold(self, now: float, delay: float, chance: float) -> None:
-        """Let nobody start before *delay* is over; then one by one."""
+        """Let nobody start before *delay* is over; then a few, not a herd."""
         self._delay = delay
+        self._held_until = now + delay
         self._next = max(self._next, now + delay + chance * self._gap)
+        self._slots = min(self._slots, FEW)
         self._meter.restart(self._next, self._burst, self._next - now)
 
     def _back_off(self, now: float, delay: float, chance: float) -> None:
-        """Pause without learning; start again with few in flight, not in a herd."""
-        self._slots = min(FEW, self._most)
-        self._row = 0 if self._meter.taken > 0 else self._row + 1
+        """Pause without learning; then a few, not a herd."""
+        self._row = 0 if self._meter.taken else self._row + 1
         self._meter.restart(now)
+        self._slots = min(self._slots, FEW)
         if not delay:
-            pause = min(THROTTLE * 2.0 ** min(self._row, 9), THROTTLE_MOST)
+            pause = min(THROTTLE * 2.0 ** min(self._row, 10), THROTTLE_MOST)
             self._next = max(self._next, now + pause * chance)

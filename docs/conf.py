@@ -1,6 +1,7 @@
 """How the documentation is built: offline, with every warning an error."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,9 @@ ELSEWHERE = {
 """Where the names of others are explained; written down, so no build asks for it."""
 
 
+ENUM_MEMBER = re.compile(r"<(\w+\.\w+): '\w*'>")
+
+
 def resolve(
     _app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
 ) -> nodes.Node | None:
@@ -108,7 +112,7 @@ def put_types_beside_names(
     lines[:] = "\n".join(lines).split("\n")
 
 
-def write_factories_as_dots(  # noqa: PLR0913, PLR0917 - as Sphinx calls it
+def write_defaults_as_python(
     _app: Sphinx,
     _what: str,
     _name: str,
@@ -117,8 +121,10 @@ def write_factories_as_dots(  # noqa: PLR0913, PLR0917 - as Sphinx calls it
     signature: str | None,
     result: str | None,
 ) -> tuple[str | None, str | None]:
-    """Leave attrs' own word for *made anew each time* out of signatures."""
-    return signature and signature.replace("NOTHING", "..."), result
+    """Spell enum members as one types them; leave attrs' *made anew* to dots."""
+    if signature:
+        signature = ENUM_MEMBER.sub(r"\1", signature).replace("NOTHING", "...")
+    return signature, result
 
 
 class Rooms(Directive):
@@ -163,6 +169,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx."""
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)
-    app.connect("autodoc-process-signature", write_factories_as_dots)
+    app.connect("autodoc-process-signature", write_defaults_as_python)
     app.add_directive("rooms", Rooms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
