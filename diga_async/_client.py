@@ -19,6 +19,7 @@ from diga_async._policy import Limits, RetryPolicy, Timeouts
 from diga_async._protocol import check_base_url, check_proxy
 from diga_async._stages import Tally
 from diga_async._transport import environment_proxy
+from diga_async._wire import conceal
 
 DEFAULT_BASE_URL = "https://api.diga.io"
 
@@ -78,7 +79,8 @@ class DigaClient:
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
         allow_insecure_http: bool = False,
     ) -> None:
-        self._credentials = key_opener(_given_or_environment(api_key))
+        api_key = conceal(_given_or_environment(api_key))
+        self._credentials = key_opener(api_key)
         insecure = allow_insecure_http or _environment("ALLOW_INSECURE_HTTP") == "1"
         url = check_base_url(
             _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 from diga_async._protocol import check_key
-from diga_async._wire import Secret
+from diga_async._wire import Secret, conceal
 
 KeySource = str | Callable[[], str | Awaitable[str]]
 
@@ -19,6 +19,7 @@ def key_opener(source: KeySource) -> "Callable[[], Credentials]":
     Raises:
         ConfigurationError: The key is no printable ASCII without blanks.
     """
+    source = conceal(source)
     if callable(source):
         ask = source
         return lambda: Credentials(None, ask)
@@ -65,5 +66,7 @@ class Credentials:
 
     async def _answer(self) -> Secret:
         assert self._ask is not None  # noqa: S101 - a plain key is always held
-        answer = self._ask()
-        return check_key(await answer if inspect.isawaitable(answer) else answer)
+        answer = conceal(self._ask())
+        if inspect.isawaitable(answer):
+            answer = conceal(await answer)
+        return check_key(answer)

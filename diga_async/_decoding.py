@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 MAX_BODY_BYTES = 1 << 20
 MAX_INTEGER_DIGITS = 100
 MAX_DEPTH = 64
+MAX_PATH_CHARACTERS = 60
 
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
 UUID_TEXT = re.compile(
@@ -36,6 +37,8 @@ UUID_TEXT = re.compile(
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+#: A field as the API names them; anything else may be data, or a secret.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _KINDS = {
     NoneType: "null",
     bool: "a boolean",
@@ -182,7 +185,7 @@ def _kept(value: Any, where: str, depth: int = 0) -> Any:
         _require_encodable(value, where)
     elif isinstance(value, Mapping):
         return {
-            _text(name): _kept(item, f"{where}.{name}", depth + 1)
+            _text(name): _kept(item, f"{where}.{_shown(name, where)}", depth + 1)
             for name, item in value.items()
         }
     elif isinstance(value, list | tuple):
@@ -193,6 +196,12 @@ def _kept(value: Any, where: str, depth: int = 0) -> Any:
     elif type(value) not in _KINDS:
         raise _Mismatch.of_kind("JSON", value, where)
     return value
+
+
+def _shown(name: str, where: str) -> str:
+    """Return a name of the server's, unless it may be more than a name, or cut."""
+    fits = len(where) <= MAX_PATH_CHARACTERS and _NAME.fullmatch(name)
+    return name if fits else "*"
 
 
 def _is_optional(kind: Any) -> bool:

@@ -13,6 +13,9 @@ import math
 NEVER = -math.inf
 """Before every time."""
 
+EARLY = 1e-9
+"""Seconds by which asyncio's timers and rounding may be early."""
+
 FEW = 6.0
 """Attempts in flight at the start, so that the first refusals are a handful."""
 
@@ -46,8 +49,12 @@ EXCESS = 0.01
 DOUBLING = 0.6
 """...and the seconds in which it doubles. At least, because..."""
 
-DOUBLING_SENDS = 10
-"""...where the rate is low, a refusal is a large share of few attempts..."""
+DOUBLING_SENDS, DOUBLING_LONGEST = 10, 10.0
+"""
+...where the rate is low, a refusal is a large share of few attempts.
+
+But in 10 s nevertheless, or a limit of one a minute would be left after hours...
+"""
 
 DOUBLING_TRIPS = 5
 """...a refusal takes a round trip to be heard..."""
@@ -64,6 +71,12 @@ SEARCH_DELAYED = 0.1
 SLOWEST, FASTEST = 1 / 30, 1e6
 """Bounds of any rate: 30 s is the longest silence between two probes."""
 
+ENOUGH_FIRST, ENOUGH = (8, 0.05), (20, 0.1)
+"""Attempts and seconds that make a measurement: the first one, and later ones."""
+
+ALIKE = 4
+"""Refusals at the same number in flight that are no chance. Of fewer, all may be."""
+
 BURST = 10.0
 """Seconds. What was taken in a longer time than this was no burst."""
 
@@ -71,7 +84,7 @@ THROTTLE, THROTTLE_MOST = 1.0, 20.0
 """First and longest pause, in seconds, of a pace that does not adapt."""
 
 
-class _Meter:
+class _Measure:
     """
     Measures the limit from one refusal to a later one.
 
@@ -107,7 +120,7 @@ class _Meter:
     def read(self, until: float) -> bool:
         """End the stretch, if it is long enough to tell; else let it go on."""
         seconds = until - self.since
-        enough, least = (20, 0.1) if self.rate else (8, 0.05)
+        enough, least = ENOUGH if self.rate else ENOUGH_FIRST
         if self.taken < enough or seconds < least:
             return False
         bucket = (self.taken - self.saved) / seconds
@@ -151,11 +164,10 @@ class _Crowd:
         self.full = min(self.full, in_flight)
         self.times += 1
         if self.ceiling < math.inf:
-            holds = in_flight >= self.ceiling and self.taken >= 8
+            holds = in_flight >= self.ceiling and self.taken > 2 * ALIKE
         else:
-            holds = self.times >= 4 and self.above <= 3 * self.times
-        # A few in flight are too few to tell one from the other.
-        holds = holds and self.full > 4
+            holds = self.times >= ALIKE and self.above <= 3 * self.times
+        holds = holds and self.full > ALIKE
         self.ceiling = in_flight - 1.0 if holds else math.inf
         self.taken = 0
         return holds
@@ -211,7 +223,7 @@ class Pace:
         "_gap",
         "_held_until",
         "_least_gap",
-        "_meter",
+        "_measure",
         "_most",
         "_next",
         "_rate",
@@ -242,7 +254,7 @@ class Pace:
         self._delay = 0.0  # the last Retry-After
         self._burst = 0  # what was taken before the first refusal
         self._row = 0  # pauses in a row, if not adaptive
-        self._meter = _Meter()
+        self._measure = _Measure()
         self._crowd = _Crowd()
 
     @property
@@ -258,7 +270,7 @@ class Pace:
     def wait(self, now: float) -> float:
         """Return the seconds until the next attempt may start; 0.0 is now."""
         delay = self._next - now
-        return delay if delay > 0.0 else 0.0
+        return delay if delay > EARLY else 0.0
 
     def sent(self, now: float, chance: float) -> None:
         """
@@ -269,7 +281,7 @@ class Pace:
             chance: From 0.0 to 1.0, for the jitter of the gap.
         """
         if self._next == NEVER:
-            self._next = self._meter.since = now
+            self._next = self._measure.since = now
         if self._gap:
             self._advance(now, chance)
 
@@ -282,8 +294,8 @@ class Pace:
             sent_at: When the attempt started.
             in_flight: How many were in flight then, itself included.
         """
-        if sent_at >= self._meter.since:
-            self._meter.taken += 1
+        if sent_at >= self._measure.since:
+            self._measure.taken += 1
         if self._slots < self._most:
             self._open()
         if self._taken_at > NEVER:
@@ -298,8 +310,8 @@ class Pace:
 
         It was not refused, so it counts where refusals are counted against.
         """
-        if sent_at >= self._meter.since:
-            self._meter.taken += 1
+        if sent_at >= self._measure.since:
+            self._measure.taken += 1
 
     def refused(
         self,
@@ -359,7 +371,7 @@ class Pace:
         self._binding = lost <= 0.0
         if not self._binding:
             # Time that the caller did not use says nothing of the server.
-            self._meter.since += lost
+            self._measure.since += lost
         gap = max(gap * (1.0 + JITTER * (chance - 0.5)), self._least_gap)
         self._next = max(self._next, now - catch_up) + gap
 
@@ -375,11 +387,12 @@ class Pace:
     def _speed_up(self, trip: float) -> None:
         """Let one taken attempt raise the rate."""
         rate = self._rate
-        if self._meter.rate:
+        if self._measure.rate:
             seconds = max(
                 DOUBLING, DOUBLING_TRIPS * trip, DOUBLING_DELAYS * self._delay
             )
-            self._excess *= 2.0 ** (1.0 / max(seconds * rate, DOUBLING_SENDS))
+            sends = min(DOUBLING_SENDS, DOUBLING_LONGEST * rate)
+            self._excess *= 2.0 ** (1.0 / max(seconds * rate, sends))
             self._run_at(self._base + self._excess)
         else:
             seconds = max(trip, SEARCH_DELAYED if self._delay else 0.0)
@@ -398,7 +411,7 @@ class Pace:
             # Nothing was taken for so long: as long again, and half the probes
             # are saved. One probe at a time while the limit is unknown.
             silence = min(now - self._taken_at, 1.0 / SLOWEST)
-            pause = max(2.0 / self._rate, silence, 0.0 if self._meter.rate else trip)
+            pause = max(2.0 / self._rate, silence, 0.0 if self._measure.rate else trip)
             pause *= 1.0 + JITTER * (chance - 0.5)
             self._next = max(self._next, now + pause)
 
@@ -406,33 +419,35 @@ class Pace:
         self, now: float, sent_at: float, delay: float, speed: float
     ) -> None:
         """Take a first rate from the opening."""
-        meter = self._meter
-        seconds = sent_at - meter.since
-        self._burst = meter.taken if seconds < BURST else 0
+        measure = self._measure
+        seconds = sent_at - measure.since
+        self._burst = measure.taken if seconds < BURST else 0
         self._taken_at = now
         # So many in that time is what a window allows, and a bucket at least.
-        self._run_at(max(meter.taken, 1) / (seconds + delay) if delay else speed / 2.0)
-        meter.restart(sent_at)
+        self._run_at(
+            max(measure.taken, 1) / (seconds + delay) if delay else speed / 2.0
+        )
+        measure.restart(sent_at)
 
     def _judge(self, sent_at: float) -> None:
         """Judge anew what the limit is, and go below it."""
-        meter, rate = self._meter, self._rate
-        if meter.rate and self._taken_at < self._cut_at:
+        measure, rate = self._measure, self._rate
+        if measure.rate and self._taken_at < self._cut_at:
             return  # it was asked too early, which says nothing new of the rate
         # A search ends far above the limit, but has measured it well,
         # unless delays have let the server save up.
-        exact = not meter.rate and not self._delay
-        fresh = meter.read(sent_at)
-        if not meter.rate:
+        exact = not measure.rate and not self._delay
+        fresh = measure.read(sent_at)
+        if not measure.rate:
             self._run_at(rate / 2.0)
             return
         # The measurement is too low by what was not asked for while the server
         # was full; the rate in use is too high by what it had saved up.
-        limit = math.sqrt(min(meter.rate, rate) * rate) if fresh else CUT * rate
-        if meter.rate > FAR * rate:
+        limit = math.sqrt(min(measure.rate, rate) * rate) if fresh else CUT * rate
+        if measure.rate > FAR * rate:
             limit = max(limit, CUT * rate)
         elif exact:
-            limit = meter.rate
+            limit = measure.rate
         self._base = limit - min(BACK * math.sqrt(limit), BACK_MOST * limit)
         self._excess = EXCESS * limit
         self._run_at(self._base + self._excess)
@@ -442,7 +457,7 @@ class Pace:
         self._slots = min(self._crowd.ceiling, self._most)
         self._rate = math.inf
         self._gap = self._least_gap
-        self._meter = _Meter()
+        self._measure = _Measure()
 
     def _hold(self, now: float, delay: float, chance: float) -> None:
         """Let nobody start before *delay* is over; then a few, not a herd."""
@@ -450,12 +465,12 @@ class Pace:
         self._held_until = now + delay
         self._next = max(self._next, now + delay + chance * self._gap)
         self._slots = min(self._slots, FEW)
-        self._meter.restart(self._next, self._burst, self._next - now)
+        self._measure.restart(self._next, self._burst, self._next - now)
 
     def _back_off(self, now: float, delay: float, chance: float) -> None:
         """Pause without learning; then a few, not a herd."""
-        self._row = 0 if self._meter.taken else self._row + 1
-        self._meter.restart(now)
+        self._row = 0 if self._measure.taken else self._row + 1
+        self._measure.restart(now)
         self._slots = min(self._slots, FEW)
         if not delay:
             pause = min(THROTTLE * 2.0 ** min(self._row, 10), THROTTLE_MOST)

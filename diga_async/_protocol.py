@@ -32,7 +32,7 @@ from diga_async._errors import (
 )
 from diga_async._phone import Phone
 from diga_async._version import __version__
-from diga_async._wire import Request, Response, Secret
+from diga_async._wire import Request, Response, Secret, conceal
 
 Answer = Phone | DigaError
 
@@ -90,6 +90,7 @@ def check_key(key: object) -> Secret:
     Raises:
         ConfigurationError: It is no printable ASCII without blanks.
     """
+    key = conceal(key)
     if not isinstance(key, str) or _KEY.fullmatch(key) is None:
         raise ConfigurationError("the API key must be printable ASCII without blanks")
     return Secret(f"Bearer {key}")
@@ -176,12 +177,15 @@ def request_for(base_url: str, phone_id: UUID, authorization: Secret) -> Request
 
 def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer:
     """Make of one response the phone asked for, or say why it is none."""
+    key = Secret(authorization.removeprefix("Bearer "))
     try:
         if response.status != 200:  # noqa: PLR2004
-            return _refusal(response, authorization)
+            return _refusal(response, key)
         phone = Phone.from_json(_body_of(response))
     except InvalidResponseError as error:
-        return attrs.evolve(error, status=response.status)
+        # The names of fields are the server's words as well.
+        problems = [_clean(problem, key) for problem in error.problems]
+        return attrs.evolve(error, status=response.status, problems=problems)
     return phone if phone.id == phone_id else _foreign()
 
 
@@ -207,11 +211,11 @@ def header(response: Response, name: str) -> str | None:
     return values[0] if len(values) == 1 else None
 
 
-def _refusal(response: Response, authorization: Secret) -> DigaError:
+def _refusal(response: Response, key: Secret) -> DigaError:
     status = response.status
     if 200 < status < 300:  # noqa: PLR2004
         raise InvalidResponseError(f"{status} is not an answer to this request")
-    said = _ErrorBody(response, authorization.removeprefix("Bearer "))
+    said = _ErrorBody(response, key)
     return _class_for(status)(
         status=status,
         error_code=said.text("error_code"),
@@ -230,10 +234,17 @@ def _class_for(status: int) -> type[APIStatusError]:
     return ERRORS.get(status, APIStatusError)
 
 
+def _clean(text: str, key: Secret) -> str:
+    """Take out the key and what may be personal."""
+    known = text.replace(key, "***")[:2000]
+    printable = "".join(c if c.isprintable() else " " for c in known)
+    return _PERSONAL.sub("***", printable)
+
+
 class _ErrorBody:
     """What an error's body says, in FastAPI's shape, in Diga's, or in none."""
 
-    def __init__(self, response: Response, key: str) -> None:
+    def __init__(self, response: Response, key: Secret) -> None:
         self._key = key
         try:
             content = read_json(_body_of(response))
@@ -242,11 +253,8 @@ class _ErrorBody:
         self._fields = content if isinstance(content, dict) else {}
 
     def clean(self, text: object) -> str | None:
-        """Take out the key and what may be personal."""
-        if not isinstance(text, str):
-            return None
-        printable = "".join(c if c.isprintable() else " " for c in text[:2000])
-        return _PERSONAL.sub("***", printable.replace(self._key, "***"))
+        """Return it without the key and what may be personal, if it is text."""
+        return _clean(text, self._key) if isinstance(text, str) else None
 
     def text(self, name: str) -> str | None:
         """Return the field of that name, if it is text."""

@@ -5,14 +5,18 @@ What aiohttp does by itself and must not do here, each seen on the wire:
 
 - It gives bytes that arrived on an idle connection to the next request:
   another id's answer. `_Guard` never hands out such a connection.
+- It cancels whoever waits in a connector that is closed. `_Guard` says so.
 - It sends a request again after a lost connection. `_Guard` refuses the second.
 - It keeps cookies, follows redirects, reads netrc, unpacks without a bound.
   The session is made without all that.
 """
 
 import asyncio
+import select
+import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
@@ -36,11 +40,20 @@ _CLOSING: set[asyncio.Task[None]] = set()
 class _Attempt:
     """One request on its way: its time limit, and how far it has come."""
 
-    __slots__ = ("_cancelling", "_handle", "_task", "connection", "expired", "seconds")
+    __slots__ = (
+        "_cancelling",
+        "_handle",
+        "_task",
+        "connected",
+        "connection",
+        "expired",
+        "seconds",
+    )
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.expired = False
+        self.connected = False
         self.connection: asyncio.BaseTransport | None = None
 
     # As asyncio.timeout does it, at a third of its cost.
@@ -73,8 +86,9 @@ class _Attempt:
             raise TimeoutError from None
 
     @property
-    def phase(self) -> Phase:
-        return "connect" if self.connection is None else "read"
+    def is_cancelled(self) -> bool:
+        """Whether somebody, the time limit included, cancelled its task."""
+        return self._task is not None and self._task.cancelling() > self._cancelling
 
 
 class _SecondSend(aiohttp.ClientConnectionError):
@@ -98,21 +112,54 @@ class _Guard(aiohttp.BaseConnector):
         return super().closed or self._lent.closed
 
     async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> Connection:
         attempt = _ATTEMPT.get()
-        if attempt.connection is not None:
+        if attempt.connected:
             raise _SecondSend
+        try:
+            connection = await self._clean(req, traces, timeout)
+        except asyncio.CancelledError:
+            if self._lent.closed and not attempt.is_cancelled:
+                raise aiohttp.ClientConnectionError from None
+            raise
+        attempt.connected = True
+        attempt.connection = connection.transport
+        return connection
+
+    async def _clean(self, *asked: Any) -> Connection:
         while True:
-            connection = await self._lent.connect(req, traces, timeout)
+            connection = await self._lent.connect(*asked)
             if _is_clean(connection.protocol):
-                attempt.connection = connection.transport
                 return connection
             connection.close()
 
 
 def _is_clean(protocol: ResponseHandler | None) -> bool:
-    return protocol is not None and not protocol.should_close
+    """Whether what comes next on a connection can only be meant for us."""
+    if protocol is None or protocol.transport is None:
+        return True  # lost already; to send on it will say so
+    # What a server says on a new connection is no answer to anybody else,
+    # and the next connection would be no better.
+    if protocol._parser is None:  # noqa: SLF001 - set by the first request
+        return True
+    return not (protocol.should_close or _is_readable(protocol.transport))
+
+
+def _is_readable(transport: asyncio.BaseTransport) -> bool:
+    """Whether the system holds bytes of a connection, or its end, for asyncio."""
+    sock = transport.get_extra_info("socket")
+    descriptor = -1 if sock is None else sock.fileno()
+    if descriptor < 0:
+        return False
+    if sys.platform == "win32":
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Pool:
@@ -154,7 +201,11 @@ class Pool:
     def abandon(self) -> None:
         """Let go without a warning of aiohttp's; the loop closes what is open."""
         self.session.detach()
-        if self._owned and not self._loop.is_closed():
+        if not self._owned:
+            return
+        if self._loop.is_closed():
+            _finish(_close(self._connector))  # nothing is awaited any more
+        else:
             self._loop.call_soon_threadsafe(_close_soon, self._connector)
 
 
@@ -166,6 +217,12 @@ def _close_soon(connector: aiohttp.BaseConnector) -> None:
 
 async def _close(connector: aiohttp.BaseConnector) -> None:
     await connector.close()
+
+
+def _finish(closing: Coroutine[Any, Any, None]) -> None:
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()
 
 
 class Transport:
@@ -204,11 +261,8 @@ class Transport:
         attempt = _Attempt(seconds)
         try:
             with attempt:
-                # One turn of the loop: what has arrived on an idle connection
-                # is seen before one is chosen.
-                await asyncio.sleep(0)
                 return await self._exchange(pool.session, request, connect)
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+        except _ERRORS as error:
             failure = _failure(error, attempt)
         finally:
             pool.users -= 1
@@ -225,9 +279,9 @@ class Transport:
             **self._options,
         )
         try:
-            body = await _read(response.content)
+            body = await _read(response)
         finally:
-            if not response.content.at_eof() or response.content.exception():
+            if response.connection is not None:  # it did not end well
                 response.close()
         return Response(response.status, response.headers, body)
 
@@ -271,30 +325,40 @@ class Transport:
             pool.abandon()
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes | None:
-    body = await content.readany()
-    if content.at_eof():
-        return body
-    parts, size = [body], len(body)
-    while not content.at_eof():
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    # aiohttp's parser in Python takes the first of two lengths (RFC 9112
+    # section 6.3); nobody knows where such an answer ends.
+    if len(response.headers.getall("Content-Length", ())) > 1:
+        raise aiohttp.ClientPayloadError
+    parts, size = [], 0
+    while not response.content.at_eof():
+        part = await response.content.readany()
+        size += len(part)
         if size > MAX_BODY_BYTES:
             return None
-        part = await content.readany()
         parts.append(part)
-        size += len(part)
-    return b"".join(parts) if size <= MAX_BODY_BYTES else None
+    return b"".join(parts)
+
+
+#: What aiohttp raises, and asyncio below it. A name that resolves to nothing
+#: is an assertion there, or without assertions a `TypeError`.
+_ERRORS = (
+    aiohttp.ClientError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    TypeError,
+)
 
 
 def _failure(error: BaseException, attempt: _Attempt) -> APIConnectionError:
-    if isinstance(error, TimeoutError):
-        return APITimeoutError(
-            "no complete answer in time"
-            if attempt.connection
-            else "no connection in time",
-            phase=attempt.phase,
-        )
-    phase = _phase(error, attempt)
-    return APIConnectionError(_REASONS[phase], phase=phase)
+    if not isinstance(error, TimeoutError):
+        phase = _phase(error, attempt)
+        return APIConnectionError(_REASONS[phase], phase=phase)
+    if attempt.connected:
+        return APITimeoutError("no complete answer in time", phase="read")
+    return APITimeoutError("no connection in time", phase="connect")
 
 
 _REASONS: dict[Phase, str] = {
@@ -306,13 +370,20 @@ _REASONS: dict[Phase, str] = {
 
 
 def _phase(error: BaseException, attempt: _Attempt) -> Phase:
-    if attempt.connection is not None:
+    if attempt.connected:
         return "read"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "dns"
-    if isinstance(error, aiohttp.ClientSSLError):
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         return "tls"
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or _is_nowhere(error):
+        return "dns"
     return "connect"
+
+
+def _is_nowhere(error: BaseException) -> bool:
+    """Whether a name resolved to no address at all."""
+    return isinstance(error, AssertionError | TypeError) or isinstance(
+        error.__cause__, StopIteration
+    )
 
 
 def environment_proxy(url: str) -> str | None:

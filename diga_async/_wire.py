@@ -1,7 +1,7 @@
 """`Request` and `Response`, as the protocol sees them."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -19,6 +19,18 @@ class Secret(str):
     def __repr__(self) -> str:
         """Show nothing of it."""
         return "'***'"
+
+
+def conceal(key: Any) -> Any:
+    """
+    Hide a key that was just received, before anything else is done with it.
+
+    >>> conceal("sk-1")
+    '***'
+    """
+    if isinstance(key, bytes):  # never a key; but perhaps one by mistake
+        return Secret()
+    return Secret(key) if isinstance(key, str) else key
 
 
 class Headers(Protocol):

@@ -21,7 +21,7 @@ from typing import Protocol
 from diga_async._pace import Pace
 
 LATE = 0.001
-"""A timer that ends in time for the loop still waits for what runs: 0 to 1 ms."""
+"""A timer that ends in time still waits for what the loop runs: 0 to 1 ms."""
 
 TICK = 0.001
 """epoll takes whole milliseconds, rounded up."""
@@ -43,6 +43,11 @@ class Verdict:
 
 TAKEN = Verdict(taken=True)
 REFUSED = Verdict(taken=False)
+
+
+def dice(seed: int) -> random.Random:
+    """Return chances that are the same each time."""
+    return random.Random(seed)  # noqa: S311  # no secret depends on it
 
 
 class Server(Protocol):
@@ -146,7 +151,7 @@ class InFlightLimit:
         self.limit = limit
         self.service = service
         self.spread = spread
-        self.random = random.Random(seed)
+        self.random = dice(seed)
         self.until: list[float] = []
 
     @property
@@ -213,7 +218,7 @@ class Unreliable:
         self.server = server
         self.share = share
         self.service = service
-        self.random = random.Random(seed)
+        self.random = dice(seed)
 
     def take(self, now: float) -> Verdict:
         if self.random.random() < self.share:
@@ -292,10 +297,13 @@ class _Event:
 class _Simulation:
     """The queue of events, and what each does."""
 
-    def __init__(self, server: Server, round_trip: float, seed: int) -> None:
+    def __init__(
+        self, server: Server, round_trip: float, stalls: float, seed: int
+    ) -> None:
         self.server = server
         self.round_trip = round_trip
-        self.random = random.Random(seed)
+        self.stalls = stalls
+        self.random = dice(seed)
         self.events: list[_Event] = []
         self.turns = count()
         self.result = Result()
@@ -327,6 +335,8 @@ class _Simulation:
             return  # it rings before, and looks again
         client.timer = now + delay
         late = math.ceil(delay / TICK) * TICK - delay + self.random.uniform(0.0, LATE)
+        if self.stalls and self.random.random() < 0.01:
+            late += self.random.uniform(0.0, self.stalls)
 
         def ring(then: float) -> None:
             client.timer = math.inf
@@ -388,7 +398,9 @@ def simulate(  # noqa: PLR0913  # the questions one may ask
     per_second: float | None = None,
     adaptive: bool = True,
     round_trip: float = 0.0015,
+    stalls: float = 0.0,
     seed: int = 0,
+    start: float = 0.0,
     until: float = math.inf,
     paces: list[Pace] | None = None,
 ) -> Result:
@@ -403,27 +415,31 @@ def simulate(  # noqa: PLR0913  # the questions one may ask
         per_second: Of each client.
         adaptive: Of each client.
         round_trip: There and back, in seconds, without the server's own time.
+        stalls: One timer in a hundred is late by up to so many seconds more.
         seed: For every chance of the run.
+        start: When the clock starts.
         until: Stop then, though ids are left.
         paces: Taken instead of new ones, one for each client.
 
     Returns:
         What came out.
     """
-    simulation = _Simulation(server, round_trip, seed)
+    simulation = _Simulation(server, round_trip, stalls, seed)
     for number in range(clients):
-        pace = paces[number] if paces else Pace(
-            concurrency=concurrency, per_second=per_second, adaptive=adaptive
+        pace = (
+            paces[number]
+            if paces
+            else Pace(concurrency=concurrency, per_second=per_second, adaptive=adaptive)
         )
         share = Share()
         simulation.result.shares.append(share)
         client = _Client(pace, ids // clients, share)
-        start = simulation.random.uniform(0.0, 0.05) if clients > 1 else 0.0
+        after = simulation.random.uniform(0.0, 0.05) if clients > 1 else 0.0
 
         def begin(now: float, client: _Client = client) -> None:
             simulation.pump(client, now)
 
-        simulation.at(start, begin)
+        simulation.at(start + after, begin)
     simulation.run(until)
     result = simulation.result
     result.found = sum(share.found for share in result.shares)

@@ -197,9 +197,7 @@ async def test_the_pace_is_told_of_every_start_with_its_chance(pace, queue):
     assert pace.chances == [0.25, 0.25]
 
 
-async def test_an_outage_holds_runs_and_not_single_lookups(
-    pace, outage, clock, queue
-):
+async def test_an_outage_holds_runs_and_not_single_lookups(pace, outage, clock, queue):
     pace.slots = 9
     for _ in range(FAILURES_TO_CLOSE):
         outage.failed(clock.now())

@@ -51,9 +51,7 @@ class Stack:
         self.admission = Admission(self.pace, self.outage, self.clock, self.chance)
 
     async def look_up(self, lookup):
-        sending = Sending(
-            "https://x", self.credentials, self.transport, self.clock
-        )
+        sending = Sending("https://x", self.credentials, self.transport, self.clock)
         admitted = Admitted(
             sending.attempt,
             self.admission,

@@ -41,7 +41,6 @@ from diga_async import (
 )
 from diga_async.sandbox import Faults, Sandbox, SeenRequest
 
-
 Phase = Literal["dns", "connect", "tls", "read", "wait"]
 
 

@@ -1,0 +1,542 @@
+"""The client, over real sockets."""
+
+import asyncio
+import gc
+import os
+import pickle
+import threading
+import time
+import warnings
+from collections import Counter
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from diga_async import (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    DigaClient,
+    Failed,
+    Found,
+    InvalidPhoneIdError,
+    Limits,
+    Missing,
+    NotFoundError,
+    PermissionDeniedError,
+    Phone,
+    PhoneBatch,
+    RateLimitError,
+    RetryPolicy,
+    Timeouts,
+    WrongLoopError,
+)
+from diga_async.sandbox import Faults, Sandbox
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.fixture
+async def sandbox():
+    async with Sandbox(phones=60) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def diga(sandbox):
+    async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
+        yield diga
+
+
+class TestMaking:
+    def test_it_can_be_made_outside_a_loop(self):
+        client = DigaClient(KEY)
+
+        assert repr(client) == "<DigaClient https://api.diga.io not opened>"
+        assert not client.closed
+
+    def test_key_and_server_come_from_the_environment(self, monkeypatch):
+        monkeypatch.setenv("DIGA_API_KEY", KEY)
+        monkeypatch.setenv("DIGA_BASE_URL", "https://diga.example/api/")
+
+        assert "https://diga.example/api " in repr(DigaClient())
+
+    def test_without_a_key_there_is_no_client(self, monkeypatch):
+        monkeypatch.setenv("DIGA_API_KEY", "")
+
+        with pytest.raises(ConfigurationError, match="DIGA_API_KEY"):
+            DigaClient()
+
+    @pytest.mark.parametrize(
+        "key", ["", " ", "a b", "a\n", "a\r\nX: y", "a\0", "clé", "x" * 5000, 7, b"x"]
+    )
+    def test_a_wrong_key_is_refused_and_not_shown(self, key):
+        with pytest.raises(ConfigurationError) as caught:
+            DigaClient(key)
+
+        assert str(key).strip() == "" or str(key) not in str(caught.value)
+
+    def test_plain_http_is_for_this_machine_or_for_who_insists(self, monkeypatch):
+        with pytest.raises(ConfigurationError, match="allow_insecure_http"):
+            DigaClient(KEY, base_url="http://diga.example")
+        DigaClient(KEY, base_url="http://127.0.0.1:8080")
+        DigaClient(KEY, base_url="http://diga.example", allow_insecure_http=True)
+        monkeypatch.setenv("DIGA_ALLOW_INSECURE_HTTP", "1")
+        DigaClient(KEY, base_url="http://diga.example")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"session": object()},
+            {"retry": 3},
+            {"limits": 10},
+            {"ssl": False},
+            {"timeouts": "soon"},
+            {"timeouts": float("nan")},
+            {"proxy": "socks5://x"},
+            {"base_url": "https://user:password@diga.example"},
+            {"proxy": "http://proxy:3128", "base_url": "http://127.0.0.1:1"},
+        ],
+    )
+    def test_a_wrong_option_is_refused(self, wrong):
+        with pytest.raises(ConfigurationError):
+            DigaClient(KEY, **wrong)
+
+    def test_the_environments_proxy_is_used_only_when_asked(self, monkeypatch):
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+
+        def proxy(base_url="https://diga.example", **options):
+            return DigaClient(KEY, base_url=base_url, **options)._options.proxy
+
+        assert proxy() is None
+        assert proxy(trust_env=True) == "http://proxy.example:3128"
+        assert proxy("http://127.0.0.1:1", trust_env=True) is None
+        monkeypatch.setenv("NO_PROXY", "diga.example")
+        assert proxy(trust_env=True) is None
+
+    def test_a_client_shows_its_key_nowhere(self):
+        client = DigaClient(KEY)
+
+        assert KEY not in repr(client) + repr(vars(client))
+        with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+            pickle.dumps(client)
+
+
+class TestGet:
+    async def test_a_phone_is_found(self, sandbox, diga):
+        phone = await diga.phones.get(str(sandbox.phone_ids[0]))
+
+        assert phone == Phone.from_dict(sandbox.phones[sandbox.phone_ids[0]])
+        assert sandbox.requests[-1].status == 200
+
+    async def test_a_missing_one_is_an_error(self, diga):
+        missing = uuid4()
+
+        with pytest.raises(NotFoundError) as caught:
+            await diga.phones.get(missing)
+
+        assert caught.value.phone_id == missing
+        assert caught.value.attempts == 1
+        assert caught.value.elapsed > 0
+
+    async def test_a_wrong_id_reaches_no_socket(self, sandbox, diga):
+        for wrong in ("", "..", "../../admin", "x" * 10**6, None, 7, b"x"):
+            with pytest.raises(InvalidPhoneIdError):
+                await diga.phones.get(wrong)
+
+        assert sandbox.requests == []
+
+    async def test_a_number_is_its_total_timeout(self, sandbox, diga):
+        sandbox.faults = Faults(hangs=1.0)
+        started = time.monotonic()
+
+        with pytest.raises(TimeoutError):
+            await diga.phones.get(sandbox.phone_ids[0], timeouts=0.2)
+
+        assert time.monotonic() - started == pytest.approx(0.2, abs=0.1)
+
+    async def test_those_at_the_same_time_share_a_request(self, sandbox, diga):
+        i = sandbox.phone_ids[0]
+
+        phones = await asyncio.gather(*(diga.phones.get(i) for _ in range(50)))
+
+        assert len(set(map(id, phones))) == 1
+        assert len(sandbox.requests) == 1
+
+    async def test_a_403_that_speaks_of_a_server_error_is_a_refusal(
+        self, sandbox, diga
+    ):
+        sandbox.faults = Faults(forbidden=1.0)
+
+        with pytest.raises(PermissionDeniedError) as caught:
+            await diga.phones.get(sandbox.phone_ids[0])
+
+        assert caught.value.error_code == "INTERNAL_SERVER_ERROR"
+        assert len(sandbox.requests) == 1
+
+
+class TestMany:
+    async def test_1500_mixed_ids_have_one_outcome_each(self, sandbox, diga):
+        sandbox.faults = Faults(errors=0.05, resets=0.02)
+        missing = [uuid4() for _ in range(500)]
+        wrong = [f"wrong {n}" for n in range(100)]
+        given = [*sandbox.phone_ids * 15, *missing, *wrong]
+
+        outcomes = Counter()
+        async with diga.phones.iter_many(given, concurrency=32) as lookups:
+            async for outcome in lookups:
+                outcomes[outcome.phone_id] += 1
+                assert lookups.stats.in_flight <= 32
+
+        assert outcomes == Counter(given)
+        assert diga.stats.in_flight == 0
+
+    async def test_a_batch_has_every_id_in_one_place(self, sandbox, diga):
+        missing = uuid4()
+        given = [sandbox.phone_ids[2], missing, "wrong", sandbox.phone_ids[1]]
+
+        batch = await diga.phones.get_many(given * 2)
+
+        assert list(batch.phones) == [sandbox.phone_ids[2], sandbox.phone_ids[1]]
+        assert batch.missing == (missing,)
+        assert list(batch.failures) == ["wrong"]
+        assert batch.unanswered == ()
+        assert len(sandbox.requests) == 3
+        with pytest.raises(ExceptionGroup) as caught:
+            batch.raise_for_failures()
+        assert caught.group_contains(InvalidPhoneIdError)
+
+    async def test_a_refused_key_ends_a_batch_with_what_there_is(self, sandbox):
+        async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
+            with pytest.raises(AuthenticationError) as caught:
+                await diga.phones.get_many(sandbox.phone_ids, concurrency=8)
+
+        partial = caught.value.partial
+        assert isinstance(partial, PhoneBatch)
+        assert partial.unanswered == sandbox.phone_ids[:8]
+        assert len(sandbox.requests) <= 8
+        assert pickle.loads(pickle.dumps(caught.value)).partial is None
+
+    async def test_what_a_source_raises_goes_through(self, diga):
+        def source():
+            yield uuid4()
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await diga.phones.get_many(source())
+
+    @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "8"])
+    async def test_a_wrong_concurrency_is_refused(self, diga, wrong):
+        with pytest.raises(ConfigurationError, match="concurrency"):
+            diga.phones.iter_many([], concurrency=wrong)
+        with pytest.raises(ConfigurationError, match="concurrency"):
+            await diga.phones.get_many([], concurrency=wrong)
+
+    async def test_all_work_together_keeps_to_the_clients_limit(self, sandbox):
+        sandbox.latency = 0.005
+        limits = Limits(concurrency=5)
+        async with DigaClient(
+            sandbox.api_key, base_url=sandbox.url, limits=limits
+        ) as diga:
+            most = 0
+
+            async def watch():
+                nonlocal most
+                while True:
+                    most = max(most, diga.stats.in_flight)
+                    await asyncio.sleep(0)
+
+            watcher = asyncio.create_task(watch())
+            await asyncio.gather(
+                diga.phones.get_many(sandbox.phone_ids, concurrency=64),
+                diga.phones.get_many(sandbox.phone_ids),
+                *(diga.phones.get(i) for i in sandbox.phone_ids),
+            )
+            watcher.cancel()
+
+        assert most == 5
+
+    async def test_an_unknown_limit_loses_nothing(self, sandbox):
+        sandbox.per_second, sandbox.burst = 200.0, 5
+        async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
+            batch = await diga.phones.get_many(sandbox.phone_ids)
+
+        assert len(batch.phones) == 60
+        assert diga.stats.throttled > 0
+
+    async def test_a_limit_one_sets_is_kept(self, sandbox):
+        limits = Limits(per_second=100.0)
+        started = time.monotonic()
+        async with DigaClient(
+            sandbox.api_key, base_url=sandbox.url, limits=limits
+        ) as diga:
+            await diga.phones.get_many(sandbox.phone_ids)
+
+        assert 0.5 < time.monotonic() - started < 1.0
+
+    async def test_more_than_an_outage_may_last_ends_the_run(self, sandbox):
+        sandbox.per_second, sandbox.burst, sandbox.retry_after = 10.0, 1, 3600
+        async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
+            with pytest.raises(RateLimitError) as caught:
+                await diga.phones.get_many(sandbox.phone_ids, concurrency=4)
+
+        assert caught.value.retry_after == 3600.0
+        assert caught.value.partial.unanswered
+
+    async def test_an_outage_burns_few_ids_and_is_over_when_it_is_over(self, sandbox):
+        retry = RetryPolicy(max_attempts=1)
+        async with DigaClient(
+            sandbox.api_key, base_url=sandbox.url, retry=retry
+        ) as diga:
+            sandbox.down = True
+            ended, failed = None, 0
+            async with diga.phones.iter_many(
+                (uuid4() for _ in range(300)), concurrency=8
+            ) as lookups:
+                async for outcome in lookups:
+                    failed += isinstance(outcome, Failed)
+                    if sandbox.down and diga.stats.outage:
+                        sandbox.down, ended = False, time.monotonic()
+                    if isinstance(outcome, Missing):
+                        break
+            assert time.monotonic() - ended < 2.0
+            assert failed <= 8 + 35
+
+    async def test_single_lookups_go_ahead_of_a_run(self, sandbox):
+        sandbox.latency = 0.01
+        limits = Limits(concurrency=1)
+        async with DigaClient(
+            sandbox.api_key, base_url=sandbox.url, limits=limits
+        ) as diga, diga.phones.iter_many(sandbox.phone_ids, concurrency=1) as run:
+            await anext(run)
+            await diga.phones.get(sandbox.phone_ids[-1])
+            assert run.stats.found == 1
+
+
+class TestLoops:
+    async def test_another_thread_is_refused(self, diga):
+        def elsewhere():
+            asyncio.run(diga.phones.get(uuid4()))
+
+        await diga.phones.get_many([])
+        with pytest.raises(WrongLoopError):
+            await asyncio.to_thread(elsewhere)
+
+    async def test_another_thread_cannot_close_it(self, diga):
+        def elsewhere():
+            asyncio.run(diga.close())
+
+        with pytest.raises(WrongLoopError):
+            await asyncio.to_thread(elsewhere)
+        assert not diga.closed
+
+    def test_the_next_loop_opens_it_anew(self):
+        with Sandbox(phones=1) as sandbox:
+            diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+
+            async def once():
+                await diga.phones.get(sandbox.phone_ids[0])
+
+            with warnings.catch_warnings():
+                # The first loop took the open connection with it.
+                warnings.simplefilter("ignore", ResourceWarning)
+                asyncio.run(once())
+                asyncio.run(once())
+                gc.collect()
+
+                async def last():
+                    async with diga:
+                        await once()
+
+                asyncio.run(last())
+                gc.collect()
+            assert diga.stats.found == 3
+
+    def test_a_client_left_open_in_a_closed_loop_can_be_closed(self):
+        with Sandbox(phones=1) as sandbox:
+            diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+
+            async def open_it():
+                await diga.phones.get(sandbox.phone_ids[0])
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                asyncio.run(open_it())
+                asyncio.run(diga.close())
+                gc.collect()
+            assert diga.closed
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_forked_child_is_refused(self):
+        with Sandbox(phones=1) as sandbox:
+
+            async def main():
+                async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
+                    await diga.phones.get(sandbox.phone_ids[0])
+                    return fork_and_ask(diga, sandbox.phone_ids[0])
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                assert asyncio.run(main()) == 0
+
+    async def test_threads_that_open_it_together_open_it_once(self, sandbox):
+        diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+        barrier = threading.Barrier(4)
+        refused = []
+
+        async def use():
+            refused_here = False
+            barrier.wait()
+            try:
+                await diga.phones.get(sandbox.phone_ids[0])
+            except WrongLoopError:
+                refused_here = True
+                refused.append(1)
+            barrier.wait()
+            if not refused_here:
+                await diga.close()
+
+        def thread():
+            asyncio.run(use())
+
+        await asyncio.gather(*(asyncio.to_thread(thread) for _ in range(4)))
+        assert len(refused) == 3
+
+
+def fork_and_ask(diga, phone_id):
+    """Return 0 if a child that uses the parent's client gets a WrongLoopError."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        asyncio.events._set_running_loop(None)
+        asyncio.run(diga.phones.get(phone_id))
+    except WrongLoopError:
+        status = 0
+    finally:
+        os._exit(status)
+
+
+class TestClosing:
+    async def test_closing_twice_is_closing(self, sandbox):
+        diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+        await diga.phones.get(sandbox.phone_ids[0])
+
+        await diga.close()
+        await diga.close()
+
+        assert diga.closed
+        assert repr(diga) == f"<DigaClient {sandbox.url} closed>"
+
+    async def test_a_closed_client_says_so(self, sandbox):
+        diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+        await diga.close()
+
+        with pytest.raises(ClientClosedError):
+            await diga.phones.get(sandbox.phone_ids[0])
+        with pytest.raises(ClientClosedError):
+            await diga.phones.get_many(sandbox.phone_ids)
+        with pytest.raises(ClientClosedError):
+            await diga.__aenter__()
+
+    async def test_whoever_waits_is_told(self, sandbox, diga):
+        sandbox.faults = Faults(hangs=1.0)
+        started = time.monotonic()
+        waiting = [
+            asyncio.create_task(diga.phones.get(sandbox.phone_ids[0])),
+            asyncio.create_task(diga.phones.get_many(sandbox.phone_ids)),
+        ]
+        while diga.stats.in_flight < 5:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+
+        await diga.close()
+
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(e) for e in errors] == [ClientClosedError] * 2
+        assert errors[1].partial.unanswered == sandbox.phone_ids
+        assert time.monotonic() - started < 1.0
+
+    async def test_one_collected_unclosed_complains_once_and_says_what_to_do(
+        self, sandbox
+    ):
+        diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+        await diga.phones.get(sandbox.phone_ids[0])
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del diga
+            gc.collect()
+            await asyncio.sleep(0.01)
+            gc.collect()
+
+        (warning,) = caught
+        assert warning.category is ResourceWarning
+        assert "async with DigaClient" in str(warning.message)
+
+    async def test_a_stream_keeps_its_client_alive(self, sandbox):
+        lookups = DigaClient(sandbox.api_key, base_url=sandbox.url).phones.iter_many(
+            sandbox.phone_ids
+        )
+        owner = lookups._begin.__closure__
+        outcomes = [outcome async for outcome in lookups]
+
+        assert len(outcomes) == 60
+        for cell in owner:
+            if isinstance(getattr(cell.cell_contents, "__self__", None), DigaClient):
+                await cell.cell_contents.__self__.close()
+
+
+class TestLentSession:
+    async def test_it_is_used_and_left_open(self, sandbox):
+        async with aiohttp.ClientSession() as session:
+            async with DigaClient(
+                sandbox.api_key, base_url=sandbox.url, session=session
+            ) as diga:
+                await diga.phones.get(sandbox.phone_ids[0])
+            assert not session.closed
+
+    async def test_one_that_is_closed_is_no_use(self, sandbox):
+        session = aiohttp.ClientSession()
+        diga = DigaClient(sandbox.api_key, base_url=sandbox.url, session=session)
+        await diga.phones.get(sandbox.phone_ids[0])
+        await session.close()
+
+        with pytest.raises(ClientClosedError):
+            await diga.phones.get(sandbox.phone_ids[0])
+        await diga.close()
+        with pytest.raises(ClientClosedError):
+            await DigaClient(KEY, session=session).phones.get(sandbox.phone_ids[0])
+
+
+class TestStats:
+    async def test_they_count_everything(self, sandbox, diga):
+        await diga.phones.get_many([*sandbox.phone_ids, uuid4()])
+        stats = diga.stats
+
+        assert (stats.requests, stats.found, stats.missing) == (61, 60, 1)
+        assert (stats.rate, stats.outage, stats.in_flight) == (None, False, 0)
+
+    async def test_they_can_be_read_of_a_client_never_opened(self):
+        assert DigaClient(KEY).stats.requests == 0
+
+
+async def test_outcomes_match_as_documented(sandbox, diga):
+    seen = []
+    async for outcome in diga.phones.iter_many([sandbox.phone_ids[0], uuid4(), "x"]):
+        match outcome:
+            case Found(phone=phone):
+                seen.append(phone.number)
+            case Missing(phone_id=phone_id):
+                seen.append(phone_id)
+            case Failed(phone_id=phone_id, error=error):
+                seen.append((phone_id, type(error)))
+
+    assert len(seen) == 3
+    assert ("x", InvalidPhoneIdError) in seen
+
+
+def test_timeouts_are_options_of_a_client():
+    assert DigaClient(KEY, timeouts=5)._options.timeouts == Timeouts(5)

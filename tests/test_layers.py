@@ -1,0 +1,141 @@
+"""The house as data: who may import whom. A new room fails until it is drawn here."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import diga_async
+
+PACKAGE = Path(diga_async.__file__).parent
+
+#: From the ground up; a room imports only from lines above its own.
+LAYERS = [
+    {"_version", "_errors", "_open", "_wire", "_meter", "_outage", "_pace", "_clock"},
+    {"_policy", "_decoding", "_source"},
+    {"_phone"},
+    {"_outcome", "_protocol"},
+    {"_transport", "_credentials", "_admission"},
+    {"_stages"},
+    {"_flights", "_bulk"},
+    {"_engine"},
+    {"_phones"},
+    {"_client"},
+    {"__init__"},
+]
+#: Doors of their own: the sandbox reads nothing with the client's code.
+DOORS = {
+    "_sandbox_data": set(),
+    "_sandbox_faults": set(),
+    "_sandbox_bucket": set(),
+    "_sandbox_answers": set(),
+    "_sandbox_operation": {"_sandbox_answers"},
+    "_sandbox_delivery": {"_sandbox_answers", "_sandbox_faults"},
+    "_sandbox_serving": set(),
+    "sandbox": {
+        "_sandbox_answers",
+        "_sandbox_bucket",
+        "_sandbox_data",
+        "_sandbox_delivery",
+        "_sandbox_faults",
+        "_sandbox_operation",
+        "_sandbox_serving",
+    },
+    "pytest_plugin": {"__init__", "sandbox"},
+}
+#: What decides does not wait.
+PURE = {
+    "_errors",
+    "_open",
+    "_wire",
+    "_meter",
+    "_outage",
+    "_pace",
+    "_policy",
+    "_decoding",
+    "_phone",
+    "_outcome",
+    "_protocol",
+}
+IMPURE_MODULES = {
+    "aiohttp",
+    "asyncio",
+    "logging",
+    "os",
+    "random",
+    "socket",
+    "ssl",
+    "time",
+}
+LIBRARIES = {
+    "_transport": {"aiohttp", "yarl"},
+    "_engine": {"aiohttp", "attrs"},
+    "_client": {"aiohttp"},
+    "_decoding": {"attrs", "cattrs"},
+}
+
+
+def imports_of(room):
+    """Return the modules a room imports, ours by their bare name."""
+    tree = ast.parse((PACKAGE / f"{room}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "diga_async":
+            yield from (f"diga_async.{room_named(alias.name)}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def room_named(name):
+    return name if (PACKAGE / f"{name}.py").exists() else "__init__"
+
+
+def rooms_of(room):
+    return {
+        name.removeprefix("diga_async.")
+        for name in imports_of(room)
+        if name.startswith("diga_async")
+    }
+
+
+def packages_of(room):
+    return {name.split(".")[0] for name in imports_of(room)} - {"diga_async"}
+
+
+def drawn():
+    return set().union(*LAYERS) | set(DOORS)
+
+
+def test_every_room_is_drawn():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == drawn()
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [
+        (room, set().union(*LAYERS[:number]))
+        for number, layer in enumerate(LAYERS)
+        for room in sorted(layer)
+    ],
+)
+def test_a_room_imports_only_what_is_below_it(room, below):
+    assert rooms_of(room) <= below
+
+
+@pytest.mark.parametrize("room", sorted(DOORS))
+def test_a_door_opens_on_what_it_says(room):
+    assert rooms_of(room) <= DOORS[room]
+
+
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_what_decides_neither_waits_nor_looks_around(room):
+    assert packages_of(room) & IMPURE_MODULES == set()
+
+
+@pytest.mark.parametrize("room", sorted(set().union(*LAYERS)))
+def test_a_room_uses_few_libraries(room):
+    allowed = LIBRARIES.get(room, {"attrs"})
+
+    assert packages_of(room) - set(sys.stdlib_module_names) <= allowed
