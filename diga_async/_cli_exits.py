@@ -2,6 +2,14 @@
 
 from enum import IntEnum
 
+from diga_async import (
+    AuthenticationError,
+    ConfigurationError,
+    DigaError,
+    InvalidPhoneIdError,
+    PermissionDeniedError,
+)
+
 
 class ExitCode(IntEnum):
     """What the exit codes of `diga` mean."""
@@ -46,3 +54,22 @@ def reason_of(error: OSError) -> str:
     """
     words = error.strerror or type(error).__name__
     return words[:1].lower() + words[1:]
+
+
+def code_of(error: CommandError | DigaError, otherwise: ExitCode) -> ExitCode:
+    """
+    Return the exit code of a command that *error* ended.
+
+    Args:
+        error: What ended it.
+        otherwise: The code for what has no code of its own.
+    """
+    match error:
+        case CommandError(code=code):
+            return code
+        case AuthenticationError() | PermissionDeniedError():
+            return ExitCode.REFUSED
+        case ConfigurationError() | InvalidPhoneIdError():
+            return ExitCode.USAGE
+        case _:
+            return otherwise

@@ -62,7 +62,9 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[list[str]]:
     lines = iter(lines)
     first = next(lines, "")
     separator = max(SEPARATORS, key=first.count)
-    return csv.reader(itertools.chain((first,), lines), delimiter=separator, strict=True)
+    return csv.reader(
+        itertools.chain((first,), lines), delimiter=separator, strict=True
+    )
 
 
 def _id_or_text(given: str) -> Id:

@@ -4,13 +4,13 @@ The file a fetch writes to: one run at a time, whole rows, nothing lost or done 
 What is done is not kept anywhere else: the file itself says so.
 """
 
+import errno
 import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from diga_async import _cli_lock
 from diga_async._cli_exits import CommandError, reason_of, stopped, usage_error
@@ -106,14 +106,12 @@ class OutputFile:
             if not self._has_header(file.readline(len(self._format.header))):
                 return
             for number, record in enumerate(self._format.records(file), 1):
-                try:
-                    if not record.endswith(b"\n"):
-                        raise ValueError("not the end of a row")
-                    yield record, *self._format.decode(record)
-                except ValueError:
-                    if file.read(1) or not self._format.is_torn(record):
-                        raise self._refusal(f"row {number} is not one of ours") from None
+                row = self._format.decode(record)
+                if row is None and self._format.is_torn(record) and not file.read(1):
                     return
+                if row is None:
+                    raise self._refusal(f"row {number} is not one of ours")
+                yield record, *row
 
     def _has_header(self, start: bytes) -> bool:
         """Whether the header is there, or else nothing is, or a torn header."""
@@ -159,7 +157,8 @@ class OutputFile:
             descriptor = self._put_in_place(temporary, descriptor)
         except BaseException:
             temporary.unlink(missing_ok=True)
-            os.close(descriptor)
+            with suppress(OSError):  # it may be closed already
+                os.close(descriptor)
             raise
         self._descriptor = descriptor
         _sync_folder(self.path.parent)
@@ -197,7 +196,9 @@ class OutputFile:
 
 
 @contextmanager
-def output_file(path: Path, *, resume: bool, retry_failed: bool) -> Iterator[OutputFile]:
+def output_file(
+    path: Path, *, resume: bool, retry_failed: bool
+) -> Iterator[OutputFile]:
     """
     Open OUT.
 
@@ -213,3 +214,52 @@ def output_file(path: Path, *, resume: bool, retry_failed: bool) -> Iterator[Out
         yield output
     finally:
         output.close()
+
+
+def _open_locked(path: Path, *, is_new: bool = False) -> int:
+    try:
+        while True:
+            descriptor = os.open(path, _FLAGS | (os.O_EXCL if is_new else 0), 0o666)
+            try:
+                if _is_ours(descriptor, path):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+    except FileExistsError:
+        raise usage_error(
+            f"{path} exists; nothing was touched. --resume goes on where it ends"
+        ) from None
+    except OSError as error:
+        why = (
+            "it is a symbolic link" if error.errno == errno.ELOOP else reason_of(error)
+        )
+        raise usage_error(f"cannot open {path}: {why}") from None
+
+
+def _is_ours(descriptor: int, path: Path) -> bool:
+    """Lock the open file; say whether it is still the one at *path*."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise usage_error(f"cannot write to {path}: it is no ordinary file")
+    if not _cli_lock.lock(descriptor):
+        raise usage_error(f"another run is writing to {path}; nothing was touched")
+    # A run that dropped failed rows may just have put another file there.
+    return _cli_lock.is_at(descriptor, str(path))
+
+
+def _write_all(descriptor: int, line: bytes) -> None:
+    """Write *line*: in one go, but when the disk is filling up."""
+    left = memoryview(line)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make sure that a new name outlasts a power failure, where that can be said."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

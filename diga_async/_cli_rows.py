@@ -1,6 +1,5 @@
 """Rows: what one lookup came to, as a line of JSON or of CSV, and back."""
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -19,24 +18,30 @@ Row = dict[str, Any]
 # What ends a line somewhere, or steers a terminal, and JSON does not escape.
 _UNSAFE = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 _QUOTED = re.compile('[",\r\n]')
+_CSV_START = re.compile(rb'("(?:[^"]|"")*"|[^",\r\n]*),(found|missing|failed),')
 _CSV_ROW_WITHIN = re.compile(rb"\n[0-9a-f-]{36},(found|missing|failed),")
-_JSON_START = b'{"phone_id": '
+_JSON_START = b'{"phone_id":'
 
 
 def row_of(outcome: Outcome) -> Row:
     """Return the row of *outcome*."""
-    row = {"phone_id": str(outcome.phone_id), "phone": None, "error": None}
+    return {
+        "phone_id": str(outcome.phone_id),
+        "outcome": outcome_name(outcome),
+        "phone": outcome.phone.to_dict() if isinstance(outcome, Found) else None,
+        "error": _error_fields(outcome.error) if isinstance(outcome, Failed) else None,
+    }
+
+
+def outcome_name(outcome: Outcome) -> str:
+    """Return what a row calls *outcome*."""
     match outcome:
-        case Found(phone=phone):
-            return _row("found", row | {"phone": phone.to_dict()})
+        case Found():
+            return "found"
         case Missing():
-            return _row("missing", row)
-        case Failed(error=error):
-            return _row("failed", row | {"error": _error_fields(error)})
-
-
-def _row(outcome: str, row: Row) -> Row:
-    return {"phone_id": row["phone_id"], "outcome": outcome} | row
+            return "missing"
+        case Failed():
+            return "failed"
 
 
 def _error_fields(error: DigaError) -> Row:
@@ -48,11 +53,11 @@ def _error_fields(error: DigaError) -> Row:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """
-    Write JSON for people and programs: readable, one value a line, no surprises.
+    r"""
+    Write JSON that people can read, and that nothing takes for more than one line.
 
-    >>> json_text({"nickname": "Recepción\\u2028"})
-    '{"nickname": "Recepción\\\\u2028"}'
+    >>> json_text({"nickname": "Recepción\u2028"})
+    '{"nickname": "Recepción\\u2028"}'
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return text if text.isascii() else text.translate(_UNSAFE)
@@ -69,13 +74,8 @@ class Format(Protocol):
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Put the lines together that belong to one row."""
 
-    def decode(self, record: bytes) -> tuple[str, str]:
-        """
-        Return the id and the outcome of a row.
-
-        Raises:
-            ValueError: It is no row.
-        """
+    def decode(self, record: bytes) -> tuple[str, str] | None:
+        """Return the id and the outcome of a whole row; None when it is none."""
 
     def is_torn(self, record: bytes) -> bool:
         """Whether the last record is the beginning of a row, and no more."""
@@ -94,12 +94,17 @@ class JsonLines:
         """Return the lines: each is a row."""
         return iter(lines)
 
-    def decode(self, record: bytes) -> tuple[str, str]:
-        """Return the id and the outcome of a row."""
-        row = json.loads(record)
-        if not isinstance(row, dict):
-            raise ValueError("not an object")  # noqa: TRY004 - as the other complaints
-        return _checked(row.get("phone_id"), row.get("outcome"))
+    def decode(self, record: bytes) -> tuple[str, str] | None:
+        """Return the id and the outcome of a whole row; None when it is none."""
+        try:
+            match json.loads(record):
+                case {"phone_id": str(phone_id), "outcome": str(outcome)} if (
+                    outcome in OUTCOMES and record.endswith(b"\n")
+                ):
+                    return phone_id, outcome
+        except ValueError:
+            pass
+        return None
 
     def is_torn(self, record: bytes) -> bool:
         """Whether the last record is the beginning of a row, and no more."""
@@ -135,27 +140,23 @@ class Csv:
         if record:
             yield record
 
-    def decode(self, record: bytes) -> tuple[str, str]:
-        """Return the id and the outcome of a row."""
-        # csv would keep a line's end in a cell, but not at the end of a row.
-        cells = next(csv.reader([record.decode()]), [])
-        if len(cells) != len(CSV_COLUMNS):
-            raise ValueError("not as many cells as columns")
-        return _checked(*cells[:2])
+    def decode(self, record: bytes) -> tuple[str, str] | None:
+        """Return the id and the outcome of a whole row; None when it is none."""
+        start = _CSV_START.match(record)
+        if start is None or not _is_whole(record):
+            return None
+        cell, outcome = (part.decode(errors="replace") for part in start.groups())
+        quoted = cell.startswith('"')
+        return cell[1:-1].replace('""', '"') if quoted else cell, outcome
 
     def is_torn(self, record: bytes) -> bool:
         """Whether the last record is the beginning of a row, and no more."""
-        is_whole = record.endswith(b"\n") and record.count(b'"') % 2 == 0
         # A quote that somebody lost would make one row of all that follows.
-        return not is_whole and _CSV_ROW_WITHIN.search(record) is None
+        return not _is_whole(record) and _CSV_ROW_WITHIN.search(record) is None
 
 
-def _checked(phone_id: object, outcome: object) -> tuple[str, str]:
-    if not (isinstance(phone_id, str) and isinstance(outcome, str)):
-        raise ValueError("no id or no outcome")  # noqa: TRY004 - as the other complaints
-    if outcome not in OUTCOMES:
-        raise ValueError("not an outcome")
-    return phone_id, outcome
+def _is_whole(record: bytes) -> bool:
+    return record.endswith(b"\n") and record.count(b'"') % 2 == 0
 
 
 def _begins_alike(record: bytes, start: bytes) -> bool:

@@ -28,6 +28,10 @@ class OpenStrEnum(StrEnum):
         """Whether this library knows the value."""
         return self._value_ in type(self)._value2member_map_
 
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        """Pickle by value; the first releases of Python 3.11 look for a name."""
+        return type(self), (self._value_,)
+
     def __repr__(self) -> str:
         """Show the member, or the text that is none."""
         return (

@@ -27,6 +27,9 @@ epoll and a busy loop are a few milliseconds late, which at 2,000 a second is
 a few attempts. To make good a longer stall would be a volley.
 """
 
+IDLE = 0.1
+"""Seconds after which the caller seems to have nothing to send."""
+
 JITTER = 0.1
 """Each gap varies by ±5 %, so that processes do not march in step."""
 
@@ -43,8 +46,8 @@ CUT = 0.92
 FAR = 0.7
 """A measurement below this share of the rate in use says: far off."""
 
-EXCESS = 0.01
-"""The share of the limit that probing starts with..."""
+EXCESS, EXCESS_ROUGH = 0.01, 0.05
+"""The share of the limit that probing starts with; more, where that is a guess..."""
 
 DOUBLING = 0.6
 """...and the seconds in which it doubles. At least, because..."""
@@ -369,7 +372,7 @@ class Pace:
         catch_up = min(max(CATCH_UP, 2.0 * gap), CATCH_UP_MOST)
         lost = now - self._next - catch_up
         self._binding = lost <= 0.0
-        if not self._binding:
+        if lost > IDLE:
             # Time that the caller did not use says nothing of the server.
             self._measure.since += lost
         gap = max(gap * (1.0 + JITTER * (chance - 0.5)), self._least_gap)
@@ -449,7 +452,9 @@ class Pace:
         elif exact:
             limit = measure.rate
         self._base = limit - min(BACK * math.sqrt(limit), BACK_MOST * limit)
-        self._excess = EXCESS * limit
+        # A rough estimate is soon probed, if that is cheap.
+        rough = measure.rate <= FAR * rate and not self._delay
+        self._excess = limit * (EXCESS_ROUGH if rough else EXCESS)
         self._run_at(self._base + self._excess)
 
     def _narrow(self) -> None:

@@ -90,6 +90,11 @@ class _Attempt:
         """Whether somebody, the time limit included, cancelled its task."""
         return self._task is not None and self._task.cancelling() > self._cancelling
 
+    def disconnect(self) -> None:
+        """Close its connection, wherever that has gone in the meantime."""
+        if self.connection is not None:
+            self.connection.close()
+
 
 class _SecondSend(aiohttp.ClientConnectionError):
     """aiohttp wanted to send the request again."""
@@ -302,8 +307,7 @@ class Transport:
         on them is done. Of a lent connector only the connection of the last
         attempt is closed.
         """
-        if (connection := _ATTEMPT.get().connection) is not None:
-            connection.close()
+        _ATTEMPT.get().disconnect()
         if self._lent is None:
             retired, self._pool = self._pool, self._new_pool()
             self._retired.add(retired)
@@ -329,6 +333,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     # aiohttp's parser in Python takes the first of two lengths (RFC 9112
     # section 6.3); nobody knows where such an answer ends.
     if len(response.headers.getall("Content-Length", ())) > 1:
+        _ATTEMPT.get().disconnect()
         raise aiohttp.ClientPayloadError
     parts, size = [], 0
     while not response.content.at_eof():

@@ -167,6 +167,13 @@ def asked_for(head: bytes) -> UUID:
     return UUID(match[1].decode())
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Let the loop turn until *holds* does, which must be soon."""
+    async with asyncio.timeout(2.0):
+        while not holds():  # noqa: ASYNC110 - there is nothing else to wait for
+            await asyncio.sleep(0)
+
+
 # --- what can be said
 
 
@@ -175,7 +182,7 @@ def answer(
     status: str = "200 OK",
     *,
     length: int | None = None,
-    **headers: str,
+    **headers: Any,
 ) -> bytes:
     """Write one answer; a body that is no bytes is written as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -252,6 +259,30 @@ def drips(part: bytes, drop: bytes, pause: float = 0.02) -> Move:
         wire.close()
 
     return move
+
+
+def tunnels(port: int) -> Move:
+    """Join the connection to another port of this machine, until either closes."""
+
+    async def move(wire: Wire) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        there = asyncio.ensure_future(_pump(wire.reader, writer))
+        try:
+            await _pump(reader, wire.writer)
+        finally:
+            there.cancel()
+            writer.transport.abort()
+            await asyncio.wait([there])
+
+    return move
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 # --- certificates

@@ -19,7 +19,7 @@ def nothing_blocks():
     """Fail what blocks the event loop inside the library."""
     watch = BlockBuster(scanned_modules=["diga_async"])
     watch.activate()
-    yield
+    yield watch
     watch.deactivate()
 
 

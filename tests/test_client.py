@@ -307,9 +307,10 @@ class TestMany:
     async def test_single_lookups_go_ahead_of_a_run(self, sandbox):
         sandbox.latency = 0.01
         limits = Limits(concurrency=1)
-        async with DigaClient(
-            sandbox.api_key, base_url=sandbox.url, limits=limits
-        ) as diga, diga.phones.iter_many(sandbox.phone_ids, concurrency=1) as run:
+        async with (
+            DigaClient(sandbox.api_key, base_url=sandbox.url, limits=limits) as diga,
+            diga.phones.iter_many(sandbox.phone_ids, concurrency=1) as run,
+        ):
             await anext(run)
             await diga.phones.get(sandbox.phone_ids[-1])
             assert run.stats.found == 1

@@ -25,6 +25,7 @@ import uvicorn
 from aiohttp import web
 
 import diga_async
+import diga_async.cli
 from diga_async import DigaClient, RetryPolicy
 from diga_async.sandbox import Faults, Sandbox
 
@@ -442,6 +443,36 @@ def test_the_house_is_drawn_as_it_is_built() -> None:
             )
             imported = {name if name in rooms else "__init__" for name in found}
             assert imported <= set(rooms[:number]), room
+
+
+def test_the_tests_that_show_a_promise_are_there() -> None:
+    page = (DOCS / "explanation" / "reliability.md").read_text(encoding="utf-8")
+    shown = re.findall(r"``(test_\w+)``: ([^.`]+)\.", page)
+    missing = [
+        (file, claim)
+        for file, claims in shown
+        for claim in claims.split("; ")
+        if f"def test_{claim.replace(' ', '_')}("
+        not in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+    ]
+
+    assert missing == []
+    assert len(shown) > 20
+
+
+def options_of(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        yield from (name for name in parameter.opts if name.startswith("--"))
+    for below in getattr(command, "commands", {}).values():
+        yield from options_of(below)
+
+
+def test_every_option_of_the_command_line_is_in_the_reference() -> None:
+    page = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+    options = set(options_of(diga_async.cli.diga))
+
+    assert sorted(o for o in options if f"`{o}" not in page) == []
+    assert len(options) > 10
 
 
 def sections(page: Path) -> dict[str, str]:

@@ -1,0 +1,379 @@
+"""
+How near a run comes to a limit that nobody declared, and what it loses: nothing.
+
+    python tests/benchmarks/limits.py                 every row, about six minutes
+    python tests/benchmarks/limits.py nginx-2000      one row
+    python tests/benchmarks/limits.py --plot FILE.svg rate over time of one run
+
+Rows named ``nginx`` run against a real nginx with ``limit_req`` (Debian:
+``apt-get install nginx-light``); the others against a server of the tests' own,
+in a process of its own, for the kinds of limit that nginx has not.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import attrs
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import simulation as sim  # noqa: E402 - found on the line above
+
+BODY = (
+    '{{"id":"{}","number":"+34911234567","telephony_provider":"netelip",'
+    '"status":"assigned"}}'
+)
+REFUSAL = '{"status":"error","error_code":"TOO_MANY_REQUESTS","message":"slow down"}'
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """
+    One thing to show.
+
+    Attributes:
+        ids: Lookups, over all the clients together.
+        limit: What the server allows a second; with `limit_after`, until then.
+        server: A maker of a model server, or the options of nginx's limit_req.
+        goodput: Least share of the limit to reach.
+        refused: Largest share of the requests to be refused.
+        clients: Processes on the one limit.
+        delay: Seconds that every answer takes.
+    """
+
+    ids: int
+    limit: float
+    server: object
+    goodput: float = 0.0
+    refused: float = 1.0
+    clients: int = 1
+    delay: float = 0.0
+
+
+def _nginx(rate, retry_after=""):
+    return {"rate": rate, "burst": 20, "retry_after": retry_after}
+
+
+def _changing(before, after, at):
+    return lambda: sim.Changing(sim.nginx(before, 20), sim.nginx(after, 20), at)
+
+
+ROWS = {
+    "nginx-10000": Row(
+        ids=10_000, limit=200, server=_nginx(200), goodput=0.97, refused=0.01
+    ),
+    "nginx-2000": Row(
+        ids=2_000, limit=200, server=_nginx(200), goodput=0.95, refused=0.025
+    ),
+    "nginx-10000-retry-after": Row(
+        ids=10_000, limit=200, server=_nginx(200, "1"), goodput=0.82
+    ),
+    "nginx-2000-retry-after": Row(
+        ids=2_000, limit=200, server=_nginx(200, "1"), goodput=0.70
+    ),
+    "nginx-four-processes": Row(
+        ids=10_000,
+        limit=200,
+        server=_nginx(200),
+        goodput=0.90,
+        refused=0.05,
+        clients=4,
+    ),
+    "nginx-20-a-second": Row(
+        ids=600, limit=20, server=_nginx(20), goodput=0.95, refused=0.05
+    ),
+    "nginx-2000-a-second": Row(
+        ids=20_000, limit=2_000, server=_nginx(2_000), goodput=0.90, refused=0.01
+    ),
+    "halved": Row(ids=4_500, limit=150, server=_changing(200, 100, 15.0), goodput=0.95),
+    "doubled": Row(
+        ids=9_000, limit=300, server=_changing(200, 400, 15.0), goodput=0.85
+    ),
+    "window-200-per-second": Row(
+        ids=4_000, limit=200, server=lambda: sim.FixedWindow(200, 1.0), goodput=0.88
+    ),
+    "window-1000-per-5-seconds": Row(
+        ids=5_000, limit=200, server=lambda: sim.FixedWindow(1000, 5.0), goodput=0.80
+    ),
+    "window-100-per-minute": Row(
+        ids=250, limit=100 / 60, server=lambda: sim.FixedWindow(100, 60.0)
+    ),
+    "one-in-two-seconds": Row(
+        ids=12, limit=0.5, server=lambda: sim.TokenBucket(0.5, 1)
+    ),
+    "ten-in-flight": Row(
+        ids=6_000,
+        limit=200,
+        server=lambda: sim.InFlightLimit(10, 0.05),
+        goodput=0.85,
+        refused=0.01,
+    ),
+    "200-ms-round-trip": Row(
+        ids=3_000, limit=200, server=lambda: sim.nginx(200, 20), goodput=0.80, delay=0.2
+    ),
+    "no-burst": Row(
+        ids=3_000, limit=200, server=lambda: sim.nginx(200, 0), goodput=0.60
+    ),
+}
+
+
+# --- servers
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+NGINX = """
+worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 1000000; keepalive_timeout 600s;
+  client_body_temp_path {folder}/1; proxy_temp_path {folder}/2;
+  fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  limit_req_zone $server_port zone=all:1m rate={rate}r/s;
+  server {{
+    listen 127.0.0.1:{port}; default_type application/json;
+    limit_req zone=all burst={burst} nodelay; limit_req_status 429;
+    location ~ "^/v1/phone/(?<phone>[0-9a-f-]+)$" {{ try_files /none @phone; }}
+    location @phone {{ return 200 '{body}'; }}
+    error_page 429 @refused;
+    location @refused {{ {retry_after} return 429 '{refusal}'; }}
+  }}
+}}
+"""
+
+
+@contextmanager
+def nginx(options):
+    """Run nginx with one limit; yield its address."""
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not Path(program).exists():
+        sys.exit("nginx is missing; on Debian: apt-get install nginx-light")
+    header = f'add_header Retry-After "{options["retry_after"]}" always;'
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        text = NGINX.format(
+            folder=folder,
+            port=port,
+            rate=options["rate"],
+            burst=options["burst"],
+            retry_after=header if options["retry_after"] else "",
+            body=BODY.format("$phone"),
+            refusal=REFUSAL,
+        )
+        config = Path(folder, "nginx.conf")
+        config.write_text(text)
+        with subprocess.Popen([program, "-c", str(config)]) as process:
+            wait_for(port)
+            try:
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                process.terminate()
+
+
+def wait_for(port):
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    sys.exit("the server did not start")
+
+
+@contextmanager
+def model(name):
+    """Run a model server of that row in a process of its own; yield its address."""
+    command = [sys.executable, __file__, "--serve", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, server, delay):
+        self._server = server
+        self._delay = delay
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def data_received(self, data):
+        phone_id = data.split(b" ", 2)[1].rsplit(b"/", 1)[-1].decode()
+        verdict = self._server.take(time.monotonic())
+        body, status = (BODY.format(phone_id), "200 OK")
+        if not verdict.taken:
+            body, status = REFUSAL, "429 Too Many Requests"
+        answer = (
+            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+        delay = self._delay + verdict.service
+        asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
+
+
+async def serve(row):
+    loop = asyncio.get_running_loop()
+    model_server = row.server()
+    if isinstance(model_server, sim.Changing):
+        model_server.at += time.monotonic()
+    server = await loop.create_server(
+        lambda: _Connection(model_server, row.delay), "127.0.0.1", 0
+    )
+    print("http://127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+# --- clients
+
+
+async def fetch(url, count, every=None):
+    """Look up so many ids; return what one process saw."""
+    from diga_async import DigaClient, Found  # noqa: PLC0415 - servers need it not
+
+    chances = random.Random()  # noqa: S311 - no secret
+    ids = [UUID(int=chances.getrandbits(128)) for _ in range(count)]
+    rates = []
+    async with DigaClient("sk-benchmark", base_url=url) as diga:
+        started = time.time()
+        found = 0
+        async for outcome in diga.phones.iter_many(ids):
+            found += isinstance(outcome, Found)
+            if every and found % every == 0:
+                rates.append((time.time() - started, found, diga.stats.throttled))
+        ended, stats = time.time(), diga.stats
+    return {
+        "found": found,
+        "requests": stats.requests,
+        "throttled": stats.throttled,
+        "started": started,
+        "ended": ended,
+        "rates": rates,
+    }
+
+
+def server_for(name):
+    row = ROWS[name]
+    return nginx(row.server) if isinstance(row.server, dict) else model(name)
+
+
+def measure(name):
+    """Run one row; return its figures."""
+    row = ROWS[name]
+    each = row.ids // row.clients
+    with server_for(name) as url:
+        command = [sys.executable, __file__, "--fetch", url, str(each)]
+        clients = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            for _ in range(row.clients)
+        ]
+        parts = [json.loads(client.communicate()[0]) for client in clients]
+    seconds = max(p["ended"] for p in parts) - min(p["started"] for p in parts)
+    times = [p["ended"] - p["started"] for p in parts]
+    return {
+        "row": name,
+        "ids": row.ids,
+        "lost": row.ids - sum(p["found"] for p in parts),
+        "seconds": round(seconds, 1),
+        "goodput": round(row.ids / seconds / row.limit, 3),
+        "refused": round(
+            sum(p["throttled"] for p in parts) / sum(p["requests"] for p in parts), 4
+        ),
+        "slowest_to_fastest": round(min(times) / max(times), 2),
+        "wanted": f">= {row.goodput:.0%}, <= {row.refused:.1%}",
+    }
+
+
+def report(names):
+    print("| row | ids | lost | seconds | goodput | refused | spread | wanted |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in names:
+        m = measure(name)
+        print(
+            f"| {m['row']} | {m['ids']} | {m['lost']} | {m['seconds']} "
+            f"| {m['goodput']:.1%} | {m['refused']:.2%} "
+            f"| {m['slowest_to_fastest']} | {m['wanted']} |",
+            flush=True,
+        )
+
+
+# --- a picture
+
+
+def plot(path, name="halved"):
+    """Draw what was answered in each second of one run."""
+    with server_for(name) as url:
+        rates = asyncio.run(fetch(url, ROWS[name].ids, every=1))["rates"]
+    seconds = int(rates[-1][0]) + 1
+    answered = [0] * seconds
+    for moment, _, _ in rates:
+        answered[int(moment)] += 1
+    Path(path).write_text(svg(answered[:-1]))
+
+
+def svg(answered):
+    width, height, top = 720, 260, max(answered) * 1.15
+    step = (width - 60) / len(answered)
+    bars = "".join(
+        f'<rect x="{50 + i * step:.1f}" y="{height - 30 - n / top * (height - 50):.1f}" '
+        f'width="{step * 0.8:.1f}" height="{n / top * (height - 50):.1f}"/>'
+        for i, n in enumerate(answered)
+    )
+    lines = "".join(
+        f'<text x="42" y="{height - 26 - n / top * (height - 50):.1f}" '
+        f'text-anchor="end">{n}</text>'
+        f'<line x1="46" x2="{width - 8}" y1="{height - 30 - n / top * (height - 50):.1f}" '
+        f'y2="{height - 30 - n / top * (height - 50):.1f}"/>'
+        for n in (0, 100, 200)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'role="img" font-family="sans-serif" font-size="12" fill="#777">'
+        "<title>Phones found in each second of a run; the server halves its limit "
+        "from 200 to 100 a second after fifteen seconds</title>"
+        f'<g stroke="#999" stroke-width="0.5">{lines}</g>'
+        f'<g fill="#2a6fb0">{bars}</g>'
+        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">'
+        f"seconds (0 to {len(answered)})</text></svg>\n"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--plot", metavar="FILE")
+    parser.add_argument("--serve", metavar="ROW", help=argparse.SUPPRESS)
+    parser.add_argument("--fetch", nargs=2, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        asyncio.run(serve(ROWS[asked.serve]))
+    elif asked.fetch:
+        url, count = asked.fetch
+        print(json.dumps(asyncio.run(fetch(url, int(count)))))
+    elif asked.plot:
+        plot(asked.plot)
+    else:
+        report(asked.rows or ROWS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,919 @@
+"""One request out, one response back, whatever aiohttp and the server make of it."""
+
+import asyncio
+import gc
+import gzip
+import json
+import random
+import socket
+import ssl
+import time
+import tracemalloc
+import warnings
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import attrs
+import cattrs
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http_parser import HttpResponseParserPy
+from byte_server import (
+    ByteServer,
+    Move,
+    Wire,
+    answer,
+    answers,
+    client_tls,
+    closes,
+    drips,
+    hangs,
+    phone,
+    resets,
+    says,
+    server_tls,
+    tunnels,
+    until,
+)
+from fakes import PHONE_ID, phone_fields
+from hypothesis import example, given, settings, strategies as st
+
+from diga_async import (
+    APIConnectionError,
+    APITimeoutError,
+    ClientClosedError,
+    DigaClient,
+    DigaError,
+    Failed,
+    Found,
+    InvalidResponseError,
+    Limits,
+    Missing,
+    NotFoundError,
+    Phone,
+    RetryPolicy,
+    Timeouts,
+    __version__,
+)
+from diga_async._decoding import MAX_BODY_BYTES
+from diga_async._protocol import check_key, request_for
+from diga_async._transport import Transport
+
+KEY = "sk-fa17ed00fa17ed00fa17ed00"
+OTHER_ID = "00000000-0000-4000-8000-000000000001"
+ONCE = RetryPolicy(max_attempts=1)
+
+
+def client(url: str, **options: Any) -> DigaClient:
+    """Make a client that loses no time between its attempts."""
+    given = {
+        "retry": RetryPolicy(max_attempts=3, base_delay=0.001, throttle_delay=0.001),
+        "timeouts": Timeouts(5.0, attempt=2.0),
+        "limits": Limits(adaptive=False),
+    }
+    return DigaClient(KEY, base_url=url, **{**given, **options})
+
+
+@pytest.fixture(params=["own", "lent"])
+async def make(
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[Callable[..., DigaClient]]:
+    """Make clients over a pool of their own, or over a lent one."""
+    if request.param == "own":
+        yield client
+        return
+    async with aiohttp.ClientSession() as session:
+        yield lambda url, **options: client(url, session=session, **options)
+
+
+Make = Callable[..., DigaClient]
+
+
+# --- what is sent
+
+
+async def test_a_request_is_these_bytes_and_no_others() -> None:
+    async with ByteServer(answers) as server, client(server.url) as diga:
+        await diga.phones.get(PHONE_ID)
+
+        assert server.heads == [
+            (
+                f"GET /v1/phone/{PHONE_ID} HTTP/1.1\r\n"
+                f"Host: 127.0.0.1:{server.port}\r\n"
+                f"Authorization: Bearer {KEY}\r\n"
+                "Accept: application/json\r\n"
+                "Accept-Encoding: identity\r\n"
+                f"User-Agent: diga-async/{__version__}\r\n\r\n"
+            ).encode()
+        ]
+
+
+async def test_a_path_in_the_base_url_is_kept() -> None:
+    async with ByteServer(says(phone())) as server:
+        async with client(f"{server.url}/proxy/diga/") as diga:
+            await diga.phones.get(PHONE_ID)
+
+        start = f"GET /proxy/diga/v1/phone/{PHONE_ID} HTTP/1.1\r\n"
+        assert server.heads[0].startswith(start.encode())
+
+
+# --- aiohttp does not ask again by itself
+
+
+@pytest.mark.parametrize("move", [closes(), resets()], ids=["close", "reset"])
+async def test_three_attempts_are_three_requests(make: Make, move: Move) -> None:
+    async with ByteServer(move) as server, make(server.url) as diga:
+        with pytest.raises(APIConnectionError) as caught:
+            await diga.phones.get(PHONE_ID)
+
+        assert (caught.value.attempts, server.attempts) == (3, 3)
+        assert diga.stats.requests == 3
+
+
+async def test_one_attempt_is_one_request_also_on_a_used_connection(make: Make) -> None:
+    async with ByteServer(answers, closes()) as server:
+        async with make(server.url, retry=ONCE) as diga:
+            await diga.phones.get(PHONE_ID)
+            with pytest.raises(APIConnectionError):
+                await diga.phones.get(PHONE_ID)
+
+        assert server.asked == [0, 0]
+
+
+async def test_aiohttp_still_sends_a_request_again() -> None:
+    """Or else `_SecondSend` has no purpose any more."""
+    async with ByteServer(closes()) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.get(server.url + f"/v1/phone/{PHONE_ID}")
+
+        assert server.attempts == 2
+
+
+# --- no answer is taken for another's
+
+
+def missing(detail: str = "Not Found") -> bytes:
+    return answer({"detail": detail}, "404 Not Found")
+
+
+async def doubles(wire: Wire) -> None:
+    """Answer twice at once."""
+    await wire.send(phone(wire.asked_for) * 2)
+
+
+async def test_an_answer_that_comes_twice_at_once_is_read_once(make: Make) -> None:
+    async with ByteServer(doubles) as server, make(server.url, retry=ONCE) as diga:
+        ids = [uuid4() for _ in range(8)]
+
+        assert [(await diga.phones.get(i)).id for i in ids] == ids
+        assert server.asked == list(range(8))
+
+
+async def test_a_404_that_comes_twice_at_once_is_read_once(make: Make) -> None:
+    """It has no id to compare: the connection is the only guard."""
+    script = [says(missing() * 2), answers]
+    async with ByteServer(*script) as server, make(server.url, retry=ONCE) as diga:
+        with pytest.raises(NotFoundError):
+            await diga.phones.get(PHONE_ID)
+
+        assert str((await diga.phones.get(OTHER_ID)).id) == OTHER_ID
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5], ids="after {} turns".format)
+@pytest.mark.parametrize(
+    "stray",
+    [phone(), missing(), b"HTTP/1.1 200 OK\r\n", b"\r\n", b"x"],
+    ids=["200", "404", "half", "line feed", "byte"],
+)
+async def test_what_comes_a_moment_later_answers_nobody(
+    make: Make, stray: bytes, turns: int
+) -> None:
+    """Also what the system holds and asyncio has not read yet."""
+    async with ByteServer(answers) as server, make(server.url, retry=ONCE) as diga:
+        ids = [uuid4() for _ in range(4)]
+        for number, phone_id in enumerate(ids):
+            assert (await diga.phones.get(phone_id)).id == phone_id
+            server.wires[number].writer.write(stray)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        assert server.asked == [0, 1, 2, 3]
+
+
+async def test_a_run_takes_no_answer_for_anothers(make: Make) -> None:
+    """A worker asks for the next id in the very turn that brought the last answer."""
+    sent: list[UUID] = []
+
+    async def strays(wire: Wire) -> None:
+        sent.append(wire.asked_for)
+        data = missing() if len(sent) % 3 else phone(wire.asked_for)
+        await wire.send(phone(wire.asked_for))
+        wire.writer.write(data)
+
+    async with ByteServer(strays) as server, make(server.url) as diga:
+        ids = [uuid4() for _ in range(40)]
+        batch = await diga.phones.get_many(ids, concurrency=1)
+
+        assert list(batch.phones) == ids
+
+
+async def test_another_phone_is_never_returned(make: Make) -> None:
+    """The connections are not trusted any more, and it is asked again."""
+    async with ByteServer(says(phone(OTHER_ID))) as server, make(server.url) as diga:
+        with pytest.raises(InvalidResponseError) as caught:
+            await diga.phones.get(PHONE_ID)
+
+        assert (caught.value.foreign, caught.value.attempts) == (True, 3)
+        assert server.asked == [0, 1, 2]
+
+
+async def test_a_shifted_answer_mends_itself(make: Make) -> None:
+    """The answer to the last request comes only now; ours is still on its way."""
+    script = [answers, says(phone(OTHER_ID)), answers]
+    async with ByteServer(*script) as server, make(server.url) as diga:
+        await diga.phones.get(OTHER_ID)
+
+        assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID
+        assert server.asked == [0, 0, 1]
+
+
+async def test_a_retired_pool_serves_those_who_are_on_it() -> None:
+    """And closes behind the last of them."""
+    held = asyncio.Event()
+
+    async def late(wire: Wire) -> None:
+        await held.wait()
+        await answers(wire)
+
+    script = [late, says(phone(OTHER_ID)), answers]
+    async with ByteServer(*script) as server, client(server.url) as diga:
+        slow = asyncio.create_task(diga.phones.get(OTHER_ID))
+        await server.arrived.wait()
+        assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID
+        held.set()
+
+        assert str((await slow).id) == OTHER_ID
+        await server.wires[0].gone()  # would wait for ever
+        await server.wires[1].gone()
+        await diga.phones.get(PHONE_ID)
+        assert server.asked == [0, 1, 2, 2]
+
+
+async def test_nothing_is_lost_or_mixed_up_in_a_storm(make: Make) -> None:
+    """Promises 1 and 2, under everything that shifts answers, at once."""
+    dice = random.Random(7)  # noqa: S311
+    gone = {uuid4() for _ in range(40)}
+
+    async def storms(wire: Wire) -> None:
+        phone_id = wire.asked_for
+        right = missing() if phone_id in gone else phone(phone_id)
+        moves = [
+            says(right), says(right), says(right), says(right, right), says(right * 3),
+            closes(right), resets(), closes(), closes(right[:40]),
+            closes(right[:-1]), says(answer(b"", "503 Busy")), says(phone(uuid4())),
+        ]  # fmt: skip
+        await dice.choice(moves)(wire)
+
+    ids = [*gone, *(uuid4() for _ in range(160))]
+    patient = RetryPolicy(max_attempts=30, base_delay=0.001)
+    async with ByteServer(storms) as server, make(server.url, retry=patient) as diga:
+        async with diga.phones.iter_many(ids, concurrency=16) as lookups:
+            outcomes = [outcome async for outcome in lookups]
+
+    assert Counter(o.phone_id for o in outcomes) == Counter(ids)
+    for outcome in outcomes:
+        if isinstance(outcome, Found):
+            assert outcome.phone.id == outcome.phone_id
+    # A 404 has no id, and three at once may meet a request that is on its way.
+    assert {o.phone_id for o in outcomes if isinstance(o, Missing)} >= gone
+    assert [o for o in outcomes if isinstance(o, Failed)] == []
+
+
+async def test_aiohttp_still_answers_with_what_came_before_the_question() -> None:
+    """Or else `_is_clean` has no purpose any more (upstream #13656)."""
+    async with ByteServer(answers) as server, aiohttp.ClientSession() as session:
+        url = f"{server.url}/v1/phone/"
+        async with session.get(url + PHONE_ID) as response:
+            await response.read()
+        await server.wires[0].send(phone(PHONE_ID))
+        await until(lambda: _idle(session).should_close)
+        async with session.get(url + OTHER_ID) as response:
+            assert (await response.json())["id"] == PHONE_ID
+
+
+def _idle(session: aiohttp.ClientSession) -> Any:
+    assert session.connector is not None
+    ((idle, *_),) = session.connector._conns.values()
+    return idle[0]
+
+
+async def test_aiohttp_still_has_what_the_guard_looks_at() -> None:
+    async with ByteServer(answers) as server, aiohttp.ClientSession() as session:
+        assert aiohttp.client_proto.ResponseHandler(session._loop)._parser is None
+        async with session.get(f"{server.url}/v1/phone/{PHONE_ID}") as response:
+            await response.read()
+
+        assert _idle(session)._parser is not None
+        assert _idle(session).should_close is False
+        assert _idle(session).transport.get_extra_info("socket").fileno() > 0
+
+
+@pytest.mark.parametrize("first", [says(phone()), says(missing())], ids=["200", "404"])
+async def test_a_server_that_speaks_first_is_not_hammered(first: Move) -> None:
+    """
+    In TLS 1.2 its words come with the handshake, and the next connection is no better.
+
+    Asking for a clean one over and over opened 240 connections in half a second.
+    """
+    tls = server_tls()
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with (
+        ByteServer(answers, tls=tls, first=first) as server,
+        client(server.url, ssl=client_tls(), retry=ONCE) as diga,
+    ):
+        with pytest.raises(DigaError):
+            await diga.phones.get(OTHER_ID)
+
+        assert len(server.wires) == 1
+
+
+async def test_two_lengths_are_no_length() -> None:
+    """The parsers of aiohttp disagree; nobody knows where such an answer ends."""
+    body = json.dumps(phone_fields()).encode()
+    length = b"Content-Length: %d\r\n" % len(body)
+    move = says(b"HTTP/1.1 200 OK\r\n" + length * 2 + b"\r\n" + body)
+    async with ByteServer(move, answers) as server, client(server.url) as diga:
+        await diga.phones.get(PHONE_ID)
+
+        assert server.asked == [0, 1]
+
+
+async def test_aiohttps_parser_in_python_still_takes_the_first_of_two_lengths() -> None:
+    loop = asyncio.get_running_loop()
+    protocol = aiohttp.client_proto.ResponseHandler(loop)
+    parser = HttpResponseParserPy(protocol, loop, 2**16, read_until_eof=True)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
+
+    ((_, body),), _, _ = parser.feed_data(head + b"ab")
+
+    assert await body.read() == b"a"
+
+
+# --- time
+
+
+@contextmanager
+def timers(loop: asyncio.AbstractEventLoop) -> Iterator[list[float]]:
+    """Take note of the moments that timers are set to."""
+    moments: list[float] = []
+    original = loop.call_at
+
+    def call_at(when: float, *arguments: Any, **options: Any) -> Any:
+        moments.append(when)
+        return original(when, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "call_at", call_at)
+        yield moments
+
+
+async def test_no_limit_is_rounded_up_to_whole_seconds(make: Make) -> None:
+    limits = Timeouts(77.25, attempt=66.25, connect=55.25)
+    loop = asyncio.get_running_loop()
+    async with ByteServer(answers) as server:
+        with timers(loop) as moments:
+            async with make(server.url, timeouts=limits) as diga:
+                began = loop.time()
+                await diga.phones.get(PHONE_ID)
+        away = sorted(when - began for when in moments if when - began > 50)
+
+        assert away == pytest.approx([55.25, 66.25, 77.25], abs=0.05)
+
+
+async def test_aiohttp_still_rounds_what_is_over_five_seconds() -> None:
+    loop = asyncio.get_running_loop()
+    limits = aiohttp.ClientTimeout(connect=55.25)
+    async with ByteServer(answers) as server, aiohttp.ClientSession() as session:
+        with timers(loop) as moments:
+            url = f"{server.url}/v1/phone/{PHONE_ID}"
+            async with session.get(url, timeout=limits) as response:
+                await response.read()
+
+    assert [when for when in moments if 50 < when - loop.time() < 60 and when % 1 == 0]
+
+
+# --- size
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        drips(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 0.0),
+        drips(b"HTTP/1.1 500 No\r\n\r\n", b" " * 65536, 0.0),
+        says(answer(b" " * 20_000_000)),
+        says(answer(gzip.compress(bytes(100_000_000)), Content_Encoding="gzip")),
+        drips(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1000;" + b"x" * 999,
+            0,
+        ),
+        drips(b"", b"HTTP/1.1 103 Early\r\nX: y\r\n\r\n" * 200, 0.0),
+        drips(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65536, 0.0),
+    ],
+    ids=["endless", "endless 500", "huge", "bomb", "extensions", "1xx", "header"],
+)
+async def test_no_answer_fills_the_memory(move: Move) -> None:
+    async with ByteServer(move) as server:
+        async with client(server.url, timeouts=Timeouts(0.3), retry=ONCE) as diga:
+            tracemalloc.start()
+            try:
+                with pytest.raises(DigaError):
+                    await diga.phones.get(PHONE_ID)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+
+        assert peak < MAX_BODY_BYTES + (2 << 20)
+
+
+# --- cancellation and closing
+
+
+class Names(AbstractResolver):
+    """A resolver that knows nothing until it is told."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.told = asyncio.Event()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: Any = 0
+    ) -> list[ResolveResult]:
+        self.asked.set()
+        await self.told.wait()
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.1",
+                port=port,
+                family=socket.AF_INET,
+                proto=0,
+                flags=0,
+            )
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+@attrs.frozen
+class Held:
+    """
+    A lookup that has come to a certain phase, and stays there.
+
+    Attributes:
+        diga: Its client.
+        lookup: The task.
+        server: Where it goes.
+        free: Takes away what holds it.
+    """
+
+    diga: DigaClient
+    lookup: asyncio.Task[Phone]
+    server: ByteServer
+    free: Callable[[], object] = lambda: None
+
+
+def begin(diga: DigaClient) -> asyncio.Task[Phone]:
+    return asyncio.ensure_future(diga.phones.get(PHONE_ID))
+
+
+@asynccontextmanager
+async def in_queue() -> AsyncIterator[Held]:
+    narrow = Limits(concurrency=1, adaptive=False)
+    async with (
+        ByteServer(hangs(), answers) as server,
+        client(server.url, limits=narrow) as diga,
+    ):
+        ahead = asyncio.ensure_future(diga.phones.get(OTHER_ID))
+        await server.arrived.wait()
+        lookup = begin(diga)
+        await asyncio.sleep(0)
+        yield Held(diga, lookup, server, ahead.cancel)
+        ahead.cancel()
+        await asyncio.wait([ahead])
+
+
+@asynccontextmanager
+async def in_pause() -> AsyncIterator[Held]:
+    patient = RetryPolicy(base_delay=1e5, max_delay=1e5)
+    async with (
+        ByteServer(closes(), answers) as server,
+        client(server.url, retry=patient, timeouts=1e6) as diga,
+    ):
+        lookup = begin(diga)
+        await until(lambda: diga.stats.retries)
+        yield Held(diga, lookup, server)
+
+
+@asynccontextmanager
+async def in_name() -> AsyncIterator[Held]:
+    names = Names()
+    connector = aiohttp.TCPConnector(resolver=names)
+    async with (
+        ByteServer(answers) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        client(
+            f"http://diga.test:{server.port}", session=session, allow_insecure_http=True
+        ) as diga,
+    ):
+        lookup = begin(diga)
+        await names.asked.wait()
+        yield Held(diga, lookup, server, names.told.set)
+
+
+@asynccontextmanager
+async def in_handshake() -> AsyncIterator[Held]:
+    shaking = asyncio.Event()
+
+    async def first(wire: Wire) -> None:
+        if shaking.is_set():
+            await tunnels(server.port)(wire)
+        else:
+            await wire.reader.read(1)
+            shaking.set()
+            await wire.gone()
+
+    async with (
+        ByteServer(answers, tls=server_tls()) as server,
+        ByteServer(answers, first=first) as front,
+        client(front.url.replace("http:", "https:"), ssl=client_tls()) as diga,
+    ):
+        lookup = begin(diga)
+        await shaking.wait()
+        yield Held(diga, lookup, server)
+
+
+@asynccontextmanager
+async def in_headers() -> AsyncIterator[Held]:
+    async with ByteServer(hangs(), answers) as server, client(server.url) as diga:
+        lookup = begin(diga)
+        await server.arrived.wait()
+        yield Held(diga, lookup, server)
+
+
+@asynccontextmanager
+async def in_body() -> AsyncIterator[Held]:
+    half = hangs(phone()[:-9])
+    async with ByteServer(half, answers) as server, client(server.url) as diga:
+        lookup = begin(diga)
+        await server.arrived.wait()
+        for _ in range(10):  # the half is on its way by itself
+            await asyncio.sleep(0)
+        yield Held(diga, lookup, server)
+
+
+PHASES = [in_queue, in_pause, in_name, in_handshake, in_headers, in_body]
+
+
+@pytest.fixture(params=PHASES, ids=lambda phase: phase.__name__)
+async def held(request: pytest.FixtureRequest) -> AsyncIterator[Held]:
+    """Hold a lookup in every phase in turn."""
+    async with request.param() as held:
+        yield held
+
+
+async def test_a_cancelled_lookup_ends_at_once_and_the_next_one_works(
+    held: Held,
+) -> None:
+    started = time.monotonic()
+    held.lookup.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await held.lookup
+
+    assert held.lookup.cancelled()
+    assert time.monotonic() - started < 0.05
+    held.free()
+    await until(lambda: not held.diga.stats.in_flight)
+    for wire in held.server.wires:
+        await wire.gone()
+    assert str((await held.diga.phones.get(OTHER_ID)).id) == OTHER_ID
+
+
+async def test_a_closed_client_tells_whoever_waits_at_once(held: Held) -> None:
+    started = time.monotonic()
+    await held.diga.close()
+
+    with pytest.raises(ClientClosedError):
+        await held.lookup
+    assert time.monotonic() - started < 1.0
+    for wire in held.server.wires:
+        await wire.gone()
+    await held.diga.close()
+    with pytest.raises(ClientClosedError):
+        await held.diga.phones.get(OTHER_ID)
+    assert held.diga.closed
+
+
+async def test_a_callers_own_timeout_stays_his_own(held: Held) -> None:
+    """It is no `APITimeoutError`: the caller would look for its cause at Diga."""
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.01):
+            await held.diga.phones.get(PHONE_ID)
+
+    assert type(caught.value) is TimeoutError
+    held.lookup.cancel()
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+async def test_a_cancellation_in_the_turn_of_a_timeout_is_not_swallowed(
+    ours_first: bool,  # noqa: FBT001
+) -> None:
+    async with ByteServer(hangs()) as server:
+        transport = own_transport()
+        request = request_for(server.url, UUID(PHONE_ID), check_key(KEY))
+        loop = asyncio.get_running_loop()
+        sending = transport.send(request, seconds=0.01, connect=5.0)
+        task = asyncio.ensure_future(sending)
+        await asyncio.sleep(0)
+        loop.call_later(0.02 if ours_first else 0.0, task.cancel)
+        time.sleep(0.05)  # noqa: ASYNC251 - both are overdue when the loop goes on
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await transport.close()
+
+
+def own_transport(**options: Any) -> Transport:
+    given = {"connector": None, "trace_configs": (), "proxy": None, "ssl": None}
+    return Transport(**{**given, **options})
+
+
+async def test_one_collected_unclosed_closes_its_connections() -> None:
+    """With one warning of ours and none of aiohttp's, also over TLS and when retired."""
+    script = [answers, says(phone(OTHER_ID)), answers]
+    async with ByteServer(*script, tls=server_tls()) as server:
+        diga = client(server.url, ssl=client_tls())
+        await asyncio.gather(diga.phones.get(PHONE_ID), diga.phones.get(OTHER_ID))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del diga
+            gc.collect()
+            for wire in server.wires:
+                await wire.gone()
+            gc.collect()
+
+        (warning,) = caught
+        assert warning.category is ResourceWarning
+        assert "DigaClient" in str(warning.message)
+
+
+async def test_one_collected_in_another_thread_closes_its_connections() -> None:
+    async with ByteServer(answers) as server:
+        holder = [client(server.url)]
+        await holder[0].phones.get(PHONE_ID)
+        with pytest.warns(ResourceWarning, match="DigaClient"):
+            await asyncio.to_thread(holder.clear)
+
+        await server.wires[0].gone()
+
+
+# --- a lent session
+
+
+async def test_of_a_lent_session_only_the_connector_is_used() -> None:
+    seen: list[str] = []
+
+    async def middleware(request: Any, handler: Any) -> Any:
+        seen.append("middleware")
+        return await handler(request)
+
+    async def raises(response: Any) -> None:
+        seen.append("raise_for_status")
+
+    async with ByteServer(says(answer(b"", "500 No")), answers) as server:
+        session = aiohttp.ClientSession(
+            "http://127.0.0.1:9/base/",
+            headers={"Authorization": "Bearer of-the-owner", "X-Owner": "yes"},
+            cookies={"owner": "yes"},
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            proxy="http://127.0.0.1:9",
+            raise_for_status=raises,
+            timeout=aiohttp.ClientTimeout(total=0.000001),
+            middlewares=[middleware],
+            connector=aiohttp.TCPConnector(limit=1),
+        )
+        before = {name: repr(getattr(session, name)) for name in session.ATTRS}
+        async with session, client(server.url, session=session) as diga:
+            await diga.phones.get(PHONE_ID)
+
+            assert {n: repr(getattr(session, n)) for n in session.ATTRS} == before
+            assert not session.closed
+            assert seen == []
+            heads = b"".join(server.heads).lower()
+            assert b"owner" not in heads
+            assert b"cookie" not in heads
+            assert server.asked == [0, 0]
+
+
+async def test_a_lent_session_that_raises_for_status_raises_nothing() -> None:
+    async with (
+        ByteServer(says(missing())) as server,
+        aiohttp.ClientSession(raise_for_status=True) as session,
+        client(server.url, session=session) as diga,
+    ):
+        with pytest.raises(NotFoundError):
+            await diga.phones.get(PHONE_ID)
+
+
+async def test_a_lent_session_closed_by_its_owner_is_a_closed_client() -> None:
+    async with ByteServer(hangs()) as server, aiohttp.ClientSession() as session:
+        async with client(server.url, session=session) as diga:
+            lookup = begin(diga)
+            await server.arrived.wait()
+            await session.close()
+
+            with pytest.raises(ClientClosedError):
+                await lookup
+            with pytest.raises(ClientClosedError):
+                await diga.phones.get(OTHER_ID)
+            assert server.attempts == 1
+
+
+@pytest.fixture
+async def crowded() -> AsyncIterator[tuple[aiohttp.ClientSession, ByteServer]]:
+    """A lent pool of one connection, which its owner is using."""
+    connector = aiohttp.TCPConnector(limit=1)
+    async with (
+        ByteServer(hangs(), answers) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+        url = f"{server.url}/v1/phone/{OTHER_ID}"
+        owners = asyncio.ensure_future(session.get(url))
+        await server.arrived.wait()
+        yield session, server
+        owners.cancel()
+        await asyncio.wait([owners])
+
+
+Crowded = tuple[aiohttp.ClientSession, ByteServer]
+
+
+async def test_waiting_in_a_lent_pool_counts_against_the_attempt(
+    crowded: Crowded,
+) -> None:
+    session, server = crowded
+    limits = Timeouts(5.0, attempt=0.1)
+    async with client(server.url, session=session, retry=ONCE, timeouts=limits) as diga:
+        with pytest.raises(APITimeoutError) as caught:
+            await diga.phones.get(PHONE_ID)
+
+    assert (caught.value.phase, server.attempts) == ("connect", 1)
+
+
+async def test_whoever_waits_in_a_lent_pool_that_is_closed_is_told(
+    crowded: Crowded,
+) -> None:
+    """aiohttp cancels him: a `CancelledError` that nobody asked for."""
+    session, server = crowded
+    async with client(server.url, session=session) as diga:
+        lookup = begin(diga)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await session.close()
+
+        with pytest.raises(ClientClosedError):
+            await lookup
+
+
+async def test_a_run_that_waits_in_a_lent_pool_that_is_closed_loses_no_id(
+    crowded: Crowded,
+) -> None:
+    session, server = crowded
+    ids = [uuid4() for _ in range(5)]
+    async with client(server.url, session=session) as diga:
+        run = asyncio.ensure_future(diga.phones.get_many(ids, concurrency=3))
+        await until(lambda: diga.stats.in_flight == 3)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await session.close()
+
+        with pytest.raises(ClientClosedError) as caught:
+            await run
+        assert len(caught.value.partial.unanswered) == 3
+
+
+async def test_aiohttp_still_cancels_whoever_waits_in_a_closed_pool(
+    crowded: Crowded,
+) -> None:
+    session, server = crowded
+    waiting = asyncio.ensure_future(session.get(server.url))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await session.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+# --- traps that are worked around
+
+
+async def test_aiohttp_still_calls_what_is_no_http_a_400() -> None:
+    async with ByteServer(says(b"what?\r\n\r\n")) as server:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.ClientResponseError) as caught:
+                await session.get(server.url + f"/v1/phone/{PHONE_ID}")
+
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("cached", "error"), [(True, RuntimeError), (False, AssertionError)]
+)
+async def test_aiohttp_still_stumbles_over_a_name_without_addresses(
+    cached: bool,  # noqa: FBT001
+    error: type[Exception],
+) -> None:
+    class Nothing(Names):
+        async def resolve(self, *_: Any, **__: Any) -> list[ResolveResult]:
+            return []
+
+    connector = aiohttp.TCPConnector(resolver=Nothing(), use_dns_cache=cached)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        with pytest.raises(error):
+            await session.get("http://diga.test")
+
+
+async def test_aiohttp_still_unpacks_without_a_bound() -> None:
+    bomb = gzip.compress(bytes(4 << 20))
+    async with ByteServer(says(answer(bomb, Content_Encoding="gzip"))) as server:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(server.url + f"/v1/phone/{PHONE_ID}") as response:
+                assert len(await response.read()) == 4 << 20
+
+
+def test_cattrs_still_makes_values_of_what_is_none() -> None:
+    """Or else the hooks of `_decoding` have no purpose any more."""
+    structure = cattrs.Converter().structure
+
+    assert structure(None, str) == "None"
+    assert structure("false", bool) is True
+    assert structure(3.9, int) == 3
+    assert structure("abc", list[str]) == ["a", "b", "c"]
+    with pytest.raises(cattrs.StructureHandlerNotFoundError):
+        structure(PHONE_ID, UUID)
+
+
+# --- whatever comes
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """An answer with some of its bytes replaced, repeated or left out."""
+    data = draw(
+        st.sampled_from(
+            [
+                phone(),
+                missing(),
+                answer(b"<html>", "503 Busy", Retry_After="1"),
+                answer(gzip.compress(phone()), Content_Encoding="gzip"),
+                b"HTTP/1.1 100 Continue\r\n\r\n" + phone(),
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b'5\r\n{"id"\r\n1;x=y\r\n:\r\n0\r\nX: y\r\n\r\n',
+            ]
+        )
+    )
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = draw(st.integers(start, min(start + 20, len(data))))
+        instead = draw(st.one_of(st.binary(max_size=12), st.just(data[start:end] * 2)))
+        data = data[:start] + instead + data[end:]
+    return data
+
+
+async def come(data: bytes) -> None:
+    limits = Timeouts(1.0, attempt=0.5)
+    async with (
+        ByteServer(closes(data)) as server,
+        client(server.url, retry=ONCE, timeouts=limits) as diga,
+    ):
+        started = time.monotonic()
+        try:
+            found = await diga.phones.get(PHONE_ID)
+        except DigaError as error:
+            assert KEY not in f"{error!r}{vars(error)}"  # noqa: PT017
+        else:
+            assert str(found.id) == PHONE_ID
+        assert time.monotonic() - started < 1.5
+
+
+@given(data=st.one_of(spoiled(), st.binary(max_size=200)))
+@example(b"HTTP/1.1 200 OK\r\nSet-Cookie: \x00=\x00\r\n\r\n")
+@settings(max_examples=150, deadline=None)
+def test_whatever_comes_is_a_phone_or_an_error_of_ours(data: bytes) -> None:
+    asyncio.run(come(data))
