@@ -55,12 +55,12 @@ class OutputFile:
         torn_bytes: What was cut off its end when it was opened.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, form: Format, descriptor: int) -> None:
         self.path = path
         self.outcomes: Counter[str] = Counter()
         self.done: set[Key] = set()
         self.torn_bytes = 0
-        self._format = format_of(path)
+        self._format = form
         self._descriptor = descriptor
         self._end = 0
 
@@ -206,7 +206,8 @@ def output_file(
         CommandError: It is there and *resume* is false, another run has it,
             or it cannot be used. Nothing was changed.
     """
-    output = OutputFile(path, _open_locked(path, is_new=not resume))
+    form = format_of(path)
+    output = OutputFile(path, form, _open_locked(path, is_new=not resume))
     try:
         output.take_stock()
         if retry_failed:

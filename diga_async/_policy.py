@@ -1,6 +1,7 @@
 """What a caller allows; after this error and that many attempts, how long to wait."""
 
 import math
+import sys
 from typing import Any
 
 import attrs
@@ -14,12 +15,9 @@ _MOST_DOUBLINGS = 60
 
 
 def _is_positive(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value > 0
-    )
+    # An upper bound that also keeps a huge int from overflowing as a float.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value <= sys.float_info.max
 
 
 def _positive(_: object, attribute: Any, value: Any) -> None:
@@ -209,8 +207,10 @@ def delay_after(
     delay = pause(error, progress, policy, chance)
     if delay is None or (throttled and progress.patient):
         return delay  # throttling uses up nothing of a run's
-    floor = getattr(error, "retry_after", None) or 0.0
-    return None if now + max(delay, floor) >= progress.deadline else delay
+    wait = max(delay, getattr(error, "retry_after", None) or 0.0)
+    if now + wait >= progress.deadline:
+        return None
+    return delay if throttled else wait  # throttling is waited out at the pace
 
 
 def _transient_pause(

@@ -73,8 +73,14 @@ class Wire:
         )
         self.writer.transport.abort()
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the client has closed its side."""
+        lost = self.reader.at_eof() or self.reader.exception() is not None
+        return lost or self.writer.is_closing()
+
     async def gone(self) -> None:
-        """Return when the client has closed its side."""
+        """Return when the client has closed its side; for moves."""
         with suppress(OSError):
             while await self.reader.read(65536):
                 pass

@@ -36,7 +36,7 @@ async def status_of(diga: DigaClient, phone_id: str) -> str:
         logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
         return "I cannot find out just now. Try again in a minute."
     except DigaError as error:
-        logger.error("%s: %r", phone_id, error)  # noqa: TRY400
+        logger.error("%s: %r", phone_id, error)
         return "Something is wrong with me. I have written it down."
     return f"{phone.nickname or 'The phone'} is {phone.status}."
 

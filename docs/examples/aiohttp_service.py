@@ -43,7 +43,7 @@ async def show_phone(request: web.Request) -> web.Response:
         )
         raise web.HTTPServiceUnavailable(text="try later") from None
     except DigaError as error:
-        logger.error("%s: %r", error.phone_id, error)  # noqa: TRY400
+        logger.error("%s: %r", error.phone_id, error)
         raise web.HTTPBadGateway(text="Diga did not answer as expected") from None
     return web.json_response({"number": phone.number, "status": phone.status})
 

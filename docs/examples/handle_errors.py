@@ -38,10 +38,10 @@ async def find(diga: DigaClient, phone_id: str) -> Phone | None:
         raise
     except InvalidResponseError as error:
         # The server sent something that is no phone: say what, without values.
-        logger.error("not a phone: %s", "; ".join(error.problems))  # noqa: TRY400
+        logger.error("not a phone: %s", "; ".join(error.problems))
         raise
     except DigaError as error:
-        logger.error("%s: %r", error.phone_id, error)  # noqa: TRY400
+        logger.error("%s: %r", error.phone_id, error)
         raise
 
 

@@ -1,0 +1,100 @@
+"""Whether anything comes back at all: a gate that failures in a row close."""
+
+import pytest
+
+from diga_async._outage import FAILURES_TO_CLOSE, PROBE_SECONDS, Outage
+
+
+def closed(now: float = 0.0) -> Outage:
+    outage = Outage(300.0)
+    for _ in range(FAILURES_TO_CLOSE):
+        outage.failed(now)
+    return outage
+
+
+def test_it_is_open_until_twenty_attempts_fail_in_a_row() -> None:
+    outage = Outage(300.0)
+    for _ in range(19):
+        outage.failed(0.0)
+    assert not outage.is_on
+    assert outage.wait(0.0) == 0.0
+
+    outage.failed(0.0)
+    assert outage.is_on
+
+
+def test_any_answer_starts_the_count_anew() -> None:
+    outage = Outage(300.0)
+    for _ in range(100):
+        for _ in range(19):
+            outage.failed(0.0)
+        outage.answered()
+
+    assert not outage.is_on
+
+
+def test_one_attempt_a_second_goes_through_to_see() -> None:
+    outage = closed(now=10.0)
+
+    assert outage.wait(10.0) == PROBE_SECONDS
+    assert outage.wait(10.25) == 0.75
+    assert outage.wait(11.0) == outage.wait(99.0) == 0.0
+
+    outage.sent(11.5)
+    assert outage.wait(11.5) == PROBE_SECONDS
+    outage.failed(12.0)
+    assert outage.wait(12.0) == 0.5
+
+
+def test_attempts_that_were_on_their_way_do_not_put_the_probe_off() -> None:
+    outage = closed(now=10.0)
+    for _ in range(30):
+        outage.failed(10.9)
+
+    assert outage.wait(11.0) == 0.0
+
+
+def test_an_answer_opens_it_at_once() -> None:
+    outage = closed()
+    outage.sent(1.0)
+    outage.answered()
+
+    assert not outage.is_on
+    assert outage.wait(1.0) == 0.0
+    assert not outage.is_hopeless(1e6)
+
+
+def test_while_it_is_open_attempts_need_not_wait_for_each_other() -> None:
+    outage = Outage(300.0)
+    outage.sent(0.0)
+
+    assert outage.wait(0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("now", "hopeless"), [(5.0, False), (304.9, False), (305.0, True), (1e6, True)]
+)
+def test_it_is_hopeless_when_nothing_came_back_for_so_long(
+    now: float, *, hopeless: bool
+) -> None:
+    assert closed(now=5.0).is_hopeless(now) is hopeless
+
+
+def test_the_time_counts_from_the_first_failure_of_the_row() -> None:
+    outage = Outage(300.0)
+    outage.failed(0.0)
+    outage.answered()
+    outage.failed(100.0)
+    for _ in range(FAILURES_TO_CLOSE):
+        outage.failed(200.0)
+
+    assert not outage.is_hopeless(399.9)
+    assert outage.is_hopeless(400.0)
+
+
+def test_a_few_failures_are_never_hopeless() -> None:
+    """One probe of a single lookup may fail long after another."""
+    outage = Outage(300.0)
+    outage.failed(0.0)
+
+    assert not outage.is_hopeless(1e6)
