@@ -18,6 +18,7 @@ from diga_async._cli_ids import Id, Key, distinct, ids_in
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _AHEAD = 1000
 _BLOCK = 1 << 20
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 class Input:
@@ -77,22 +78,22 @@ def input_lines(name: str) -> Iterator[Input]:
     """
     if name == "-" and sys.stdin is None:
         raise usage_error("there is no standard input; name a file")
-    where = sys.stdin.fileno() if name == "-" else name
     try:
         # Not `sys.stdin`: a thread that waits in it would hold up the exit.
+        descriptor = sys.stdin.fileno() if name == "-" else os.open(name, _FLAGS)
         file = open(  # noqa: SIM115 - closed below
-            where,
+            descriptor,
             encoding="utf-8-sig",
             errors="replace",
             newline="",
-            closefd=name != "-",
+            closefd=False,
         )
     except OSError as error:
         raise usage_error(f"cannot read {name}: {reason_of(error)}") from None
-    lines = Input(file, "standard input" if name == "-" else name)
-    yield lines
-    if lines.is_ordinary:  # a thread may still be reading the others
-        file.close()
+    source = Input(file, "standard input" if name == "-" else name)
+    yield source
+    if source.is_ordinary and name != "-":  # a thread may be reading from the others
+        os.close(descriptor)
 
 
 class Feed:

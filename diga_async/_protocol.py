@@ -7,14 +7,13 @@ the other statuses are those that the rest of the API answers with.
 
 import ipaddress
 import re
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import attrs
 
+from diga_async._advice import header, retry_after
 from diga_async._decoding import UUID_TEXT, inflate, read_json
 from diga_async._errors import (
     APIStatusError,
@@ -44,8 +43,6 @@ ERRORS: dict[int, type[APIStatusError]] = {
     429: RateLimitError,
 }
 
-MAX_RETRY_AFTER = 366 * 86400.0
-
 _BASE_URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
     r"(?P<path>(/[a-z0-9._~-]*)*)",
@@ -53,7 +50,6 @@ _BASE_URL = re.compile(
 )
 _PROXY = re.compile(r"https?://([^@/\s]+@)?[^@/\s?#]+/?", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
-_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 # A server may quote what it holds, or what it was sent, in an error's text.
 _PERSONAL = re.compile(r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9A-Za-z]{8,}")
 
@@ -205,12 +201,6 @@ def _body_of(response: Response) -> bytes:
     return inflate(response.body, encoding.strip().lower())
 
 
-def header(response: Response, name: str) -> str | None:
-    """Return a header that came exactly once; a contradiction is no statement."""
-    values = response.headers.getall(name, [])
-    return values[0] if len(values) == 1 else None
-
-
 def _refusal(response: Response, key: Secret) -> DigaError:
     status = response.status
     if 200 < status < 300:  # noqa: PLR2004
@@ -279,35 +269,3 @@ class _ErrorBody:
         if isinstance(step, int):
             return step
         return (self.clean(step) or "")[:100]
-
-
-def retry_after(value: str | None, date: str | None) -> float | None:
-    """
-    Read ``Retry-After`` (RFC 9110 section 10.2.3) as seconds.
-
-    A date is measured against the answer's own ``Date``, so that no clock of
-    ours has to agree with the server's. Anything else is ignored.
-
-    >>> retry_after("120", None)
-    120.0
-    >>> retry_after("nan", None) is None
-    True
-    """
-    if value is None:
-        return None
-    if _SECONDS.fullmatch(value.strip()):
-        seconds = float(value)
-    else:
-        then, now = _http_date(value), _http_date(date)
-        if then is None or now is None:
-            return None
-        seconds = max(0.0, (then - now).total_seconds())
-    return seconds if seconds <= MAX_RETRY_AFTER else None
-
-
-def _http_date(value: str | None) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(value or "")
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else None

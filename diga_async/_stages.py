@@ -18,6 +18,7 @@ from uuid import UUID
 import attrs
 
 from diga_async._admission import Admission
+from diga_async._advice import rate_limit
 from diga_async._clock import Clock
 from diga_async._credentials import Credentials
 from diga_async._errors import (
@@ -71,6 +72,8 @@ class Lookup(Progress):
         halted: Whether nothing more may be sent for it.
         renewed: Whether another key was asked for on its account.
         authorization: The header its last request was sent with.
+        advice: What the last answer said of a rate limit: how many requests
+            are left, and for how many seconds; None when nothing.
     """
 
     phone_id: UUID
@@ -81,10 +84,12 @@ class Lookup(Progress):
     halted: bool = False
     renewed: bool = False
     authorization: Secret = attrs.field(default=Secret(), repr=False)
+    advice: tuple[int, float] | None = None
 
     def begin(self, now: float, held: float) -> None:
         """Take note that an attempt begins after the client *held* it back."""
         self.sending = True
+        self.advice = None
         if self.started is None:
             self.started = now
             if self.patient:
@@ -165,6 +170,7 @@ class Sending:
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self.transport.closed else response
+        lookup.advice = rate_limit(response)
         answer = read(response, lookup.phone_id, authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
             self.transport.retire()
@@ -204,6 +210,8 @@ class Admitted:
             answer = await self.next(lookup)
             now = self.clock.now()
             lookup.note(answer, now - sent)
+            if lookup.advice is not None:
+                self.pace.advised(now, *lookup.advice)
             self._learn(answer, now, sent, in_flight)
         finally:
             lookup.end()

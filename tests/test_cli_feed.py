@@ -26,7 +26,7 @@ def ignore(_header):
 def pipe():
     """Return the two ends of a pipe; the one to read from as a path."""
     reading, writing = os.pipe()
-    with open(writing, "w", buffering=1) as file:
+    with os.fdopen(writing, "w", buffering=1) as file:
         yield f"/dev/fd/{reading}", file
     os.close(reading)
 
@@ -71,9 +71,11 @@ async def test_a_name_says_that_cells_may_span_lines(tmp_path, name):
 
 async def test_a_csv_that_is_none_names_the_line(tmp_path):
     (tmp_path / "ids.csv").write_text(f'{IDS[0]},x\n{IDS[1]},"x"y\n')
-    with input_lines(str(tmp_path / "ids.csv")) as source:
-        with pytest.raises(CommandError, match="line 2") as caught:
-            await drain(feed_of(source, set(), ignore))
+    with (
+        input_lines(str(tmp_path / "ids.csv")) as source,
+        pytest.raises(CommandError, match="line 2") as caught,
+    ):
+        await drain(feed_of(source, set(), ignore))
     assert caught.value.code is ExitCode.USAGE
 
 

@@ -3,18 +3,25 @@
 import errno
 import os
 from collections import Counter
+from uuid import UUID
 
 import pytest
 from fakes import phone_fields
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from diga_async import APIConnectionError, Failed, Found, Missing, Phone
-from diga_async import _cli_lock, _cli_output
+from diga_async import (
+    APIConnectionError,
+    Failed,
+    Found,
+    Missing,
+    Phone,
+    _cli_lock,
+    _cli_output,
+)
 from diga_async._cli_exits import CommandError, ExitCode
 from diga_async._cli_ids import key_of
 from diga_async._cli_output import output_file
 from diga_async._cli_rows import Csv, row_of
-from uuid import UUID
 
 SUFFIXES = [".jsonl", ".csv"]
 IDS = [UUID(int=n, version=4) for n in range(1, 6)]

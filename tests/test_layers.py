@@ -13,7 +13,7 @@ PACKAGE = Path(diga_async.__file__).parent
 #: From the ground up; a room imports only from lines above its own.
 LAYERS = [
     {"_version", "_errors", "_open", "_wire", "_meter", "_outage", "_pace", "_clock"},
-    {"_policy", "_decoding", "_source"},
+    {"_policy", "_decoding", "_source", "_advice"},
     {"_phone"},
     {"_outcome", "_protocol"},
     {"_transport", "_credentials", "_admission"},
@@ -46,6 +46,7 @@ DOORS = {
 }
 #: What decides does not wait.
 PURE = {
+    "_advice",
     "_errors",
     "_open",
     "_wire",

@@ -256,6 +256,17 @@ class TestThrottling:
         await first
         await second
 
+    async def test_a_header_that_says_none_are_left_holds_everybody(self):
+        empty = response(
+            body=phone_fields(), RateLimit_Remaining="0", RateLimit_Reset="9"
+        )
+        stack = Stack(empty, FOUND, limits={"adaptive": True})
+        await stack.run(seconds=0.0)
+
+        _, seconds = await stack.run()
+
+        assert seconds >= 9.0
+
     async def test_retry_after_zero_slows_nothing(self):
         stack = Stack(response(429, Retry_After="0"), FOUND, FOUND)
         first = asyncio.create_task(stack.look_up(stack.lookup(patient=True)))

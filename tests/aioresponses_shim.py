@@ -1,0 +1,23 @@
+"""
+What aioresponses needs to work with aiohttp 3.14 and later.
+
+aioresponses 0.7.9 makes responses without ``stream_writer``, which aiohttp asks
+for since 3.14. `test_aioresponses.py` fails on the day this is needed no longer.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import aioresponses.core
+from aiohttp import ClientResponse
+
+
+class _Response(ClientResponse):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **options)
+
+
+def install() -> None:
+    """Let aioresponses make responses of a kind that works."""
+    aioresponses.core.ClientResponse = _Response  # type: ignore[attr-defined]
