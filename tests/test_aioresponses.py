@@ -118,6 +118,7 @@ DIGA = {"status": "error", "error_code": "INTERNAL_SERVER_ERROR", "message": "No
         (200, "<h1>Log in</h1>", InvalidResponseError, 4),
         (200, "[]", InvalidResponseError, 1),
         (200, json.dumps(phone_fields(status=None)), InvalidResponseError, 1),
+        (200, json.dumps(phone_fields(UUID(int=1))), InvalidResponseError, 4),
     ],
 )
 async def test_each_answer_has_its_error_and_its_number_of_requests(  # noqa: PLR0913

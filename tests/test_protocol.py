@@ -28,20 +28,18 @@ from diga_async import (
     ValidationDetail,
     __version__,
 )
+from diga_async._advice import MAX_RETRY_AFTER, header, retry_after
 from diga_async._decoding import MAX_BODY_BYTES
 from diga_async._protocol import (
     ERRORS,
-    MAX_RETRY_AFTER,
     Answer,
     check_base_url,
     check_key,
     check_proxy,
-    header,
     is_loopback,
     phone_id_of,
     read,
     request_for,
-    retry_after,
 )
 from diga_async._wire import Response, Secret
 
