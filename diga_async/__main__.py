@@ -27,5 +27,5 @@ def _without_extra() -> int:
     return 2
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - by processes of their own
     main()

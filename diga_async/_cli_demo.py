@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 from rich.box import ROUNDED
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -63,19 +63,22 @@ class _Haul:
 
 def demo() -> ExitCode:
     """Show what the client does, to somebody who has no account."""
-    out = console_for(sys.stdout)
+    return asyncio.run(_demo(console_for(sys.stdout)))
+
+
+async def _demo(out: Console) -> ExitCode:
     out.print(INTRODUCTION)
-    haul, stats = asyncio.run(_look_up())
+    async with _misbehaving_sandbox() as sandbox:
+        haul, stats = await _look_up(sandbox)
     out.print(_result(haul, stats))
     out.print(phone_table(haul.phones.values()))
     out.print(NEXT)
     return ExitCode.ALL_FOUND
 
 
-async def _look_up() -> tuple[_Haul, LookupStats]:
+async def _look_up(sandbox: Sandbox) -> tuple[_Haul, LookupStats]:
     haul = _Haul()
     async with (
-        _misbehaving_sandbox() as sandbox,
         DigaClient(sandbox.api_key, base_url=sandbox.url) as client,
         client.phones.iter_many(_ids(sandbox)) as lookups,
         live(

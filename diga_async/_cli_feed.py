@@ -91,9 +91,12 @@ def input_lines(name: str) -> Iterator[Input]:
     except OSError as error:
         raise usage_error(f"cannot read {name}: {reason_of(error)}") from None
     source = Input(file, "standard input" if name == "-" else name)
-    yield source
-    if source.is_ordinary and name != "-":  # a thread may be reading from the others
-        os.close(descriptor)
+    try:
+        yield source
+    finally:
+        # From a pipe, a thread may be reading still.
+        if source.is_ordinary and name != "-":
+            os.close(descriptor)
 
 
 class Feed:

@@ -11,7 +11,7 @@ from diga_async import DigaError, Failed, Found, Missing, Outcome, Phone
 
 PHONE_COLUMNS = tuple(field.name for field in attrs.fields(Phone))
 CSV_COLUMNS = ("phone_id", "outcome", *PHONE_COLUMNS, "error")
-OUTCOMES = frozenset({"found", "missing", "failed"})
+OUTCOMES = {Found: "found", Missing: "missing", Failed: "failed"}
 
 Row = dict[str, Any]
 
@@ -35,13 +35,7 @@ def row_of(outcome: Outcome) -> Row:
 
 def outcome_name(outcome: Outcome) -> str:
     """Return what a row calls *outcome*."""
-    match outcome:
-        case Found():
-            return "found"
-        case Missing():
-            return "missing"
-        case Failed():
-            return "failed"
+    return OUTCOMES[type(outcome)]
 
 
 def _error_fields(error: DigaError) -> Row:
@@ -99,7 +93,7 @@ class JsonLines:
         try:
             match json.loads(record):
                 case {"phone_id": str(phone_id), "outcome": str(outcome)} if (
-                    outcome in OUTCOMES and record.endswith(b"\n")
+                    outcome in OUTCOMES.values() and record.endswith(b"\n")
                 ):
                     return phone_id, outcome
         except ValueError:

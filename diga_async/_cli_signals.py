@@ -47,6 +47,7 @@ class Interruption:
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
-        if self._loop is None or self.count > len(self._steps):
+        loop, steps = self._loop, self._steps
+        if loop is None or loop.is_closed() or self.count > len(steps):
             raise KeyboardInterrupt
-        self._loop.call_soon_threadsafe(self._steps[self.count - 1])
+        loop.call_soon_threadsafe(steps[self.count - 1])

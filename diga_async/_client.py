@@ -189,6 +189,8 @@ class DigaClient:
 
     def __repr__(self) -> str:
         """Show where it goes and whether it is open; nothing of the key."""
+        if "_opening" not in vars(self):  # seen by who reports why it was refused
+            return "<DigaClient not made>"
         state = "closed" if self._closed else "open" if self._engine else "not opened"
         return f"<DigaClient {self._options.base_url} {state}>"
 

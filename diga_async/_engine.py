@@ -14,7 +14,7 @@ from diga_async._admission import Admission
 from diga_async._bulk import Plan, Run
 from diga_async._clock import Clock
 from diga_async._credentials import Credentials
-from diga_async._errors import ClientClosedError
+from diga_async._errors import ClientClosedError, WrongLoopError
 from diga_async._flights import Flights
 from diga_async._outage import Outage
 from diga_async._outcome import ClientStats
@@ -144,9 +144,14 @@ class Engine:
 def _connector_of(
     session: aiohttp.ClientSession | None,
 ) -> aiohttp.BaseConnector | None:
-    if session is not None and session.closed:
+    if session is None:
+        return None
+    connector = session.connector
+    if connector is None or connector.closed:
         raise ClientClosedError("the session that was lent is closed")
-    return None if session is None else session.connector
+    if connector._loop is not asyncio.get_running_loop():  # noqa: SLF001 - no other way
+        raise WrongLoopError("the session that was lent belongs to another event loop")
+    return connector
 
 
 def client_stats(tally: Tally, engine: Engine | None) -> ClientStats:

@@ -118,15 +118,13 @@ def test_an_error_of_no_lookup_knows_no_lookup() -> None:
 
 
 @each_error
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_error_pickles_with_all_its_facts(
-    error: DigaError, protocol: int
-) -> None:
-    twin = pickle.loads(pickle.dumps(error, protocol))
+def test_every_error_pickles_with_all_its_facts(error: DigaError) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        twin = pickle.loads(pickle.dumps(error, protocol))
 
-    assert type(twin) is type(error)
-    assert facts_of(twin) == facts_of(error)
-    assert (str(twin), repr(twin)) == (str(error), repr(error))
+        assert type(twin) is type(error)
+        assert facts_of(twin) == facts_of(error)
+        assert (str(twin), repr(twin)) == (str(error), repr(error))
 
 
 @each_error
@@ -211,9 +209,13 @@ class OwnError(APIStatusError):
 HOSTILE = st.text(max_size=300) | st.sampled_from(
     ["x", "é", "☎", "📞", "\ud800", "\x00", "\U000e0001"]
 ).map(lambda character: character * 300)
-STEPS = st.lists(HOSTILE | st.integers(-(10**100), 10**100), max_size=8).map(
-    lambda steps: tuple(s[:100] if isinstance(s, str) else s for s in steps)
-)
+# A location comes cleaned and cut from the protocol.
+STEPS = st.lists(
+    st.text(max_size=100)
+    | st.sampled_from(["x" * 100, "📞" * 100])
+    | st.integers(-(10**100), 10**100),
+    max_size=8,
+).map(tuple)
 
 
 @given(text=HOSTILE)

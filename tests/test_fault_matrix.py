@@ -74,7 +74,7 @@ from diga_async import (
 )
 
 KEY = "sk-fa17ed00fa17ed00fa17ed00"
-ATTEMPT = 0.12
+ATTEMPT = 0.1
 AT_ONCE = 0.5
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
@@ -227,6 +227,8 @@ ANSWERED = [
     lost("an endless header", drips(HEAD + b"X: ", b"x" * 1000, 0.0)),
     lost("NUL in a header", says(answer(TEXT, X_Nul="a\0b"))),
     lost("a header without a colon", says(HEAD + b"Content-Length\r\n\r\n")),
+    lost("junk behind the answer", says(phone() + b"junk\r\n\r\n")),
+    lost("more behind the last", closes(answer(TEXT, Connection="close") + phone())),
     # --- the body is cut
     lost("a short Content-Length", closes(answer(TEXT, length=5000))),
     lost("a cut chunk", closes(CHUNKED + b"ff\r\nabc")),
@@ -459,6 +461,7 @@ FINE: list[tuple[str, Move]] = [
     ("103 before", says(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", phone())),
     ("bare line feeds", says(phone().replace(b"\r\n", b"\n"))),
     ("connection: close", closes(answer(TEXT, Connection="close"))),
+    ("a reset behind the answer", resets(phone())),
     ("bad cookies", says(answer(TEXT, Set_Cookie="a=\x80; Expires=never; ;=;"))),
     ("a field twice", says(answer(b'{"number": 3, ' + TEXT[1:]))),
     ("JSON with a surrogate pair", says(phone(nickname="\U0001f600"))),
@@ -886,6 +889,21 @@ async def test_the_total_ends_an_attempt(move: Move) -> None:
             await diga.phones.get(PHONE_ID, timeouts=Timeouts(0.15, attempt=10.0))
 
         assert (caught.value.phase, caught.value.attempts) == ("read", 1)
+
+
+async def test_the_total_ends_the_wait_for_a_slot() -> None:
+    narrow = Limits(concurrency=1, adaptive=False)
+    async with ByteServer(hangs()) as server, client(server.url, limits=narrow) as diga:
+        limits = Timeouts(5.0, attempt=5.0)
+        ahead = asyncio.ensure_future(diga.phones.get(OTHER_ID, timeouts=limits))
+        await server.arrived.wait()
+        with on_time(0.1), pytest.raises(APITimeoutError) as caught:
+            await diga.phones.get(PHONE_ID, timeouts=0.1)
+
+        assert (caught.value.phase, caught.value.attempts) == ("wait", 0)
+        assert server.attempts == 1
+        ahead.cancel()
+        await asyncio.wait([ahead])
 
 
 async def test_a_pause_past_the_deadline_is_not_begun() -> None:

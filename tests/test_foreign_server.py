@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from enum import Enum
@@ -142,15 +141,22 @@ KNOWN = [phone_id for phone_id in PHONES if phone_id != FUTURE]
 
 
 @pytest.fixture
-async def url() -> AsyncIterator[str]:
-    config = uvicorn.Config(service, log_config=None, lifespan="off", ws="none")
+async def server() -> AsyncIterator[uvicorn.Server]:
+    config = uvicorn.Config(
+        service, "127.0.0.1", 0, log_config=None, lifespan="off", ws="none"
+    )
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        await server.startup(sockets=[listening])
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        await server.shutdown(sockets=[listening])
+    await server.startup()
+    yield server
+    await server.shutdown()
+
+
+@pytest.fixture
+def url(server: uvicorn.Server) -> str:
+    (listening,) = server.servers[0].sockets
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -260,12 +266,15 @@ async def test_its_500_is_no_json_and_tried_again(url: str) -> None:
     assert (refused.status, refused.message, refused.attempts) == (500, None, 4)
 
 
-async def test_many_phones_come_over_few_connections(diga: DigaClient) -> None:
-    ids = [*KNOWN, NOWHERE, "nope"] * 20
+async def test_many_phones_come_over_few_connections(
+    diga: DigaClient, server: uvicorn.Server
+) -> None:
+    ids: list[UUID | str] = [*KNOWN, NOWHERE, "nope"] * 20
 
     outcomes = [o async for o in diga.phones.iter_many(ids, concurrency=3)]
 
-    kinds = {p: Found for p in KNOWN} | {NOWHERE: Missing, "nope": Failed}
+    kinds = dict.fromkeys(KNOWN, Found) | {NOWHERE: Missing, "nope": Failed}
+    assert 0 < len(server.server_state.connections) <= 3
     assert len(outcomes) == len(ids)
     assert all(type(o) is kinds[o.phone_id] for o in outcomes)
     errors = {type(o.error) for o in outcomes if isinstance(o, Failed)}

@@ -112,7 +112,6 @@ NO_DURATIONS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", NO_DURATIONS, ids=repr)
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -125,9 +124,10 @@ NO_DURATIONS: list[Any] = [
         (RetryPolicy, "max_outage"),
     ],
 )
-def test_what_is_no_duration_is_refused(kind: Any, name: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name} must be a finite number"):
-        kind(**{name: value})
+def test_what_is_no_duration_is_refused(kind: Any, name: str) -> None:
+    for value in NO_DURATIONS:
+        with pytest.raises(ConfigurationError, match=f"^{name} must be a finite"):
+            kind(**{name: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, math.nan, True, None, "4"], ids=repr)

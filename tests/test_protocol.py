@@ -641,13 +641,13 @@ def test_digas_own_shape_is_code_and_message_under_any_status() -> None:
     ],
     ids=lambda body: repr(body[:30]),
 )
-@pytest.mark.parametrize("status", [400, 404, 422, 502])
-def test_a_body_that_says_nothing_changes_nothing(status: int, body: bytes) -> None:
-    refused = refusal(status, body)
+def test_a_body_that_says_nothing_changes_nothing(body: bytes) -> None:
+    for status in (400, 404, 422, 502):
+        refused = refusal(status, body)
 
-    assert type(refused) is CLASSES[status]
-    assert (refused.error_code, refused.message, refused.details) == (None, None, ())
-    assert str(refused) == str(status)
+        assert type(refused) is CLASSES[status]
+        assert (refused.error_code, refused.message) == (None, None)
+        assert (refused.details, str(refused)) == ((), str(status))
 
 
 def test_an_error_body_that_was_too_large_says_nothing() -> None:

@@ -57,6 +57,7 @@ from diga_async import (
     Phone,
     RetryPolicy,
     Timeouts,
+    WrongLoopError,
     __version__,
 )
 from diga_async._decoding import MAX_BODY_BYTES
@@ -849,6 +850,22 @@ async def test_aiohttp_still_cancels_whoever_waits_in_a_closed_pool(
 
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+def test_a_lent_session_of_another_loop_is_refused_before_any_io() -> None:
+    async def lend() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    async def use(session: aiohttp.ClientSession) -> None:
+        async with ByteServer(answers) as server:
+            with pytest.raises(WrongLoopError):
+                await client(server.url, session=session).phones.get(PHONE_ID)
+            assert server.wires == []
+
+    with asyncio.Runner() as owners:
+        session = owners.run(lend())
+        asyncio.run(use(session))
+        owners.run(session.close())
 
 
 # --- traps that are worked around

@@ -1,0 +1,264 @@
+"""The command as a process: signals, pipes, disks and terminals that are real."""
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from diga_async.sandbox import Sandbox
+
+KILLS = 5
+FEW_BYTES = 8_000
+PLAIN_START_SECONDS = "import time; print(time.process_time())"
+HELP_SECONDS = (
+    "import sys, time, diga_async.__main__ as m\n"
+    "sys.argv = ['diga', '--help']\n"
+    "try: m.main()\n"
+    "except SystemExit: print(time.process_time())"
+)
+
+
+class Requests(list):
+    """A sandbox's list of requests that can be waited for."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+
+    def append(self, request):
+        with self._changed:
+            super().append(request)
+            self._changed.notify_all()
+
+    def wait_for(self, count):
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self) >= count, timeout=30)
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox(300, latency=0.01) as sandbox:
+        sandbox.requests = Requests()
+        yield sandbox
+
+
+@pytest.fixture
+def ids(sandbox, tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_text("".join(f"{i}\n" for i in sandbox.phone_ids))
+    return path
+
+
+@pytest.fixture
+def environment(sandbox):
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"}
+    }
+    return clean | {
+        "DIGA_BASE_URL": sandbox.url,
+        "DIGA_API_KEY": sandbox.api_key,
+        "TERM": "xterm-256color",
+        "PYTHONWARNINGS": "error",
+    }
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    """Start the command as a process of its own; none is left behind."""
+    started = []
+
+    def start(*arguments, **options):
+        options = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "env": environment,
+            "cwd": tmp_path,
+        } | options
+        command = [sys.executable, "-m", "diga_async", *map(str, arguments)]
+        started.append(subprocess.Popen(command, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def finish(process):
+    """Return the exit code and what was said on standard error."""
+    words = process.stderr.read()
+    assert "Traceback" not in words
+    return process.wait(timeout=30), words
+
+
+def ids_in(path):
+    """Return the ids that have a row; every row is whole, and the only one."""
+    text = path.read_text()
+    assert not text or text.endswith("\n")
+    found = [json.loads(line)["phone_id"] for line in text.splitlines()]
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_waits_for_what_is_under_way(
+    start, sandbox, ids, tmp_path, number
+):
+    process = start("phone", "fetch", ids, "-o", "out.jsonl", "--concurrency", 8)
+    sandbox.requests.wait_for(20)
+    process.send_signal(number)
+    code, words = finish(process)
+    assert code == 130
+    assert re.search(r"finishing \d+ lookups; Ctrl-C again to stop now", words)
+    assert "out.jsonl --resume" in words
+    done = ids_in(tmp_path / "out.jsonl")
+    assert len(done) == len(sandbox.requests) < 300
+    assert finish(start("phone", "fetch", ids, "-o", "out.jsonl", "--resume"))[0] == 0
+    assert ids_in(tmp_path / "out.jsonl") == set(map(str, sandbox.phone_ids))
+    assert len(sandbox.requests) == 300
+
+
+def test_the_second_signal_does_not_wait(start, sandbox, ids):
+    process = start("phone", "fetch", ids, "--concurrency", 4)
+    sandbox.latency = 60.0
+    sandbox.requests.wait_for(4)
+    process.send_signal(signal.SIGINT)
+    assert "finishing" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130
+
+
+def test_killed_again_and_again_it_ends_with_each_id_once(
+    start, sandbox, ids, tmp_path
+):
+    chance = random.Random(7)  # noqa: S311 - repeatable on purpose
+    fetch = ("phone", "fetch", ids, "-o", "out.jsonl", "--resume", "--concurrency", 8)
+    for _ in range(KILLS):
+        process = start(*fetch)
+        sandbox.requests.wait_for(len(sandbox.requests) + chance.randrange(1, 50))
+        process.kill()
+        process.wait()
+    assert finish(start(*fetch))[0] == 0
+    assert ids_in(tmp_path / "out.jsonl") == set(map(str, sandbox.phone_ids))
+    assert len(sandbox.requests) <= 300 + KILLS * 2 * 8
+
+
+def test_a_second_run_on_the_same_file_is_refused(start, sandbox, ids, tmp_path):
+    fetch = ("phone", "fetch", ids, "-o", "out.jsonl", "--concurrency", 2)
+    sandbox.latency = 60.0
+    first = start(*fetch)
+    sandbox.requests.wait_for(1)
+    for option in ("--resume", "--retry-failed"):
+        code, words = finish(start(*fetch, option))
+        assert code == 2
+        assert "another run is writing to out.jsonl" in words
+    first.kill()
+    first.wait()
+    sandbox.latency = 0.0
+    assert finish(start(*fetch, "--resume"))[0] == 0
+    assert len(ids_in(tmp_path / "out.jsonl")) == 300
+
+
+def test_a_reader_that_leaves_ends_the_run(start, ids):
+    process = start("phone", "fetch", ids)
+    assert json.loads(process.stdout.readline())["outcome"] == "found"
+    process.stdout.close()
+    code, words = finish(process)
+    assert code == 4
+    assert "standard output was closed by its reader" in words
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["fetch", "get"])
+def test_a_full_disk_ends_the_command(start, sandbox, ids, command):
+    what = ids if command == "fetch" else sandbox.phone_ids[0]
+    with Path("/dev/full").open("w") as full:
+        code, words = finish(start("phone", command, what, stdout=full))
+    assert code == 4
+    assert "no space left on device" in words
+
+
+def test_a_disk_that_fills_up_leaves_whole_rows(start, sandbox, ids, tmp_path):
+    def allow_few_bytes():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FEW_BYTES, FEW_BYTES))
+
+    fetch = ("phone", "fetch", ids, "-o", "out.jsonl")
+    code, words = finish(start(*fetch, preexec_fn=allow_few_bytes))
+    assert code == 4
+    assert "cannot write to out.jsonl: file too large" in words
+    assert 0 < len(ids_in(tmp_path / "out.jsonl")) < 300
+    assert finish(start(*fetch, "--resume"))[0] == 0
+    assert len(ids_in(tmp_path / "out.jsonl")) == 300
+
+
+def test_ids_are_looked_up_as_they_are_typed(start, sandbox):
+    process = start("phone", "fetch", stdin=subprocess.PIPE, bufsize=1)
+    for phone_id in sandbox.phone_ids[:3]:
+        process.stdin.write(f"{phone_id}\n")
+        assert json.loads(process.stdout.readline())["phone_id"] == str(phone_id)
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130  # though standard input is open still
+
+
+def test_a_terminal_sees_a_bar_and_the_pipe_beside_it_none(
+    start, sandbox, ids, environment
+):
+    os_terminal, terminal = os.openpty()
+    process = start(
+        *("phone", "fetch", ids),
+        stderr=terminal,
+        env=environment | {"NO_COLOR": "1", "COLUMNS": "80"},
+    )
+    rows = process.stdout.read()
+    assert process.wait(timeout=30) == 0
+    os.close(terminal)
+    seen = os.read(os_terminal, 100_000).decode()
+    os.close(os_terminal)
+    assert "\x1b" not in rows
+    assert "/300" in seen
+    assert "throttled 0" in seen
+    assert "300 found, 0 missing, 0 failed" in seen
+    assert re.findall(r"\x1b\[(?:\d+;)*[34]\d(?:;\d+)*m", seen) == []
+
+
+def test_help_is_quick(environment):
+    def seconds(code):
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        )
+        return float(run.stdout.split()[-1])
+
+    extra = min(seconds(HELP_SECONDS) for _ in range(3)) - seconds(PLAIN_START_SECONDS)
+    assert extra < 0.3
+
+
+def test_help_loads_nothing_of_the_network(environment):
+    code = (
+        "import sys, diga_async.__main__ as m\n"
+        "sys.argv = ['diga', 'phone', 'fetch', '--help']\n"
+        "try: m.main()\n"
+        "except SystemExit: print(sorted({'aiohttp', 'cattrs'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.splitlines()[-1] == "[]"

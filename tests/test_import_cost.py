@@ -1,0 +1,84 @@
+"""What importing costs, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+ALONE = "import diga_async"
+LIBRARIES = "import aiohttp, attrs, cattrs"
+CLIENT = "from diga_async import DigaClient"
+HEAVY = {"aiohttp", "attrs", "cattrs", "asyncio", "ssl", "yarl"}
+
+Run = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def output_of(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run programs whose imports are compiled, as those of a user's are."""
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        compiled = tmp_path_factory.mktemp("compiled")
+        environment["PYTHONPYCACHEPREFIX"] = str(compiled)
+
+    def run(program: str) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            check=True,
+            env=environment,
+            text=True,
+        )
+        return ran.stdout
+
+    run(CLIENT)
+    return run
+
+
+def heavy_after(output_of: Run, statement: str) -> set[str]:
+    loaded = output_of(f"{statement}; import sys; print(*sys.modules)")
+    return HEAVY.intersection(loaded.split())
+
+
+def cpu_seconds(output_of: Run, *statements: str) -> list[float]:
+    """Return the least CPU time of five runs each, taken in turns."""
+    program = (
+        "import time; start = time.process_time(); {}; "
+        "print(time.process_time() - start)"
+    )
+    taken = [
+        [float(output_of(program.format(statement))) for statement in statements]
+        for _ in range(5)
+    ]
+    return [min(column) for column in zip(*taken, strict=True)]
+
+
+@pytest.mark.parametrize("then", ["pass", "diga_async.__version__", "dir(diga_async)"])
+def test_the_package_alone_loads_nothing_heavy(output_of: Run, then: str) -> None:
+    """The pytest plugin is loaded in every test run where it is installed."""
+    assert heavy_after(output_of, f"{ALONE}; {then}") == set()
+
+
+def test_errors_and_values_load_no_aiohttp(output_of: Run) -> None:
+    names = "Phone, NotFoundError, RetryPolicy, Found"
+
+    assert "aiohttp" not in heavy_after(output_of, f"from diga_async import {names}")
+
+
+def test_the_client_loads_its_three_libraries(output_of: Run) -> None:
+    assert {"aiohttp", "attrs", "cattrs"} <= heavy_after(output_of, CLIENT)
+
+
+def test_the_package_alone_costs_under_twenty_milliseconds(output_of: Run) -> None:
+    (seconds,) = cpu_seconds(output_of, ALONE)
+
+    assert seconds < 0.020
+
+
+def test_the_client_costs_little_more_than_its_libraries(output_of: Run) -> None:
+    """Fifteen per cent is the aim; the rest is for a machine that is busy."""
+    libraries, client = cpu_seconds(output_of, LIBRARIES, CLIENT)
+
+    assert client < libraries * 1.3
