@@ -40,8 +40,23 @@ FAULTS = {
     "unknown_values": "Phones with enum values that nobody announced.",
 }
 
+click.rich_click.RANGE_STRING = ""  # whoever is out of a range is told of it
 click.rich_click.OPTION_GROUPS = {
     "diga sandbox": [
+        {
+            "name": "Options",
+            "options": [
+                "--port",
+                "--phones",
+                "--seed",
+                "--write-ids",
+                "--latency",
+                "--per-second",
+                "--burst",
+                "--retry-after",
+                "--help",
+            ],
+        },
         {
             "name": "Faults, as shares of the requests from 0 to 1",
             "options": [f"--{name.replace('_', '-')}" for name in FAULTS],

@@ -284,7 +284,7 @@ def test_ctrl_c_twice_does_not_wait(diga, sandbox, ids, out, monkeypatch):
     interrupt_at(monkeypatch, 4, 5)
     code, _, _ = diga("phone", "fetch", ids, "-o", out, "--concurrency", 4)
     assert code == 130
-    assert 4 <= len(outcomes(out)) <= 6
+    assert 4 <= len(outcomes(out)) <= 4 + 2 * 4  # what was ready already
     assert diga("phone", "fetch", ids, "-o", out, "--resume")[0] == 0
 
 

@@ -423,18 +423,18 @@ def echo(key: str) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("key", [KEY, ODD_KEY, "abcdefghijklmnopqrst"])
 @pytest.mark.parametrize("how", echo(KEY))
-async def test_what_a_server_quotes_is_not_quoted(key: str, how: str) -> None:
-    async with (
-        ByteServer(says(echo(key)[how])) as server,
-        client(server.url, key) as diga,
-    ):
-        with pytest.raises(DigaError) as caught:
-            await diga.phones.get(PHONE_ID)
+async def test_what_a_server_quotes_is_not_quoted(how: str) -> None:
+    for key in (KEY, ODD_KEY, "abcdefghijklmnopqrst"):
+        async with (
+            ByteServer(says(echo(key)[how])) as server,
+            client(server.url, key) as diga,
+        ):
+            with pytest.raises(DigaError) as caught:
+                await diga.phones.get(PHONE_ID)
 
-    error = caught.value
-    assert_hidden(repr(error), str(error), vars(error), pickle.dumps(error), key=key)
+        error = caught.value
+        assert_hidden(error, repr(error), vars(error), pickle.dumps(error), key=key)
 
 
 @pytest.mark.parametrize(

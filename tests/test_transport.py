@@ -317,7 +317,7 @@ async def test_nothing_is_lost_or_mixed_up_in_a_storm(make: Make) -> None:
         await dice.choice(moves)(wire)
 
     ids = [*gone, *(uuid4() for _ in range(160))]
-    patient = RetryPolicy(max_attempts=30, base_delay=0.001)
+    patient = RetryPolicy(max_attempts=30, base_delay=0.001, max_delay=0.01)
     async with ByteServer(storms) as server, make(server.url, retry=patient) as diga:
         lookups = diga.phones.iter_many(ids, concurrency=16)
         outcomes = [outcome async for outcome in lookups]

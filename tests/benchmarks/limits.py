@@ -71,6 +71,7 @@ def _changing(before, after, at):
 
 
 ROWS = {
+    "free": Row(ids=20_000, limit=1e9, server=sim.FreeServer),
     "nginx-10000": Row(
         ids=10_000, limit=200, server=_nginx(200), goodput=0.97, refused=0.01
     ),
@@ -237,7 +238,8 @@ async def serve(row):
     server = await loop.create_server(
         lambda: _Connection(model_server, row.delay), "127.0.0.1", 0
     )
-    print("http://127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
+    port = server.sockets[0].getsockname()[1]
+    print(f"http://127.0.0.1:{port}", flush=True)
     await server.serve_forever()
 
 
@@ -329,29 +331,31 @@ def plot(path, name="halved"):
 
 
 def svg(answered):
-    width, height, top = 720, 260, max(answered) * 1.15
-    step = (width - 60) / len(answered)
+    width, height = 720, 260
+    step, scale = (width - 60) / len(answered), (height - 50) / (max(answered) * 1.15)
+
+    def y(n):
+        return round(height - 30 - n * scale, 1)
+
     bars = "".join(
-        f'<rect x="{50 + i * step:.1f}" y="{height - 30 - n / top * (height - 50):.1f}" '
-        f'width="{step * 0.8:.1f}" height="{n / top * (height - 50):.1f}"/>'
+        f'<rect x="{50 + i * step:.1f}" y="{y(n)}" '
+        f'width="{step * 0.8:.1f}" height="{height - 30 - y(n):.1f}"/>'
         for i, n in enumerate(answered)
     )
     lines = "".join(
-        f'<text x="42" y="{height - 26 - n / top * (height - 50):.1f}" '
-        f'text-anchor="end">{n}</text>'
-        f'<line x1="46" x2="{width - 8}" y1="{height - 30 - n / top * (height - 50):.1f}" '
-        f'y2="{height - 30 - n / top * (height - 50):.1f}"/>'
+        f'<text x="42" y="{y(n) + 4}" text-anchor="end">{n}</text>'
+        f'<line x1="46" x2="{width - 8}" y1="{y(n)}" y2="{y(n)}"/>'
         for n in (0, 100, 200)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'role="img" font-family="sans-serif" font-size="12" fill="#777">'
-        "<title>Phones found in each second of a run; the server halves its limit "
-        "from 200 to 100 a second after fifteen seconds</title>"
+        "<title>Phones found in each second of a run; after fifteen seconds "
+        "the server halves its limit from 200 to 100 a second</title>"
         f'<g stroke="#999" stroke-width="0.5">{lines}</g>'
         f'<g fill="#2a6fb0">{bars}</g>'
         f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">'
-        f"seconds (0 to {len(answered)})</text></svg>\n"
+        f"seconds, 0 to {len(answered)}</text></svg>\n"
     )
 
 
