@@ -149,24 +149,22 @@ async def _keep_drawing(view: Live, draw: Callable[[], RenderableType]) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
 
 
-def summary(outcomes: Counter[str], stats: LookupStats) -> str:
+def summary(outcomes: Counter[str], stats: LookupStats) -> Iterable[str]:
     """
-    Say in one line what a run came to.
+    Say in a line or two what a run came to.
 
     Args:
         outcomes: How many are found, missing and failed, earlier runs included.
         stats: Of this run.
     """
-    counts = ", ".join(f"{outcomes[name]:,} {name}" for name in OUTCOME_STYLES)
+    yield ", ".join(f"{outcomes[name]:,} {name}" for name in OUTCOME_STYLES)
     asked = stats.found + stats.missing + stats.failed
-    if not asked:
-        return counts
-    pace = asked / stats.elapsed if stats.elapsed else 0.0
-    return (
-        f"{counts}; "
-        f"{asked:,} looked up in {stats.elapsed:,.1f} s, {pace:,.0f} a second; "
-        f"{stats.retries:,} retried, {stats.throttled:,} throttled"
-    )
+    if asked:
+        pace = asked / stats.elapsed if stats.elapsed else 0.0
+        yield (
+            f"{asked:,} looked up in {stats.elapsed:,.1f} s, {pace:,.0f} a second; "
+            f"{stats.retries:,} retried, {stats.throttled:,} throttled"
+        )
 
 
 def phone_panel(phone: Phone) -> Panel:

@@ -144,7 +144,8 @@ def fetch(make_client: Callable[[], DigaClient], job: Job) -> ExitCode:
         lookups = client.phones.iter_many(feed)
         problem = _run(_Run(client, lookups, source, feed, output, interruption))
         code = _code(problem, output, interruption)
-        say(summary(output.outcomes, lookups.stats))
+        for line in summary(output.outcomes, lookups.stats):
+            say(line)
         _say_how_to_go_on(job, output, code, problem)
         return code
 

@@ -129,27 +129,26 @@ class OutputFile:
             "changed)"
         )
 
-    def drop_failed(self) -> int:
+    def drop_failed(self) -> None:
         """
-        Replace the file, in one step, by one without its failed rows; say how many.
+        Replace the file, in one step, by one without its failed rows.
 
         Raises:
             CommandError: It could not be done; the file is as it was.
         """
-        failed = self.outcomes["failed"]
-        if failed:
-            temporary = self.path.with_name(f".{self.path.name}.retry")
-            try:
-                self._replace_by(temporary)
-            except OSError as error:
-                raise stopped(f"cannot rewrite {self.path}", error) from None
-        return failed
+        if not self.outcomes["failed"]:
+            return
+        try:
+            self._replace_by(self.path.with_name(f".{self.path.name}.retry"))
+        except OSError as error:
+            raise stopped(f"cannot rewrite {self.path}", error) from None
 
     def _replace_by(self, temporary: Path) -> None:
         mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
         temporary.unlink(missing_ok=True)  # of a run that was killed right here
-        descriptor = os.open(temporary, _FLAGS | os.O_EXCL, mode)
+        descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o600)
         try:
+            temporary.chmod(mode)
             # Locked before it takes its place, so that OUT is never without a lock.
             _cli_lock.lock(descriptor)
             self._copy_to(descriptor)

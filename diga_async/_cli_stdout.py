@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from diga_async._cli_exits import CommandError, ExitCode, stopped, usage_error
+from diga_async._cli_exits import CommandError, ExitCode, stopped
 from diga_async._cli_ids import Key
 from diga_async._cli_rows import JsonLines, Row
 
@@ -77,13 +77,6 @@ async def _room_in(descriptor: int) -> None:
 
 @contextmanager
 def standard_output() -> Iterator[StandardOutput]:
-    """
-    Take standard output for rows.
-
-    Raises:
-        CommandError: The program was started without one.
-    """
-    if sys.stdout is None:
-        raise usage_error("there is no standard output; name a file with -o")
+    """Take standard output for rows."""
     sys.stdout.flush()
     yield StandardOutput(sys.stdout.fileno())

@@ -27,6 +27,7 @@ MAX_BODY_BYTES = 1 << 20
 MAX_INTEGER_DIGITS = 100
 MAX_DEPTH = 64
 MAX_PATH_CHARACTERS = 60
+MAX_PATH_CHARACTERS = 60
 
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
 UUID_TEXT = re.compile(
@@ -171,7 +172,7 @@ def _moment(value: Any, _: Any) -> datetime:
     if _DATE_TIME.fullmatch(_text(value)) is None:
         raise _Mismatch("not a date-time")
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.upper())
     except ValueError:
         raise _Mismatch("not a date-time") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -290,12 +291,20 @@ def unstructure(record: Any) -> dict[str, Any]:
 def _problems(error: BaseException, path: str) -> Iterator[str]:
     match error:
         case _Mismatch(complaint=complaint, where=where):
-            yield f"{path}{where}: {complaint}"
+            yield f"{_readable(path + where)}: {complaint}"
         case ClassValidationError():
             for inner in error.exceptions:
                 yield from _problems(inner, f"{path}.{_attribute(inner)}")
         case _:  # a KeyError of the generated code
             yield f"{path}: missing"
+
+
+def _readable(path: str) -> str:
+    """Cut a path in its middle, so that the complaint behind it has room."""
+    if len(path) <= MAX_PATH_CHARACTERS:
+        return path
+    half = MAX_PATH_CHARACTERS // 2
+    return f"{path[:half]}...{path[-half:]}"
 
 
 def _attribute(error: BaseException) -> str:

@@ -31,8 +31,11 @@ Phase = Literal["dns", "connect", "tls", "read", "wait"]
 
 MAX_TEXT_CHARACTERS = 100
 MAX_TEXT_BYTES = 200
+MAX_REASON_CHARACTERS = 300
 MAX_FACTS = 8
 MAX_FACTS_BYTES = 1000
+#: What a fact weighs in a pickle beside its text.
+FACT_BYTES = 20
 
 #: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
 #: section 5.2, RFC 6585 section 4).
@@ -41,19 +44,35 @@ PASSING_STATUSES = frozenset({408, 425, 429})
 _E = TypeVar("_E", bound="DigaError")
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, most: int = MAX_TEXT_CHARACTERS) -> str:
     """
     Cut *text* so that it is safe to keep, print and pickle.
 
     >>> len(shorten("x" * 1000))
     100
     """
-    raw = text[:MAX_TEXT_CHARACTERS].encode("utf-8", "backslashreplace")
-    return raw[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+    raw = text[:most].encode("utf-8", "replace")
+    return raw[: most * MAX_TEXT_BYTES // MAX_TEXT_CHARACTERS].decode("utf-8", "ignore")
+
+
+def _shorten_reason(text: str) -> str:
+    return shorten(text, MAX_REASON_CHARACTERS)
 
 
 def _shorten_or_none(text: str | None) -> str | None:
     return None if text is None else shorten(text)
+
+
+def _first_steps(steps: Iterable[str | int]) -> tuple[str | int, ...]:
+    kept: list[str | int] = []
+    size = 0
+    for step in steps:
+        short = shorten(step) if isinstance(step, str) else step
+        size += len(str(short).encode())
+        if size > MAX_TEXT_BYTES:
+            break
+        kept.append(short)
+    return tuple(kept)
 
 
 @attrs.frozen
@@ -69,7 +88,7 @@ class ValidationDetail:
     .. versionadded:: 0.1.0
     """
 
-    loc: tuple[str | int, ...]
+    loc: tuple[str | int, ...] = field(converter=_first_steps)
     msg: str = field(converter=shorten)
     type: str = field(converter=shorten)
 
@@ -83,7 +102,7 @@ def _first_facts(facts: Iterable[Any]) -> tuple[Any, ...]:
     kept: list[Any] = []
     size = 0
     for fact in facts:
-        size += len(repr(fact).encode("utf-8", "backslashreplace"))
+        size += len(str(fact).encode()) + FACT_BYTES
         if len(kept) == MAX_FACTS or size > MAX_FACTS_BYTES:
             break
         kept.append(fact)
@@ -117,7 +136,7 @@ class DigaError(Exception):
     .. versionadded:: 0.1.0
     """
 
-    reason: str = ""
+    reason: str = field(default="", converter=_shorten_reason)
     phone_id: UUID | None = field(default=None, kw_only=True)
     attempts: int | None = field(default=None, kw_only=True)
     elapsed: float | None = field(default=None, kw_only=True)

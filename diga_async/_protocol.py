@@ -43,15 +43,20 @@ ERRORS: dict[int, type[APIStatusError]] = {
     429: RateLimitError,
 }
 
+_AUTHORITY = r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
 _BASE_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
-    r"(?P<path>(/[a-z0-9._~-]*)*)",
+    rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)",
     re.ASCII | re.IGNORECASE,
 )
-_PROXY = re.compile(r"https?://([^@/\s]+@)?[^@/\s?#]+/?", re.IGNORECASE)
+_PROXY = re.compile(
+    rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)",
+    re.ASCII | re.IGNORECASE,
+)
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 # A server may quote what it holds, or what it was sent, in an error's text.
-_PERSONAL = re.compile(r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9A-Za-z]{8,}")
+_PERSONAL = re.compile(
+    r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9a-z]{8,}", re.IGNORECASE
+)
 
 
 def phone_id_of(value: object) -> UUID:
@@ -100,8 +105,8 @@ def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> st
         ConfigurationError: It is no http(s) address, holds credentials or
             a query, or would send the key in clear to another machine.
     """
-    match = _BASE_URL.fullmatch(base_url) if isinstance(base_url, str) else None
-    if match is None or not _is_sound(match):
+    match = _sound_match(_BASE_URL, base_url)
+    if match is None:
         raise ConfigurationError(
             "base_url must be http(s)://host[:port][/path], "
             "without credentials, query or fragment"
@@ -116,13 +121,16 @@ def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> st
     return f"{scheme}://{authority}{match['path'].rstrip('/')}"
 
 
-def _is_sound(match: re.Match[str]) -> bool:
+def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:
+    match = pattern.fullmatch(url) if isinstance(url, str) else None
+    if match is None or not match["host"].strip("."):
+        return None
     try:
         port = urlsplit(match[0]).port  # also reads the address between brackets
     except ValueError:
-        return False
+        return None
     dots = {".", ".."}.intersection(match["path"].split("/"))
-    return port != 0 and not dots and match["host"].strip(".") != ""
+    return None if port == 0 or dots else match
 
 
 def check_proxy(
@@ -136,11 +144,12 @@ def check_proxy(
     """
     if proxy is None:
         return None
-    if not isinstance(proxy, str) or _PROXY.fullmatch(proxy) is None:
+    match = _sound_match(_PROXY, proxy)
+    if match is None:
         raise ConfigurationError("proxy must be http(s)://[user:password@]host[:port]")
     if base_url.startswith("http:") and not allow_insecure_http:
         raise ConfigurationError("a proxy would see the key; use an https base_url")
-    return proxy
+    return match[0]
 
 
 def is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from uuid import UUID
 
 import attrs
@@ -45,6 +46,8 @@ from diga_async._policy import (
 from diga_async._protocol import Answer, read, request_for
 from diga_async._transport import Transport
 from diga_async._wire import Secret
+
+_T = TypeVar("_T")
 
 
 @attrs.define(eq=False)
@@ -266,13 +269,19 @@ class Retrying:
         """Ask a callable for the key before a slot is taken, within the deadline."""
         if self.credentials.held is not None:
             return True
+        return await self._in_time(lookup, self.credentials.fetch()) is not None
+
+    async def _in_time(self, lookup: Lookup, asking: Awaitable[_T]) -> _T | None:
+        """Wait for the caller's own callable; None when the deadline came first."""
         left = min(lookup.deadline - self.clock.now(), lookup.timeouts.total)
+        limit = asyncio.timeout(left)
         try:
-            async with asyncio.timeout(left):
-                await self.credentials.fetch()
+            async with limit:
+                return await asking
         except TimeoutError:
-            return False
-        return True
+            if not limit.expired():
+                raise  # the callable's own
+            return None
 
     async def _delay(self, lookup: Lookup, error: DigaError) -> float | None:
         """Return the pause before the next attempt, or None to stop."""
@@ -293,7 +302,8 @@ class Retrying:
         if lookup.renewed or lookup.attempts >= self.policy.max_attempts:
             return False
         lookup.renewed = True
-        return await self.credentials.renew(lookup.authorization)
+        asking = self.credentials.renew(lookup.authorization)
+        return bool(await self._in_time(lookup, asking))
 
     def _too_late(self, lookup: Lookup, last: DigaError | None) -> DigaError:
         error = last or APITimeoutError(

@@ -40,6 +40,7 @@ FAULTS = {
     "unknown_values": "Phones with enum values that nobody announced.",
 }
 
+click.rich_click.FORCE_TERMINAL = None  # a pipe is a pipe, on GitHub too
 click.rich_click.RANGE_STRING = ""  # whoever is out of a range is told of it
 click.rich_click.OPTION_GROUPS = {
     "diga sandbox": [
@@ -67,6 +68,9 @@ click.rich_click.OPTION_GROUPS = {
 
 def run() -> None:
     """Run the command that the arguments ask for; exits with its code."""
+    if sys.stdout is None:  # its number would go to a file or a socket
+        say("there is no standard output")
+        sys.exit(ExitCode.USAGE)
     forgive_encodings()
     diga(prog_name="diga")
 
@@ -93,7 +97,7 @@ def _code_of(command: Callable[[], ExitCode]) -> ExitCode:
         return ExitCode.INTERRUPTED
     except OSError as error:
         _discard_output()
-        say(f"cannot write to standard output: {reason_of(error)}")
+        say(f"stopped: {reason_of(error)}")
         return ExitCode.STOPPED
     return code
 

@@ -72,6 +72,14 @@ def test_another_module_that_is_missing_is_not_the_extras_fault(monkeypatch):
         __main__.main()
 
 
+def test_without_standard_output_nothing_is_begun(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "diga: there is no standard output\n"
+
+
 def test_the_version_is_the_packages(diga):
     assert diga("--version") == (0, f"diga {diga_async.__version__}\n", "")
 
@@ -91,6 +99,7 @@ def test_the_version_is_the_packages(diga):
 )
 def test_help_names_everything_in_80_columns(diga, monkeypatch, arguments, words):
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     code, out, _ = diga(*arguments, "--help")
     assert code == 0
     assert [word for word in words if word not in out] == []
@@ -183,7 +192,7 @@ def test_standard_output_that_takes_no_more_ends_the_command(
     assert os.path.samestat(os.fstat(descriptor), os.stat(os.devnull))  # noqa: PTH116
     os.close(descriptor)
     assert code == 4
-    assert f"cannot write to standard output: {os.strerror(number).lower()}" in err
+    assert f"stopped: {os.strerror(number).lower()}" in err
 
 
 def test_the_demo_shows_every_outcome(diga, monkeypatch):

@@ -170,24 +170,16 @@ def test_a_table_of_phones_fits_80_columns(shown):
     assert "pending_verification" in "\n".join(lines)
 
 
-@pytest.mark.parametrize(
-    ("stats", "text"),
-    [
-        (
-            STATS,
-            (
-                "1,200 found, 30 missing, 4 failed; 1,234 looked up in 10.0 s, "
-                "123 a second; 7 retried, 9 throttled"
-            ),
-        ),
-        (
-            attrs.evolve(STATS, found=0, missing=0, failed=0),
-            "1,200 found, 30 missing, 4 failed",
-        ),
-    ],
-)
-def test_a_summary_is_one_line(stats, text):
-    assert summary(STANDING.outcomes, stats) == text
+def test_a_summary_is_of_the_whole_and_of_this_run():
+    assert list(summary(STANDING.outcomes, STATS)) == [
+        "1,200 found, 30 missing, 4 failed",
+        "1,234 looked up in 10.0 s, 123 a second; 7 retried, 9 throttled",
+    ]
+
+
+def test_a_summary_of_a_run_that_did_nothing_is_short():
+    nothing = attrs.evolve(STATS, found=0, missing=0, failed=0)
+    assert len(list(summary(STANDING.outcomes, nothing))) == 1
 
 
 def test_words_go_to_standard_error(capsys):

@@ -93,7 +93,7 @@ def test_rows_go_to_standard_output_and_words_to_standard_error(diga, sandbox, i
     assert {UUID(r["phone_id"]) for r in rows(printed)} == set(sandbox.phone_ids)
     assert {r["outcome"] for r in rows(printed)} == {"found"}
     assert all(r["phone"]["id"] == r["phone_id"] for r in rows(printed))
-    assert "20 found, 0 missing, 0 failed; 20 looked up" in words
+    assert "20 found, 0 missing, 0 failed\ndiga: 20 looked up" in words
     assert "\x1b" not in printed + words
 
 
@@ -129,7 +129,7 @@ def test_the_exit_code_is_judged_over_earlier_runs_too(diga, sandbox, ids, out):
     code, _, words = diga("phone", "fetch", ids, "-o", out, "--resume")
     assert code == 1
     assert "1 rows are there already" in words
-    assert "20 found, 0 missing, 1 failed; 20 looked up" in words
+    assert "20 found, 0 missing, 1 failed\ndiga: 20 looked up" in words
 
 
 def test_a_header_is_passed_over_with_a_word(diga, sandbox, tmp_path):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from fakes import PHONE_ID, phone_fields
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from diga_async import APIConnectionError, Failed, Found, Missing, NotFoundError, Phone
 from diga_async._cli_rows import CSV_COLUMNS, Csv, JsonLines, json_text, row_of
@@ -67,6 +67,7 @@ def test_a_failed_row_holds_the_errors_class_status_and_words(error, fields):
     assert row["error"] == fields
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_whatever_a_text_holds_a_json_row_is_one_line(text):
     line = JsonLines().encode(row_of(found(nickname=text)))
@@ -75,6 +76,7 @@ def test_whatever_a_text_holds_a_json_row_is_one_line(text):
     assert json.loads(line)["phone"]["nickname"] == text
 
 
+@settings(deadline=None)
 @given(TEXTS.filter(bool))
 def test_a_csv_row_keeps_every_text_as_it_is(text):
     line = Csv().encode(row_of(found(nickname=text)))
@@ -107,6 +109,7 @@ def test_a_csv_names_its_columns_in_its_first_line():
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@settings(deadline=None)
 @given(phone_id=TEXTS, nickname=TEXTS)
 def test_a_row_tells_its_id_and_outcome_to_the_next_run(form, phone_id, nickname):
     rows = [row_of(failed(phone_id)), row_of(found(nickname=nickname))]
@@ -117,6 +120,7 @@ def test_a_row_tells_its_id_and_outcome_to_the_next_run(form, phone_id, nickname
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@settings(deadline=None)
 @given(nickname=TEXTS, data=st.data())
 def test_a_row_cut_anywhere_is_torn_and_no_row(form, nickname, data):
     row = form.encode(row_of(found(nickname=nickname)))

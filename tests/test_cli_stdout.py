@@ -5,13 +5,12 @@ import errno
 import json
 import os
 import select
-import sys
 from pathlib import Path
 
 import pytest
 
 from diga_async._cli_exits import CommandError, ExitCode
-from diga_async._cli_stdout import StandardOutput, standard_output
+from diga_async._cli_stdout import StandardOutput
 
 ROW = {"phone_id": "a", "outcome": "missing", "phone": None, "error": None}
 
@@ -87,9 +86,3 @@ async def test_where_only_sockets_can_be_waited_for_it_writes_at_once(
     monkeypatch.setattr(select, "select", sockets_only)
     await output.write(ROW)
     assert json.loads(os.read(reading, 1000)) == ROW
-
-
-def test_without_standard_output_a_file_is_asked_for(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", None)
-    with pytest.raises(CommandError, match="-o"), standard_output():
-        pass

@@ -277,9 +277,6 @@ async def test_a_callable_that_hangs_is_waited_for_until_the_deadline() -> None:
         assert server.wires == []
 
 
-@pytest.mark.xfail(
-    reason="_stages: Retrying._may_renew waits for the callable without the deadline"
-)
 async def test_another_key_is_waited_for_until_the_deadline() -> None:
     """The last error is what there is to say."""
     asked: list[None] = []
@@ -296,9 +293,6 @@ async def test_another_key_is_waited_for_until_the_deadline() -> None:
                 await diga.phones.get(PHONE_ID, timeouts=Timeouts(0.1))
 
 
-@pytest.mark.xfail(
-    reason="_stages: Retrying._has_key takes any TimeoutError for its own"
-)
 async def test_a_callables_own_timeout_is_the_callers_own() -> None:
     """A vault that did not answer is no slow Diga."""
 

@@ -240,7 +240,6 @@ def test_what_is_not_published_may_be_nested_up_to_a_bound() -> None:
     assert caught.value.problems[0].startswith("$.new.in[0]")
 
 
-@pytest.mark.xfail(strict=True, reason="_decoding: the path pushes the complaint out")
 def test_a_long_path_leaves_room_for_the_complaint() -> None:
     with pytest.raises(InvalidResponseError, match="nested too deeply"):
         structure({"label": "", "new": nested(MAX_DEPTH + 1)}, Box)

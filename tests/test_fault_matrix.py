@@ -87,7 +87,7 @@ def client(url: str, **options: Any) -> DigaClient:
     """Make a client of two attempts that loses no time between them."""
     given = {
         "retry": RetryPolicy(max_attempts=2, base_delay=0.001, throttle_delay=0.001),
-        "timeouts": Timeouts(5.0, attempt=ATTEMPT),
+        "timeouts": Timeouts(5.0, attempt=3.0),
         "limits": Limits(adaptive=False),
     }
     return DigaClient(KEY, base_url=url, **{**given, **options})
@@ -120,6 +120,10 @@ class Row:
     @property
     def attempts(self) -> int:
         return 2 if self.retried else 1
+
+    def client(self, server: ByteServer) -> DigaClient:
+        """Make a client that waits no longer for an attempt than it takes."""
+        return client(server.url, timeouts=Timeouts(5.0, attempt=self.seconds or 3.0))
 
 
 def lost(fault: str, move: Move) -> Row:
@@ -191,7 +195,9 @@ ANSWERED = [
     late("body drips", drips(answer(length=5000), b" ")),
     late("chunks drip", drips(CHUNKED, b"1\r\n \r\n")),
     late("endless 100 Continue", drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n")),
-    late("a flood of 103", drips(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 500, 0.0)),
+    late(
+        "a flood of 103", drips(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200, 0.001)
+    ),
     late("half an answer", hangs(answer(TEXT)[:-9])),
     # --- it is no HTTP
     lost("garbage", says(b"\x16\x03\x01 what is this\r\n\r\n")),
@@ -379,7 +385,7 @@ def on_time(seconds: float) -> Iterator[None]:
 
 @named(ANSWERED + REFUSED_KEYS)
 async def test_a_fault_ends_as_the_matrix_says(row: Row) -> None:
-    async with ByteServer(row.move) as server, client(server.url) as diga:
+    async with ByteServer(row.move) as server, row.client(server) as diga:
         with on_time(row.seconds * row.attempts), pytest.raises(DigaError) as caught:
             await diga.phones.get(PHONE_ID)
 
@@ -390,7 +396,7 @@ async def test_a_fault_ends_as_the_matrix_says(row: Row) -> None:
 @named([row for row in ANSWERED if row.retried])
 async def test_a_fault_that_passes_is_survived(row: Row) -> None:
     """And a connection is used again only when its answer was complete."""
-    async with ByteServer(row.move, answers) as server, client(server.url) as diga:
+    async with ByteServer(row.move, answers) as server, row.client(server) as diga:
         found = await diga.phones.get(PHONE_ID)
 
         assert str(found.id) == PHONE_ID
@@ -400,7 +406,7 @@ async def test_a_fault_that_passes_is_survived(row: Row) -> None:
 
 @named([row for row in ANSWERED if not row.retried])
 async def test_a_fault_that_stays_spoils_no_other_lookup(row: Row) -> None:
-    async with ByteServer(row.move, answers) as server, client(server.url) as diga:
+    async with ByteServer(row.move, answers) as server, row.client(server) as diga:
         with pytest.raises(row.error):
             await diga.phones.get(PHONE_ID)
 
@@ -410,7 +416,7 @@ async def test_a_fault_that_stays_spoils_no_other_lookup(row: Row) -> None:
 
 @named([row for row in ANSWERED if not row.seconds])
 async def test_a_run_makes_the_same_of_it(row: Row) -> None:
-    async with ByteServer(row.move) as server, client(server.url) as diga:
+    async with ByteServer(row.move) as server, row.client(server) as diga:
         async with diga.phones.iter_many([PHONE_ID]) as lookups:
             outcomes = [outcome async for outcome in lookups]
 
@@ -426,7 +432,7 @@ async def test_a_run_makes_the_same_of_it(row: Row) -> None:
 
 @named(REFUSED_KEYS)
 async def test_a_refused_key_ends_a_run(row: Row) -> None:
-    async with ByteServer(row.move) as server, client(server.url) as diga:
+    async with ByteServer(row.move) as server, row.client(server) as diga:
         with pytest.raises(row.error) as caught:
             await diga.phones.get_many([PHONE_ID])
 
@@ -667,6 +673,7 @@ class Unreached:
         phase: How far an attempt gets.
         retried: Whether it may pass.
         late: Whether every attempt takes all its time.
+        limit: Which of the limits ends it then.
     """
 
     fault: str
@@ -674,6 +681,14 @@ class Unreached:
     phase: str
     retried: bool = attrs.field(default=True, kw_only=True)
     late: bool = attrs.field(default=False, kw_only=True)
+    limit: str = attrs.field(default="connect", kw_only=True)
+
+    @property
+    def timeouts(self) -> Timeouts:
+        limits = {"attempt": 3.0, "connect": 3.0}
+        return Timeouts(
+            5.0, **(limits | {self.limit: ATTEMPT} if self.late else limits)
+        )
 
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -685,7 +700,7 @@ UNREACHED = [
     Unreached("no name", resolved(fails), "dns"),
     Unreached("no name, no cache", resolved(fails, use_dns_cache=False), "dns"),
     Unreached("no name of our own", unresolved(OSError(-2, "Name unknown")), "dns"),
-    Unreached("name hangs", resolved(never), "connect", late=True),
+    Unreached("name hangs", resolved(never), "connect", late=True, limit="attempt"),
     Unreached("name hangs of our own", unresolved(None), "connect", late=True),
     Unreached("empty name", resolved(nothing), "dns"),
     Unreached("empty name, no cache", resolved(nothing, use_dns_cache=False), "dns"),
@@ -704,16 +719,10 @@ UNREACHED = [
 @pytest.mark.parametrize("row", UNREACHED, ids=lambda row: row.fault)
 async def test_what_cannot_be_reached_says_how_far_it_got(row: Unreached) -> None:
     attempts = 2 if row.retried else 1
-    limits = Timeouts(5.0, attempt=5.0, connect=ATTEMPT)
-    if "own" not in row.fault and "name" in row.fault:  # a lent pool's names
-        limits = Timeouts(5.0, attempt=ATTEMPT)
-    async with (
-        row.place() as scene,
-        client(scene.url, timeouts=limits, **scene.options) as diga,
-    ):
+    async with row.place() as scene, client(scene.url, **scene.options) as diga:
         seconds = ATTEMPT * attempts if row.late else 0.0
         with on_time(seconds), pytest.raises(APIConnectionError) as caught:
-            await diga.phones.get(PHONE_ID)
+            await diga.phones.get(PHONE_ID, timeouts=row.timeouts)
 
     error = caught.value
     assert type(error) is (APITimeoutError if row.late else APIConnectionError)

@@ -355,7 +355,6 @@ def test_nothing_else_is_a_proxy_and_it_is_not_repeated(proxy: Any) -> None:
     assert str(caught.value) == ("proxy must be http(s)://[user:password@]host[:port]")
 
 
-@pytest.mark.xfail(strict=True, reason="_protocol: found out at the first request")
 @pytest.mark.parametrize(
     "proxy",
     [
@@ -726,7 +725,6 @@ def test_what_a_server_says_is_kept_without_what_is_secret_or_personal(
         "Sip:user@sip.example.com",
     ],
 )
-@pytest.mark.xfail(strict=True, reason="_protocol: schemes are matched in lower case")
 def test_a_scheme_in_capitals_is_one(words: str) -> None:
     """RFC 3986 section 3.1."""
     assert refusal(400, {"message": words}).message == "***"
