@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 1 << 20
 MAX_INTEGER_DIGITS = 100
 MAX_DEPTH = 64
 MAX_PATH_CHARACTERS = 60
-MAX_PATH_CHARACTERS = 60
+MAX_NEW_PATH_CHARACTERS = 40
 
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
 UUID_TEXT = re.compile(
@@ -186,12 +186,12 @@ def _kept(value: Any, where: str, depth: int = 0) -> Any:
         _require_encodable(value, where)
     elif isinstance(value, Mapping):
         return {
-            _text(name): _kept(item, f"{where}.{_shown(name, where)}", depth + 1)
+            _text(name): _kept(item, _longer(where, _shown(name)), depth + 1)
             for name, item in value.items()
         }
     elif isinstance(value, list | tuple):
         return [
-            _kept(item, f"{where}[{position}]", depth + 1)
+            _kept(item, _longer(where, f"[{position}]"), depth + 1)
             for position, item in enumerate(value)
         ]
     elif type(value) not in _KINDS:
@@ -199,10 +199,15 @@ def _kept(value: Any, where: str, depth: int = 0) -> Any:
     return value
 
 
-def _shown(name: str, where: str) -> str:
-    """Return a name of the server's, unless it may be more than a name, or cut."""
-    fits = len(where) <= MAX_PATH_CHARACTERS and _NAME.fullmatch(name)
-    return name if fits else "*"
+def _shown(name: str) -> str:
+    """Return a name of the server's, or a star if it may be more than a name."""
+    return f".{name}" if _NAME.fullmatch(name) else ".*"
+
+
+def _longer(where: str, step: str) -> str:
+    """Go one step down, as long as the path stays short: half a name shows data."""
+    longer = where + step
+    return longer if len(longer) <= MAX_NEW_PATH_CHARACTERS else where
 
 
 def _is_optional(kind: Any) -> bool:

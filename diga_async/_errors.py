@@ -31,11 +31,12 @@ Phase = Literal["dns", "connect", "tls", "read", "wait"]
 
 MAX_TEXT_CHARACTERS = 100
 MAX_TEXT_BYTES = 200
+MAX_CODE_BYTES = 100
 MAX_REASON_CHARACTERS = 300
 MAX_FACTS = 8
-MAX_FACTS_BYTES = 1000
+MAX_FACTS_BYTES = 1250
 #: What a fact weighs in a pickle beside its text.
-FACT_BYTES = 20
+FACT_BYTES = 60
 
 #: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
 #: section 5.2, RFC 6585 section 4).
@@ -44,23 +45,29 @@ PASSING_STATUSES = frozenset({408, 425, 429})
 _E = TypeVar("_E", bound="DigaError")
 
 
-def shorten(text: str, most: int = MAX_TEXT_CHARACTERS) -> str:
+def shorten(
+    text: str, characters: int = MAX_TEXT_CHARACTERS, size: int = MAX_TEXT_BYTES
+) -> str:
     """
     Cut *text* so that it is safe to keep, print and pickle.
 
     >>> len(shorten("x" * 1000))
     100
     """
-    raw = text[:most].encode("utf-8", "replace")
-    return raw[: most * MAX_TEXT_BYTES // MAX_TEXT_CHARACTERS].decode("utf-8", "ignore")
+    raw = text[:characters].encode("utf-8", "replace")
+    return raw[:size].decode("utf-8", "ignore")
 
 
 def _shorten_reason(text: str) -> str:
-    return shorten(text, MAX_REASON_CHARACTERS)
+    return shorten(text, MAX_REASON_CHARACTERS, MAX_REASON_CHARACTERS)
 
 
 def _shorten_or_none(text: str | None) -> str | None:
     return None if text is None else shorten(text)
+
+
+def _shorten_code(text: str | None) -> str | None:
+    return None if text is None else shorten(text, size=MAX_CODE_BYTES)
 
 
 def _first_steps(steps: Iterable[str | int]) -> tuple[str | int, ...]:
@@ -102,7 +109,8 @@ def _first_facts(facts: Iterable[Any]) -> tuple[Any, ...]:
     kept: list[Any] = []
     size = 0
     for fact in facts:
-        size += len(str(fact).encode()) + FACT_BYTES
+        text = f"{fact}{getattr(fact, 'type', '')}"
+        size += len(text.encode()) + FACT_BYTES
         if len(kept) == MAX_FACTS or size > MAX_FACTS_BYTES:
             break
         kept.append(fact)
@@ -245,10 +253,10 @@ class APIStatusError(DigaError):
     """
 
     status: int = 0
-    error_code: str | None = field(default=None, converter=_shorten_or_none)
+    error_code: str | None = field(default=None, converter=_shorten_code)
     message: str | None = field(default=None, converter=_shorten_or_none)
     details: tuple[ValidationDetail, ...] = field(default=(), converter=_first_facts)
-    request_id: str | None = field(default=None, converter=_shorten_or_none)
+    request_id: str | None = field(default=None, converter=_shorten_code)
     retry_after: float | None = None
 
     @property

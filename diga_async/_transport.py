@@ -80,6 +80,9 @@ class _Attempt:
         traceback: TracebackType | None,
     ) -> None:
         self._handle.cancel()
+        # A timer keeps the context it was made in, and with it the attempt before
+        # this one: without this, every attempt would keep all those before it.
+        del self._handle
         task, self._task = self._task, None
         if not self.expired or task is None:
             return

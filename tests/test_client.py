@@ -512,6 +512,15 @@ class TestLentSession:
             await DigaClient(KEY, session=session).phones.get(sandbox.phone_ids[0])
 
 
+async def test_no_attempt_keeps_those_before_it_alive(sandbox, diga):
+    """A timer holds the context it was made in, and so what the context holds."""
+    await diga.phones.get_many(sandbox.phone_ids, concurrency=4)
+    gc.collect()
+    kept = [o for o in gc.get_objects() if type(o).__name__ == "_Attempt"]
+
+    assert len(kept) <= 4 + 1
+
+
 class TestStats:
     async def test_they_count_everything(self, sandbox, diga):
         await diga.phones.get_many([*sandbox.phone_ids, uuid4()])

@@ -234,7 +234,6 @@ def test_a_base_url_is_taken_without_the_slash_at_its_end(
         "https://\uff41pi.diga.io",
         "https://api.diga.i\u043e",
         "https://españa.example",
-        "https://api_diga.io",
         "https://.",
         "https://..",
         # ports and addresses

@@ -418,6 +418,7 @@ def echo(key: str) -> dict[str, bytes]:
         "a name": phone(**{key: "\ud800"}),
         "a name inside": phone(extra={"headers": {f"Bearer {key}": "\ud800"}}),
         "a name far inside": phone(**{"x" * 55: {"y" * 30: {key: "\ud800"}}}),
+        "a name to be cut": phone(a={"b" * 20: {key: {"c": [[["\ud800"]]]}}}),
         "a name of a name": phone(**{f"{'x' * 20}{key}{'x' * 40}": {"\ud800": 1}}),
         "names in text": answer(b'{"id": 1, "' + key.encode() + b'": "\\ud800"}'),
     }
