@@ -40,7 +40,7 @@ from byte_server import (
     until,
 )
 from fakes import PHONE_ID, phone_fields
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from diga_async import (
     APIConnectionError,
@@ -966,6 +966,6 @@ async def come(data: bytes) -> None:
 
 @given(data=st.one_of(spoiled(), st.binary(max_size=200)))
 @example(b"HTTP/1.1 200 OK\r\nSet-Cookie: \x00=\x00\r\n\r\n")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_comes_is_a_phone_or_an_error_of_ours(data: bytes) -> None:
     asyncio.run(come(data))
