@@ -1,6 +1,7 @@
 """What every test is held to: it leaves no task, no socket and no complaint behind."""
 
 import asyncio
+import gc
 import inspect
 import logging
 import os
@@ -21,6 +22,13 @@ def nothing_blocks():
     watch.activate()
     yield watch
     watch.deactivate()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_rest():
+    """Let tests that collect garbage look at their own, not at every library's."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
