@@ -26,7 +26,6 @@ _T = TypeVar("_T")
 MAX_BODY_BYTES = 1 << 20
 MAX_INTEGER_DIGITS = 100
 MAX_DEPTH = 64
-MAX_PATH_CHARACTERS = 60
 MAX_NEW_PATH_CHARACTERS = 40
 
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
@@ -296,20 +295,12 @@ def unstructure(record: Any) -> dict[str, Any]:
 def _problems(error: BaseException, path: str) -> Iterator[str]:
     match error:
         case _Mismatch(complaint=complaint, where=where):
-            yield f"{_readable(path + where)}: {complaint}"
+            yield f"{path}{where}: {complaint}"
         case ClassValidationError():
             for inner in error.exceptions:
                 yield from _problems(inner, f"{path}.{_attribute(inner)}")
         case _:  # a KeyError of the generated code
             yield f"{path}: missing"
-
-
-def _readable(path: str) -> str:
-    """Cut a path in its middle, so that the complaint behind it has room."""
-    if len(path) <= MAX_PATH_CHARACTERS:
-        return path
-    half = MAX_PATH_CHARACTERS // 2
-    return f"{path[:half]}...{path[-half:]}"
 
 
 def _attribute(error: BaseException) -> str:

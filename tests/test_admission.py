@@ -223,3 +223,16 @@ async def test_closing_stops_the_timer(door, pace, clock, queue):
     door.close()
 
     assert clock.waiting == []
+
+
+async def test_an_expired_wait_that_was_granted_stays_granted(door, clock, queue):
+    """The deadline and the turn may come in the same moment."""
+    await queue.come("first")
+    await queue.come("second", urgent=True, deadline=clock.now() + 1.0)
+
+    door.leave()
+    for _, _, timer in clock._timers:
+        timer.callback()
+    await turn()
+
+    assert (queue.entered, queue.refused) == (["first", "second"], [])

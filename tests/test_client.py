@@ -517,7 +517,7 @@ async def test_no_attempt_keeps_those_before_it_alive(sandbox, diga):
 
     def attempts():
         gc.collect()
-        return sum(type(o).__name__ == "_Attempt" for o in gc.get_objects())
+        return sum(type(o).__name__ == "Attempt" for o in gc.get_objects())
 
     before = attempts()
     await diga.phones.get_many(sandbox.phone_ids, concurrency=4)

@@ -202,3 +202,12 @@ async def test_no_timer_is_left(server):
     await task
 
     assert server.clock.waiting == []
+
+
+async def test_one_who_has_gone_as_the_answer_comes_is_passed_over(server):
+    first, second = await server.get(), await server.get()
+    server.answers[0].set_result(PHONE)
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert await second is PHONE

@@ -16,7 +16,8 @@ LAYERS = [
     {"_policy", "_decoding", "_source", "_advice"},
     {"_phone"},
     {"_outcome", "_protocol"},
-    {"_transport", "_credentials", "_admission"},
+    {"_connections", "_credentials", "_admission"},
+    {"_transport"},
     {"_stages"},
     {"_flights", "_bulk"},
     {"_engine"},
@@ -115,6 +116,7 @@ IMPURE_MODULES = {
     "time",
 }
 LIBRARIES = {
+    "_connections": {"aiohttp"},
     "_transport": {"aiohttp", "yarl"},
     "_engine": {"aiohttp", "attrs"},
     "_client": {"aiohttp"},
