@@ -35,7 +35,7 @@ from diga_async._stages import Lookup, Stage, Tally
 MAX_GIVEN_CHARACTERS = 100
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Entry:
     """
     One id of a run.
@@ -53,7 +53,7 @@ class _Entry:
     occurrences: int = 1
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Plan:
     """
     How a run is to be done.
@@ -71,7 +71,7 @@ class Plan:
     distinct: bool = False
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Counts:
     found: int = 0
     missing: int = 0

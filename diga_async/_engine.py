@@ -36,7 +36,7 @@ ANSWER_KINDS = (
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Options:
     """What a client was asked to be, checked."""
 

@@ -56,8 +56,8 @@ class Timeouts:
     """
 
     total: float = field(default=60.0, validator=_positive)
-    attempt: float = field(default=10.0, validator=_positive, kw_only=True)
-    connect: float = field(default=5.0, validator=_positive, kw_only=True)
+    attempt: float = field(default=10.0, validator=_positive)
+    connect: float = field(default=5.0, validator=_positive)
 
     @classmethod
     def of(cls, timeouts: "Timeouts | float") -> "Timeouts":

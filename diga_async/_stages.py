@@ -50,7 +50,7 @@ from diga_async._wire import Secret
 _T = TypeVar("_T")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Tally:
     """What was done and is going on, of a client or of one run."""
 
@@ -61,7 +61,7 @@ class Tally:
     answers: Counter[str] = attrs.field(factory=Counter)
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, repr=False, kw_only=True)
 class Lookup(Progress):
     """
     One id on its way.
@@ -154,7 +154,7 @@ def kind_of(answer: Answer) -> str:
 Stage = Callable[[Lookup], Awaitable[Answer]]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Sending:
     """Build the request, send it, read the answer."""
 
@@ -189,7 +189,7 @@ def _closed() -> ClientClosedError:
     return ClientClosedError("the client's connections were closed")
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Admitted:
     """Let an attempt wait its turn; tell the pace what came of it."""
 
@@ -233,7 +233,7 @@ class Admitted:
         self.outage.answered()
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Retrying:
     """Try again, for as long as the rules say so."""
 
