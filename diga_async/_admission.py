@@ -14,7 +14,9 @@ from diga_async._clock import Clock
 from diga_async._outage import Outage
 from diga_async._pace import Pace
 
-Queue = deque[asyncio.Future[bool]]
+#: When an attempt was let in, and how many were in flight then, itself included.
+Turn = tuple[float, int]
+Queue = deque[asyncio.Future[Turn | None]]
 
 
 class Admission:
@@ -38,7 +40,7 @@ class Admission:
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
 
-    async def enter(self, *, urgent: bool, deadline: float) -> bool:
+    async def enter(self, *, urgent: bool, deadline: float) -> Turn | None:
         """
         Wait until one attempt may start; every `enter` that was granted has a `leave`.
 
@@ -47,14 +49,13 @@ class Admission:
             deadline: When to give up, on the client's clock.
 
         Returns:
-            Whether it may start; False when the deadline came first.
+            The turn it got; None when the deadline came first.
         """
         queue = self._urgent if urgent else self._patient
         now = self._clock.now()
         ahead = self._urgent or (self._patient and not urgent)
         if not ahead and self._delay(queue, now) <= 0.0:
-            self._start(queue, now)
-            return True
+            return self._start(queue, now)
         return await self._wait(queue, deadline)
 
     def leave(self) -> None:
@@ -70,9 +71,8 @@ class Admission:
             if delay > 0.0:
                 self._set_timer(now, delay)
                 return
-            self._start(queue, now)
             waiter = queue.popleft()
-            waiter.set_result(True)
+            waiter.set_result(self._start(queue, now))
 
     def _delay(self, queue: Queue, now: float) -> float:
         if self.in_flight >= self._pace.slots:
@@ -80,11 +80,12 @@ class Admission:
         delay = self._pace.wait(now)
         return delay if queue is self._urgent else max(delay, self._outage.wait(now))
 
-    def _start(self, queue: Queue, now: float) -> None:
+    def _start(self, queue: Queue, now: float) -> Turn:
         self.in_flight += 1
         self._pace.sent(now, self._chance())
         if queue is self._patient:
             self._outage.sent(now)
+        return now, self.in_flight
 
     def _next_queue(self) -> Queue | None:
         for queue in (self._urgent, self._patient):
@@ -94,8 +95,8 @@ class Admission:
                 return queue
         return None
 
-    async def _wait(self, queue: Queue, deadline: float) -> bool:
-        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def _wait(self, queue: Queue, deadline: float) -> Turn | None:
+        waiter: asyncio.Future[Turn | None] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
         self.serve()
         give_up = None
@@ -133,6 +134,6 @@ class Admission:
             self._timer = None
 
 
-def _give_up(waiter: asyncio.Future[bool]) -> None:
+def _give_up(waiter: asyncio.Future[Turn | None]) -> None:
     if not waiter.done():
-        waiter.set_result(False)
+        waiter.set_result(None)

@@ -205,9 +205,10 @@ class Admitted:
         asked = self.clock.now()
         deadline = math.inf if lookup.patient else lookup.deadline
         urgent = not lookup.patient
-        if not await self.admission.enter(urgent=urgent, deadline=deadline):
+        turn = await self.admission.enter(urgent=urgent, deadline=deadline)
+        if turn is None:
             return None
-        sent, in_flight = self.clock.now(), self.admission.in_flight
+        sent, in_flight = turn
         lookup.begin(sent, sent - asked)
         try:
             answer = await self.next(lookup)

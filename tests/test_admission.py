@@ -84,7 +84,7 @@ async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(door):
     with pytest.raises(StopIteration) as done:
         entering.send(None)
 
-    assert done.value.value is True
+    assert done.value.value == (1000.0, 1)
     assert door.in_flight == 1
 
 
@@ -97,6 +97,18 @@ async def test_no_more_than_the_slots_are_in_at_once(door, pace, queue):
 
     await queue.leave()
     assert (queue.entered, door.in_flight) == (["a", "b", "c"], 2)
+
+
+async def test_a_turn_tells_when_it_came_not_when_it_was_noticed(door, clock):
+    """The pace would take an attempt let in before a cut for one sent after it."""
+    await door.enter(urgent=False, deadline=math.inf)
+    waiting = asyncio.create_task(door.enter(urgent=False, deadline=math.inf))
+    await turn()
+
+    door.leave()
+    clock._now += 5.0
+
+    assert await waiting == (1000.0, 1)
 
 
 async def test_single_lookups_go_ahead_of_runs(queue):

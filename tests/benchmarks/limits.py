@@ -93,7 +93,7 @@ ROWS = {
         clients=4,
     ),
     "nginx-20-a-second": Row(
-        ids=600, limit=20, server=_nginx(20), goodput=0.95, refused=0.05
+        ids=2_000, limit=20, server=_nginx(20), goodput=0.95, refused=0.05
     ),
     "nginx-2000-a-second": Row(
         ids=20_000, limit=2_000, server=_nginx(2_000), goodput=0.90, refused=0.01
