@@ -25,6 +25,12 @@ def _positive(_: object, attribute: Any, value: Any) -> None:
         raise ConfigurationError(f"{attribute.name} must be a finite number above 0")
 
 
+def _not_negative(_: object, attribute: Any, value: Any) -> None:
+    is_zero = type(value) in {int, float} and value == 0
+    if not (is_zero or _is_positive(value)):
+        raise ConfigurationError(f"{attribute.name} must be a finite number from 0 up")
+
+
 def _positive_or_none(_: object, attribute: Any, value: Any) -> None:
     if value is not None and not _is_positive(value):
         raise ConfigurationError(
@@ -91,9 +97,9 @@ class RetryPolicy:
     """
 
     max_attempts: int = field(default=4, validator=_count)
-    base_delay: float = field(default=0.05, validator=_positive)
-    throttle_delay: float = field(default=1.0, validator=_positive)
-    max_delay: float = field(default=20.0, validator=_positive)
+    base_delay: float = field(default=0.05, validator=_not_negative)
+    throttle_delay: float = field(default=1.0, validator=_not_negative)
+    max_delay: float = field(default=20.0, validator=_not_negative)
     max_outage: float = field(default=300.0, validator=_positive)
 
 

@@ -106,8 +106,9 @@ def test_a_plain_number_is_the_total(
     assert Timeouts.of(given_as) == taken_as
 
 
+ZEROS: list[Any] = [0, 0.0, -0.0]
 NO_DURATIONS: list[Any] = [
-    *(0, -1, -0.0, 0.0, math.nan, math.inf, -math.inf, 10**400, -(10**400)),
+    *(-1, math.nan, math.inf, -math.inf, 10**400, -(10**400)),
     *(True, False, None, "1", b"1", [1], 1j, object()),
 ]
 
@@ -118,16 +119,23 @@ NO_DURATIONS: list[Any] = [
         (Timeouts, "total"),
         (Timeouts, "attempt"),
         (Timeouts, "connect"),
-        (RetryPolicy, "base_delay"),
-        (RetryPolicy, "throttle_delay"),
-        (RetryPolicy, "max_delay"),
         (RetryPolicy, "max_outage"),
     ],
 )
 def test_what_is_no_duration_is_refused(kind: Any, name: str) -> None:
-    for value in NO_DURATIONS:
+    for value in NO_DURATIONS + ZEROS:
         with pytest.raises(ConfigurationError, match=f"^{name} must be a finite"):
             kind(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["base_delay", "throttle_delay", "max_delay"])
+def test_a_delay_may_be_nothing_and_nothing_less(name: str) -> None:
+    """Tests of a caller's own want no pauses."""
+    for value in ZEROS:
+        assert getattr(RetryPolicy(**{name: value}), name) == 0
+    for value in NO_DURATIONS:
+        with pytest.raises(ConfigurationError, match=f"^{name} must be a finite"):
+            RetryPolicy(**{name: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, math.nan, True, None, "4"], ids=repr)
@@ -139,7 +147,9 @@ def test_what_is_no_count_is_refused(kind: Any, name: str, value: Any) -> None:
         kind(**{name: value})
 
 
-@pytest.mark.parametrize("value", [v for v in NO_DURATIONS if v is not None], ids=repr)
+@pytest.mark.parametrize(
+    "value", [v for v in NO_DURATIONS + ZEROS if v is not None], ids=repr
+)
 def test_what_is_no_rate_is_refused(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^per_second must be .*, or None$"):
         Limits(per_second=value)
