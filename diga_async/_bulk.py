@@ -20,6 +20,7 @@ from diga_async._errors import (
     ClientClosedError,
     DigaError,
     InvalidPhoneIdError,
+    InvalidResponseError,
     NotFoundError,
     PermissionDeniedError,
     WrongLoopError,
@@ -196,8 +197,7 @@ class Run:
             self._wake.set()
 
     def _refuse(self, given: object, error: InvalidPhoneIdError) -> None:
-        text = given if isinstance(given, str) else repr(given)
-        text = text[:MAX_GIVEN_CHARACTERS]
+        text = _text_of(given)[:MAX_GIVEN_CHARACTERS]
         if self._is_repeated(text):
             return
         entry = _Entry(text, outcome=Failed(text, error.with_traceback(None), 0, 0.0))
@@ -216,7 +216,7 @@ class Run:
             return
         elapsed = lookup.elapsed(self._clock.now())
         entry.outcome = _outcome(lookup, answer, elapsed)
-        self._permitted |= not isinstance(entry.outcome, Failed)
+        self._permitted |= _is_success(entry.outcome)
         if not self._plan.ordered:
             self._ready.extend([entry] * entry.occurrences)
         self._publish()
@@ -294,6 +294,8 @@ class Run:
 
     async def aclose(self) -> None:
         """Break off; return when nothing is left."""
+        if not self._loop.is_closed():
+            self._require_home()
         self._closed = True
         self._error = None
         self._feeding = False
@@ -302,6 +304,10 @@ class Run:
         self._ready.clear()
         self._wake.set()
         await self._source.close()
+
+    def _require_home(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError("the run lives in another event loop")
 
     async def wait_for_workers(self) -> None:
         """Return when no worker is left."""
@@ -319,8 +325,7 @@ class Run:
             StopAsyncIteration: There is no more.
             WrongLoopError: The run lives in another loop.
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongLoopError("the run lives in another event loop")
+        self._require_home()
         while not self._ready:
             if not self._workers:
                 await self._finish()
@@ -388,6 +393,23 @@ class Run:
             return None
         done = self._counts.found + self._counts.missing + self._counts.failed
         return max(0, self._source.length - done) / rate
+
+
+def _text_of(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    try:
+        return repr(given)
+    except Exception:  # noqa: BLE001 - it may be anybody's object
+        return f"<{type(given).__name__}>"
+
+
+def _is_success(outcome: Outcome) -> bool:
+    """Whether the answer shows that the key may look phones up."""
+    error = outcome.error if isinstance(outcome, Failed) else None
+    return error is None or (
+        isinstance(error, InvalidResponseError) and error.status == 200  # noqa: PLR2004
+    )
 
 
 def _outcome(lookup: Lookup, answer: Answer, elapsed: float) -> Outcome:

@@ -3,7 +3,7 @@
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -90,13 +90,15 @@ class DigaClient:
             proxy = environment_proxy(url)
         self._options = Options(
             base_url=url,
-            session=_of_kind(session, aiohttp.ClientSession, "session"),
+            session=_of_kind_or_none(session, aiohttp.ClientSession, "session"),
             timeouts=Timeouts.of(timeouts),
             retry=_of_kind(retry, RetryPolicy, "retry"),
             limits=_of_kind(limits, Limits, "limits"),
             proxy=check_proxy(proxy, url, allow_insecure_http=insecure),
-            ssl=_of_kind(ssl, SSLContext, "ssl"),
-            trace_configs=tuple(trace_configs),
+            ssl=_of_kind_or_none(ssl, SSLContext, "ssl"),
+            trace_configs=_all_of_kind(
+                trace_configs, aiohttp.TraceConfig, "trace_configs"
+            ),
         )
         self._tally = Tally()
         self._closed = False
@@ -225,8 +227,17 @@ def _first(*values: str | None) -> str:
     return next(value for value in values if value is not None)
 
 
-def _of_kind(value: Any, kind: type[_T], name: str) -> Any:
-    """Return *value* if it is of that kind, or None where that is the default."""
-    if value is None or isinstance(value, kind):
+def _of_kind(value: Any, kind: type[_T], name: str) -> _T:
+    if isinstance(value, kind):
         return value
     raise ConfigurationError(f"{name} must be a {kind.__name__}")
+
+
+def _of_kind_or_none(value: Any, kind: type[_T], name: str) -> _T | None:
+    return None if value is None else _of_kind(value, kind, name)
+
+
+def _all_of_kind(values: Any, kind: type[_T], name: str) -> tuple[_T, ...]:
+    if not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} must be a sequence of {kind.__name__}")
+    return tuple(_of_kind(value, kind, name) for value in values)

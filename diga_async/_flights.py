@@ -60,7 +60,7 @@ class _Flight:
             "the deadline came before an answer",
             phase="wait" if self.lookup.started is None else "read",
             phone_id=self.lookup.phone_id,
-            attempts=self.lookup.attempts,
+            attempts=self.lookup.attempts + self.lookup.sending,
             elapsed=self.lookup.elapsed(now),
         )
 

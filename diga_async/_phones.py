@@ -253,9 +253,9 @@ class PhoneLookups:
 
         .. versionadded:: 0.1.0
         """
-        self._closed = True
         if self._run is not None:
             await self._run.aclose()
+        self._closed = True
 
     @property
     def stats(self) -> LookupStats:

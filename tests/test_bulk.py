@@ -18,6 +18,7 @@ from diga_async import (
     Found,
     InternalServerError,
     InvalidPhoneIdError,
+    InvalidResponseError,
     Missing,
     NotFoundError,
     PermissionDeniedError,
@@ -137,6 +138,7 @@ class TestOutcomes:
             ("x" * 1000, "x" * 100),
             (None, "None"),
             (7, "7"),
+            pytest.param(10**5000, "<int>", id="huge"),
             (b"x", "b'x'"),
         ],
     )
@@ -425,6 +427,16 @@ class TestEarlyEnd:
         await lookups.aclose()
         await task
 
+    async def test_a_record_that_is_no_phone_is_a_success_of_the_key(self):
+        _, lookups, outcomes, task = await self.refuse(
+            PermissionDeniedError(status=403),
+            first=InvalidResponseError(status=200),
+        )
+
+        assert [type(o) for o in outcomes] == [Failed, Failed, Found]
+        await lookups.aclose()
+        await task
+
     async def test_nothing_for_too_long_ends_a_run(self):
         desk = Desk(lambda _: BUSY)
         for _ in range(FAILURES_TO_CLOSE):
@@ -605,6 +617,9 @@ class TestLeaving:
 
             with pytest.raises(WrongLoopError):
                 await asyncio.to_thread(asyncio.run, ask())
+            with pytest.raises(WrongLoopError):
+                await asyncio.to_thread(asyncio.run, lookups.aclose())
+            assert len(await collect(lookups)) == 1
 
     async def test_the_garbage_collector_may_run_after_the_loop(self):
         lookups = Desk().lookups(ids(1))

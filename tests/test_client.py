@@ -90,6 +90,10 @@ class TestMaking:
         [
             {"session": object()},
             {"retry": 3},
+            {"retry": None},
+            {"limits": None},
+            {"trace_configs": None},
+            {"trace_configs": [1]},
             {"limits": 10},
             {"ssl": False},
             {"timeouts": "soon"},

@@ -132,12 +132,14 @@ async def test_after_that_the_next_one_starts_afresh(server):
 async def test_a_joiner_keeps_its_own_deadline(server):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
     server.lookups[0].started = server.clock.now()
+    server.lookups[0].sending = True
     await server.clock.advance(5.0)
 
     # The lookup's deadline is the first one's, so the second is ended apart.
     with pytest.raises(APITimeoutError) as caught:
         await second
     assert (caught.value.phase, caught.value.phone_id) == ("read", X)
+    assert caught.value.attempts == 1
     assert not first.done()
     server.answers[0].set_result(PHONE)
     assert await first is PHONE
