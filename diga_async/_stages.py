@@ -86,7 +86,7 @@ class Lookup(Progress):
     sending: bool = False
     halted: bool = False
     renewed: bool = False
-    authorization: Secret = attrs.field(default=Secret(), repr=False)
+    authorization: Secret = Secret()
     advice: tuple[int, float] | None = None
 
     def begin(self, now: float, held: float) -> None:

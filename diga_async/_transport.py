@@ -8,6 +8,7 @@ gets past this room.
 import asyncio
 import urllib.request
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,7 +74,7 @@ class Transport:
         response = await session.get(
             URL(request.url, encoded=True),
             headers=request.headers,
-            timeout=self._timeout(connect),
+            timeout=_timeout(connect, counts_queue=self._lent is None),
             **self._options,
         )
         try:
@@ -82,15 +83,6 @@ class Transport:
             if response.connection is not None:  # it did not end well
                 response.close()
         return Response(response.status, response.headers, body)
-
-    def _timeout(self, connect: float) -> aiohttp.ClientTimeout:
-        # In a lent pool aiohttp's `connect` would count the wait for a slot.
-        return aiohttp.ClientTimeout(
-            total=None,
-            connect=None if self._lent else connect,
-            sock_connect=connect if self._lent else None,
-            ceil_threshold=float("inf"),
-        )
 
     def retire(self) -> None:
         """
@@ -120,6 +112,17 @@ class Transport:
         """Let go of everything without waiting, from any thread."""
         for pool in (self._pool, *self._retired):
             pool.abandon()
+
+
+@lru_cache(maxsize=16)  # a client has one, perhaps a few calls their own
+def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
+    # In a lent pool aiohttp's `connect` would count the wait for a slot.
+    return aiohttp.ClientTimeout(
+        total=None,
+        connect=connect if counts_queue else None,
+        sock_connect=None if counts_queue else connect,
+        ceil_threshold=float("inf"),
+    )
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
