@@ -86,7 +86,7 @@ class Lookup(Progress):
     sending: bool = False
     halted: bool = False
     renewed: bool = False
-    authorization: Secret = Secret()
+    authorization: Secret = Secret()  # noqa: RUF009 - frozen
     advice: tuple[int, float] | None = None
 
     def begin(self, now: float, held: float) -> None:
