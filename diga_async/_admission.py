@@ -42,7 +42,7 @@ class Admission:
 
     async def enter(self, *, urgent: bool, deadline: float) -> Turn | None:
         """
-        Wait until one attempt may start; every `enter` that was granted has a `leave`.
+        Wait until one attempt may start; each that was let in has a `leave`.
 
         Args:
             urgent: Go ahead of all who are not.
@@ -51,17 +51,27 @@ class Admission:
         Returns:
             The turn it got; None when the deadline came first.
         """
+        turn = self.enter_now(self._clock.now(), urgent=urgent)
+        return turn or await self._wait(urgent=urgent, deadline=deadline)
+
+    def enter_now(self, now: float, *, urgent: bool) -> Turn | None:
+        """
+        As `enter`, but without waiting: nearly always nobody has to.
+
+        Returns:
+            The turn it got; None when it has to wait.
+        """
         queue = self._urgent if urgent else self._patient
-        now = self._clock.now()
         ahead = self._urgent or (self._patient and not urgent)
-        if not ahead and self._delay(queue, now) <= 0.0:
-            return self._start(queue, now)
-        return await self._wait(queue, deadline)
+        if ahead or self._delay(queue, now) > 0.0:
+            return None
+        return self._start(queue, now)
 
     def leave(self) -> None:
         """One attempt has ended."""
         self.in_flight -= 1
-        self.serve()
+        if self._urgent or self._patient:
+            self.serve()
 
     def serve(self) -> None:
         """Let in whoever may start now; set the timer for the next."""
@@ -95,9 +105,9 @@ class Admission:
                 return queue
         return None
 
-    async def _wait(self, queue: Queue, deadline: float) -> Turn | None:
+    async def _wait(self, *, urgent: bool, deadline: float) -> Turn | None:
         waiter: asyncio.Future[Turn | None] = asyncio.get_running_loop().create_future()
-        queue.append(waiter)
+        (self._urgent if urgent else self._patient).append(waiter)
         self.serve()
         give_up = None
         if deadline < math.inf:

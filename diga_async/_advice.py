@@ -15,12 +15,16 @@ _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _EPOCH = 1e9
 _REMAINING = re.compile(r";\s*r=(\d{1,9})\b", re.ASCII)
 _RESET = re.compile(r";\s*t=(\d{1,9})\b", re.ASCII)
-_PREFIXES = ("RateLimit-", "X-RateLimit-")
+_NONE: list[str] = []
+_PAIRS = (
+    ("RateLimit-Remaining", "RateLimit-Reset"),
+    ("X-RateLimit-Remaining", "X-RateLimit-Reset"),
+)
 
 
 def header(response: Response, name: str) -> str | None:
     """Return a header that came exactly once; a contradiction is no statement."""
-    values = response.headers.getall(name, [])
+    values = response.headers.getall(name, _NONE)
     return values[0] if len(values) == 1 else None
 
 
@@ -61,10 +65,12 @@ def rate_limit(response: Response) -> tuple[int, float] | None:
         if remaining is None or reset is None:
             return None
         return _bounded(int(remaining[1]), float(reset[1]))
-    for prefix in _PREFIXES:
-        left = _seconds(header(response, f"{prefix}Remaining"))
-        ends = _seconds(header(response, f"{prefix}Reset"))
-        if left is not None and ends is not None:
+    for remaining_name, reset_name in _PAIRS:
+        left = _seconds(header(response, remaining_name))
+        if left is None:
+            continue
+        ends = _seconds(header(response, reset_name))
+        if ends is not None:
             return _bounded(int(left), _from_now(ends, response))
     return None
 
@@ -83,8 +89,8 @@ def _from_now(reset: float, response: Response) -> float | None:
 
 
 def _seconds(value: str | None) -> float | None:
-    found = _SECONDS.fullmatch((value or "").strip())
-    return float(found[0]) if found else None
+    found = None if value is None else _SECONDS.fullmatch(value.strip())
+    return None if found is None else float(found[0])
 
 
 def _http_date(value: str | None) -> datetime | None:

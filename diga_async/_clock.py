@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from types import coroutine
 
 
 class Clock:
     """The time that passes, in seconds; steps of the wall clock do not touch it."""
 
-    def now(self) -> float:
-        """Return the time since some moment in the past."""
-        return time.monotonic()
+    #: Return the time since some moment in the past.
+    now: Callable[[], float] = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -21,3 +21,9 @@ class Clock:
     ) -> asyncio.TimerHandle:
         """Call *callback* in so many seconds, unless the handle is cancelled."""
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+@coroutine
+def turn() -> Generator[None, None, None]:
+    """Let everything run first that can; `asyncio.sleep` of nothing, for less."""
+    yield

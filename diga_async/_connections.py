@@ -14,9 +14,9 @@ What aiohttp does by itself and must not do here, each seen on the wire:
 import asyncio
 import select
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +28,73 @@ from aiohttp.tracing import Trace
 
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 _CLOSING: set[asyncio.Task[None]] = set()
+#: A timer keeps the context it was made in. In that of an attempt it would keep
+#: the attempt before this one, and so all those before it.
+_NO_CONTEXT = Context()
+
+
+READ_BYTES = 1 << 16
+"""
+How much asyncio reads at once.
+
+Its own 256 KiB come from the system and go back to it for every answer, which
+costs three system calls; this much comes out of what the process has.
+"""
+
+EARLY = 1e-3
+"""Seconds by which the loop's timers may be early; uvloop counts milliseconds."""
+
+
+class TimeLimits:
+    """
+    Ends attempts that take too long; one timer for all of them.
+
+    Nearly all attempts may take equally long, so the one that began first is
+    the first to end: they stand in a line, and the timer in its head's place.
+    Who may take less than those before has a timer of its own.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._line: dict[Attempt, float] = {}
+        self._latest = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, attempt: "Attempt", seconds: float) -> None:
+        """Cancel the task of *attempt* in so many seconds..."""
+        due = self.loop.time() + seconds
+        if due < self._latest and self._line:
+            attempt.timer = self._call_at(due, attempt.expire)
+            return
+        self._line[attempt] = self._latest = due
+        if self._timer is None:
+            self._timer = self._call_at(due, self._ring)
+
+    def end(self, attempt: "Attempt") -> None:
+        """...unless it ends before."""
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+            attempt.timer = None
+            return
+        self._line.pop(attempt, None)
+        if self._timer is not None and not self._line:
+            self._timer.cancel()
+            self._timer = None
+
+    def _call_at(
+        self, due: float, callback: Callable[[], object]
+    ) -> asyncio.TimerHandle:
+        return self.loop.call_at(due, callback, context=_NO_CONTEXT)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        for attempt, due in tuple(self._line.items()):
+            if due > now + EARLY:
+                self._timer = self._call_at(due, self._ring)
+                return
+            del self._line[attempt]
+            attempt.expire()
 
 
 class Attempt:
@@ -35,33 +102,36 @@ class Attempt:
 
     __slots__ = (
         "_cancelling",
-        "_handle",
+        "_limits",
+        "_seconds",
         "_task",
         "connected",
         "connection",
         "expired",
-        "seconds",
         "sent",
+        "timer",
     )
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, limits: TimeLimits, seconds: float) -> None:
+        self._limits = limits
+        self._seconds = seconds
+        self.timer: asyncio.TimerHandle | None = None
         self.expired = False
         self.sent = False
         self.connected = False
         self.connection: asyncio.BaseTransport | None = None
 
-    # As asyncio.timeout does it, at a third of its cost.
+    # As asyncio.timeout does it, at a fraction of its cost.
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task()
-        assert self._task is not None  # noqa: S101 - for the type checker
-        self._cancelling = self._task.cancelling()
-        loop = asyncio.get_running_loop()
-        self._handle = loop.call_later(self.seconds, self._expire)
+        self._task = task = asyncio.current_task(self._limits.loop)
+        assert task is not None  # noqa: S101 - for the type checker
+        self._cancelling = task.cancelling()
+        self._limits.begin(self, self._seconds)
         CURRENT.set(self)
         return self
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """End it, because its time is over."""
         self.expired = True
         assert self._task is not None  # noqa: S101 - for the type checker
         self._task.cancel()
@@ -72,10 +142,7 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._handle.cancel()
-        # A timer keeps the context it was made in, and with it the attempt before
-        # this one: without this, every attempt would keep all those before it.
-        del self._handle
+        self._limits.end(self)
         task, self._task = self._task, None
         if not self.expired or task is None:
             return
@@ -105,9 +172,10 @@ class _Guard(aiohttp.BaseConnector):
     It owns nothing, so that a lent connector is treated as our own is.
     """
 
-    def __init__(self, connector: aiohttp.BaseConnector) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, *, owned: bool) -> None:
         super().__init__(limit=0)
         self._lent = connector
+        self._owned = owned
         self.allowed_protocol_schema_set = connector.allowed_protocol_schema_set
 
     @property
@@ -125,21 +193,19 @@ class _Guard(aiohttp.BaseConnector):
             raise _SecondSend
         attempt.sent = True
         try:
-            connection = await self._clean(req, traces, timeout)
+            connection = await self._lent.connect(req, traces, timeout)
+            while not _is_clean(connection.protocol):
+                connection.close()
+                connection = await self._lent.connect(req, traces, timeout)
         except asyncio.CancelledError:
             if self._lent.closed and not attempt.is_cancelled:
                 raise aiohttp.ClientConnectionError from None
             raise
         attempt.connected = True
-        attempt.connection = connection.transport
+        attempt.connection = transport = connection.transport
+        if self._owned and hasattr(transport, "max_size"):
+            transport.max_size = READ_BYTES  # type: ignore[union-attr]
         return connection
-
-    async def _clean(self, *asked: Any) -> Connection:
-        while True:
-            connection = await self._lent.connect(*asked)
-            if _is_clean(connection.protocol):
-                return connection
-            connection.close()
 
 
 def _is_clean(protocol: ResponseHandler | None) -> bool:
@@ -183,7 +249,7 @@ class Pool:
         self._owned = lent is None
         self._connector = lent or aiohttp.TCPConnector(limit=0)
         self.session = aiohttp.ClientSession(
-            connector=_Guard(self._connector),
+            connector=_Guard(self._connector, owned=self._owned),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

@@ -147,11 +147,13 @@ class Progress:
 
     def count(self, answer: object) -> None:
         """Take note of one attempt's *answer*."""
-        throttled = is_throttling(answer)
-        counted = getattr(answer, "status", None) != 429  # noqa: PLR2004
-        self.attempts += counted
-        self.refusals += throttled
-        self.forgiven += throttled and counted and self.patient
+        self.attempts += 1
+        if isinstance(answer, APIStatusError) and is_throttling(answer):
+            self.refusals += 1
+            if answer.status == 429:  # noqa: PLR2004
+                self.attempts -= 1
+            elif self.patient:
+                self.forgiven += 1
 
 
 @attrs.define

@@ -14,7 +14,7 @@ from uuid import UUID
 import attrs
 
 from diga_async._advice import header, retry_after
-from diga_async._decoding import UUID_TEXT, inflate, read_json
+from diga_async._decoding import UUID_TEXT, inflate, read_json, uuid_of
 from diga_async._errors import (
     APIStatusError,
     AuthenticationError,
@@ -73,7 +73,7 @@ def phone_id_of(value: object) -> UUID:
         return value
     if isinstance(value, str):
         if UUID_TEXT.fullmatch(value) is not None:
-            return UUID(value)
+            return uuid_of(value)
         raise InvalidPhoneIdError(
             "a phone id is a UUID or its canonical 36 characters, "
             f"not a text of {len(value)}"
@@ -182,16 +182,20 @@ def request_for(base_url: str, phone_id: UUID, authorization: Secret) -> Request
 
 def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer:
     """Make of one response the phone asked for, or say why it is none."""
-    key = Secret(authorization.removeprefix("Bearer "))
     try:
         if response.status != 200:  # noqa: PLR2004
-            return _refusal(response, key)
+            return _refusal(response, _key_of(authorization))
         phone = Phone.from_json(_body_of(response))
     except InvalidResponseError as error:
         # The names of fields are the server's words as well.
+        key = _key_of(authorization)
         problems = [_clean(problem, key) for problem in error.problems]
         return attrs.evolve(error, status=response.status, problems=problems)
     return phone if phone.id == phone_id else _foreign()
+
+
+def _key_of(authorization: Secret) -> Secret:
+    return Secret(authorization.removeprefix("Bearer "))
 
 
 def _foreign() -> InvalidResponseError:
@@ -206,7 +210,9 @@ def _foreign() -> InvalidResponseError:
 def _body_of(response: Response) -> bytes:
     if response.body is None:
         raise InvalidResponseError("the body is larger than 1 MiB")
-    encoding = header(response, "Content-Encoding") or ""
+    encoding = header(response, "Content-Encoding")
+    if encoding is None:
+        return response.body
     return inflate(response.body, encoding.strip().lower())
 
 

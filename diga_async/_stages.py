@@ -35,6 +35,7 @@ from diga_async._errors import (
 )
 from diga_async._outage import Outage
 from diga_async._pace import Pace
+from diga_async._phone import Phone
 from diga_async._policy import (
     Progress,
     RetryBudget,
@@ -56,7 +57,6 @@ class Tally:
 
     requests: int = 0
     retries: int = 0
-    throttled: int = 0
     in_flight: int = 0
     answers: Counter[str] = attrs.field(factory=Counter)
 
@@ -112,13 +112,11 @@ class Lookup(Progress):
     def note(self, answer: Answer, seconds: float) -> None:
         """Take note of what an attempt of so many *seconds* brought."""
         self.count(answer)
-        throttled = is_throttling(answer)
-        if throttled and self.patient:
-            self.deadline += seconds
         kind = kind_of(answer)
         for tally in self.tallies:
-            tally.throttled += throttled
             tally.answers[kind] += 1
+        if kind == "throttled" and self.patient:
+            self.deadline += seconds
 
     def retry(self) -> None:
         """Take note that it is asked again."""
@@ -137,6 +135,8 @@ class Lookup(Progress):
 def kind_of(answer: Answer) -> str:
     """Name the kind of answer as `ClientStats` does."""
     match answer:
+        case Phone():
+            return "found"
         case NotFoundError():
             return "missing"
         case APIStatusError():
@@ -145,10 +145,8 @@ def kind_of(answer: Answer) -> str:
             return "server_errors" if answer.status >= 500 else "rejected"  # noqa: PLR2004
         case InvalidResponseError():
             return "invalid"
-        case DigaError():
-            return "lost"
         case _:
-            return "found"
+            return "lost"
 
 
 Stage = Callable[[Lookup], Awaitable[Answer]]
@@ -165,7 +163,8 @@ class Sending:
 
     async def attempt(self, lookup: Lookup) -> Answer:
         """Make one attempt."""
-        authorization = lookup.authorization = await self.credentials.fetch()
+        authorization = self.credentials.held or await self.credentials.fetch()
+        lookup.authorization = authorization
         response = await self.transport.send(
             request_for(self.base_url, lookup.phone_id, authorization),
             seconds=lookup.seconds(self.clock.now()),
@@ -203,9 +202,11 @@ class Admitted:
     async def attempt(self, lookup: Lookup) -> Answer | None:
         """Make one attempt when its turn comes; None when it never came in time."""
         asked = self.clock.now()
-        deadline = math.inf if lookup.patient else lookup.deadline
         urgent = not lookup.patient
-        turn = await self.admission.enter(urgent=urgent, deadline=deadline)
+        turn = self.admission.enter_now(asked, urgent=urgent)
+        if turn is None:
+            deadline = lookup.deadline if urgent else math.inf
+            turn = await self.admission.enter(urgent=urgent, deadline=deadline)
         if turn is None:
             return None
         sent, in_flight = turn
@@ -249,7 +250,7 @@ class Retrying:
     async def look_up(self, lookup: Lookup) -> Answer:
         """Bring one lookup to its end."""
         last: DigaError | None = None
-        if not await self._has_key(lookup):
+        if self.credentials.held is None and not await self._has_key(lookup):
             return self._too_late(lookup, last)
         while (answer := await self.next(lookup)) is not None:
             if not isinstance(answer, DigaError):
@@ -268,8 +269,6 @@ class Retrying:
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""
-        if self.credentials.held is not None:
-            return True
         return await self._in_time(lookup, self.credentials.fetch()) is not None
 
     async def _in_time(self, lookup: Lookup, asking: Awaitable[_T]) -> _T | None:

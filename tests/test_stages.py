@@ -200,7 +200,7 @@ class TestThrottling:
 
         assert isinstance(answer, Phone)
         assert (stack.sent, lookup.attempts) == (7, 1)
-        assert stack.tally.throttled == 6
+        assert stack.tally.answers["throttled"] == 6
 
     async def test_a_single_lookup_ends_with_it_at_its_deadline(self):
         stack = Stack(*[THROTTLED] * 99)
