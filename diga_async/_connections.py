@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
+from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Self
 
@@ -203,7 +204,7 @@ class _Guard(aiohttp.BaseConnector):
             raise
         attempt.connected = True
         attempt.connection = transport = connection.transport
-        if self._owned and hasattr(transport, "max_size"):
+        if self._owned and getattr(transport, "max_size", 0) > READ_BYTES:
             transport.max_size = READ_BYTES  # type: ignore[union-attr]
         return connection
 
@@ -232,6 +233,15 @@ def _is_readable(transport: asyncio.BaseTransport) -> bool:
     return bool(poll.poll(0))
 
 
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookies, and makes no new jar of none for each request."""
+
+    _none: SimpleCookie = SimpleCookie()
+
+    def filter_cookies(self, _: Any) -> SimpleCookie:
+        return self._none
+
+
 class Pool:
     """
     A session of our own over a connector, our own or a lent one.
@@ -250,7 +260,7 @@ class Pool:
         self._connector = lent or aiohttp.TCPConnector(limit=0)
         self.session = aiohttp.ClientSession(
             connector=_Guard(self._connector, owned=self._owned),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             auto_decompress=False,
             trust_env=False,
             trace_configs=list(trace_configs),

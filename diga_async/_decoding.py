@@ -89,13 +89,21 @@ def read_json(body: bytes | str) -> Any:
         InvalidResponseError: It is none, or none of bounded size.
     """
     try:
-        return _JSON.decode(body if isinstance(body, str) else _text_of(body))
+        return _document(body if isinstance(body, str) else _text_of(body))
     except (_Unbounded, RecursionError):
         raise InvalidResponseError("the body is JSON of unreasonable size") from None
     except ValueError:
         raise InvalidResponseError(
             "the body is not JSON" if body else "the body is empty", undecodable=True
         ) from None
+
+
+def _document(text: str) -> Any:
+    if text.startswith("{"):
+        document, end = _JSON.raw_decode(text)
+        if end == len(text):
+            return document
+    return _JSON.decode(text)  # which also judges what is around it
 
 
 def _text_of(body: bytes) -> str:

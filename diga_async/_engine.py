@@ -20,6 +20,7 @@ from diga_async._outage import Outage
 from diga_async._outcome import ClientStats
 from diga_async._pace import Pace
 from diga_async._policy import Limits, RetryBudget, RetryPolicy, Timeouts
+from diga_async._protocol import phones_url
 from diga_async._source import Source
 from diga_async._stages import Admitted, Retrying, Sending, Tally
 from diga_async._transport import Transport
@@ -76,7 +77,8 @@ class Engine:
             proxy=options.proxy,
             ssl=options.ssl,
         )
-        sending = Sending(options.base_url, credentials, self._transport, clock)
+        phones = phones_url(options.base_url)
+        sending = Sending(phones, credentials, self._transport, clock)
         admitted = Admitted(
             sending.attempt, self._admission, pace, outage, clock, chance
         )

@@ -18,9 +18,10 @@ Waiter = asyncio.Future[Answer]
 class _Flight:
     """One lookup and all who wait for it, each with a deadline of its own."""
 
-    def __init__(self, lookup: Lookup, task: asyncio.Task[Answer]) -> None:
+    task: asyncio.Task[None]
+
+    def __init__(self, lookup: Lookup) -> None:
         self.lookup = lookup
-        self.task = task
         self.waiters: set[Waiter] = set()
         self._share_deadline = True
 
@@ -38,16 +39,19 @@ class _Flight:
         if not self.waiters:
             self.task.cancel()
 
-    def land(self, task: asyncio.Task[Answer]) -> None:
+    def land(self, answer: Answer) -> None:
         """Give every waiter the answer, each its own copy of an error."""
-        unexpected = None if task.cancelled() else task.exception()
         for waiter in self.waiters:
-            if waiter.done():
-                continue
-            if unexpected is not None:
-                waiter.set_exception(unexpected)
-            else:
-                waiter.set_result(_closed() if task.cancelled() else _own(task))
+            if not waiter.done():
+                waiter.set_result(
+                    copy.copy(answer) if isinstance(answer, DigaError) else answer
+                )
+
+    def crash(self, error: BaseException) -> None:
+        """Tell every waiter what broke the lookup."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     def ring(self, waiter: Waiter, now: float) -> None:
         """End the wait of one whose deadline has come."""
@@ -65,15 +69,6 @@ class _Flight:
         )
 
 
-def _closed() -> ClientClosedError:
-    return ClientClosedError("the client was closed")
-
-
-def _own(task: asyncio.Task[Answer]) -> Answer:
-    answer = task.result()
-    return copy.copy(answer) if isinstance(answer, DigaError) else answer
-
-
 class Flights:
     """The single lookups of a client that are on their way, by id."""
 
@@ -82,7 +77,7 @@ class Flights:
         self._clock = clock
         self._tally = tally
         self._flights: dict[UUID, _Flight] = {}
-        self._tasks: set[asyncio.Task[Answer]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, phone_id: UUID, timeouts: Timeouts) -> Phone:
         """
@@ -117,16 +112,24 @@ class Flights:
             deadline=deadline,
             tallies=(self._tally,),
         )
-        task = asyncio.ensure_future(self._look_up(lookup))
+        flight = self._flights[phone_id] = _Flight(lookup)
+        flight.task = task = asyncio.ensure_future(self._fly(flight))
         self._tasks.add(task)
-        flight = self._flights[phone_id] = _Flight(lookup, task)
-        task.add_done_callback(partial(self._landed, flight))
+        task.add_done_callback(partial(self._ended, flight))
         return flight
 
-    def _landed(self, flight: _Flight, task: asyncio.Task[Answer]) -> None:
+    async def _fly(self, flight: _Flight) -> None:
+        answer = await self._look_up(flight.lookup)
+        self._forget(flight)
+        flight.land(answer)  # a turn of the loop sooner than a callback could
+
+    def _ended(self, flight: _Flight, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._forget(flight)
-        flight.land(task)
+        if task.cancelled():
+            flight.land(ClientClosedError("the client was closed"))
+        elif (error := task.exception()) is not None:
+            flight.crash(error)
 
     def _forget(self, flight: _Flight) -> None:
         if self._flights.get(flight.lookup.phone_id) is flight:

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import attrs
+from multidict import CIMultiDict
+from yarl import URL
 
 from diga_async._advice import header, retry_after
 from diga_async._decoding import UUID_TEXT, inflate, read_json, uuid_of
@@ -53,6 +55,13 @@ _PROXY = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
+_HEADERS = CIMultiDict(
+    {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"diga-async/{__version__}",
+    }
+)
 # A server may quote what it holds, or what it was sent, in an error's text.
 _PERSONAL = re.compile(
     r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9a-z]{8,}", re.IGNORECASE
@@ -167,17 +176,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def request_for(base_url: str, phone_id: UUID, authorization: Secret) -> Request:
-    """Build the request for one phone."""
-    return Request(
-        f"{base_url}/v1/phone/{phone_id}",
-        {
-            "Authorization": authorization,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"diga-async/{__version__}",
-        },
-    )
+def phones_url(base_url: str) -> URL:
+    """Return the address that a phone's id is put behind."""
+    return URL(f"{base_url}/v1/phone", encoded=True)
+
+
+def request_for(phones: URL, phone_id: UUID, authorization: Secret) -> Request:
+    """Build the request for one phone; *phones* is the address of them all."""
+    # What aiohttp would otherwise make of a text and a dict, at twice the cost.
+    url = phones.with_path(f"{phones.raw_path}/{phone_id}", encoded=True)
+    headers = _HEADERS.copy()
+    headers["Authorization"] = authorization
+    return Request(url, headers)
 
 
 def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer:

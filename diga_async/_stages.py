@@ -17,6 +17,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import attrs
+from yarl import URL
 
 from diga_async._admission import Admission
 from diga_async._advice import rate_limit
@@ -156,7 +157,7 @@ Stage = Callable[[Lookup], Awaitable[Answer]]
 class Sending:
     """Build the request, send it, read the answer."""
 
-    base_url: str
+    phones: URL
     credentials: Credentials
     transport: Transport
     clock: Clock
@@ -166,7 +167,7 @@ class Sending:
         authorization = self.credentials.held or await self.credentials.fetch()
         lookup.authorization = authorization
         response = await self.transport.send(
-            request_for(self.base_url, lookup.phone_id, authorization),
+            request_for(self.phones, lookup.phone_id, authorization),
             seconds=lookup.seconds(self.clock.now()),
             connect=lookup.timeouts.connect,
         )

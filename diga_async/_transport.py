@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from yarl import URL
 
 from diga_async._connections import CURRENT, Attempt, Pool, TimeLimits
 from diga_async._decoding import MAX_BODY_BYTES
@@ -69,7 +68,7 @@ class Transport:
         self, session: aiohttp.ClientSession, request: Request, connect: float
     ) -> Response:
         response = await session.get(
-            URL(request.url, encoded=True),
+            request.url,
             headers=request.headers,
             timeout=_timeout(connect, counts_queue=self._lent is None),
             **self._options,

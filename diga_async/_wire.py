@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
+from yarl import URL
 
 
 class Secret(str):
@@ -50,7 +51,7 @@ class Request:
         headers: Everything that is sent, the key included.
     """
 
-    url: str
+    url: URL
     headers: Mapping[str, str]
 
 

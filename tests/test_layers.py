@@ -117,7 +117,10 @@ IMPURE_MODULES = {
 }
 LIBRARIES = {
     "_connections": {"aiohttp"},
-    "_transport": {"aiohttp", "yarl"},
+    "_transport": {"aiohttp"},
+    "_wire": {"attrs", "yarl"},
+    "_protocol": {"attrs", "multidict", "yarl"},
+    "_stages": {"attrs", "yarl"},
     "_engine": {"aiohttp", "attrs"},
     "_client": {"aiohttp"},
     "_decoding": {"attrs", "cattrs"},

@@ -38,6 +38,7 @@ from diga_async._protocol import (
     check_proxy,
     is_loopback,
     phone_id_of,
+    phones_url,
     read,
     request_for,
 )
@@ -388,9 +389,9 @@ def test_a_proxy_never_sees_the_key() -> None:
 
 
 def test_a_request_is_one_get_with_the_key_in_its_header() -> None:
-    request = request_for("https://api.diga.io", X, AUTHORIZATION)
+    request = request_for(phones_url("https://api.diga.io"), X, AUTHORIZATION)
 
-    assert request.url == f"https://api.diga.io/v1/phone/{PHONE_ID}"
+    assert str(request.url) == f"https://api.diga.io/v1/phone/{PHONE_ID}"
     assert request.headers == {
         "Authorization": f"Bearer {KEY}",
         "Accept": "application/json",
@@ -401,9 +402,9 @@ def test_a_request_is_one_get_with_the_key_in_its_header() -> None:
 
 
 def test_a_path_before_the_operation_is_kept() -> None:
-    request = request_for("https://gateway.example/diga", X, AUTHORIZATION)
+    request = request_for(phones_url("https://gateway.example/diga"), X, AUTHORIZATION)
 
-    assert request.url == f"https://gateway.example/diga/v1/phone/{PHONE_ID}"
+    assert str(request.url) == f"https://gateway.example/diga/v1/phone/{PHONE_ID}"
 
 
 # --- 200

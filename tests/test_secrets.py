@@ -51,7 +51,7 @@ from diga_async import (
     RetryPolicy,
     Timeouts,
 )
-from diga_async._protocol import check_key, request_for
+from diga_async._protocol import check_key, phones_url, request_for
 from diga_async._transport import Transport
 from diga_async._wire import Secret
 
@@ -94,7 +94,7 @@ class Sent:
     def __init__(self, url: str, **options: Any) -> None:
         given = {"connector": None, "trace_configs": (), "proxy": None, "ssl": None}
         self.transport = Transport(**{**given, **options})
-        self.request = request_for(url, UUID(PHONE_ID), check_key(KEY))
+        self.request = request_for(phones_url(url), UUID(PHONE_ID), check_key(KEY))
         self.task = asyncio.ensure_future(self.send())
 
     async def send(self) -> Any:

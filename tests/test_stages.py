@@ -7,6 +7,7 @@ from uuid import UUID
 import attrs
 import pytest
 from fakes import PHONE_ID, FakeClock, ScriptedTransport, phone_fields, response, turn
+from yarl import URL
 
 from diga_async import (
     APIConnectionError,
@@ -51,7 +52,9 @@ class Stack:
         self.admission = Admission(self.pace, self.outage, self.clock, self.chance)
 
     async def look_up(self, lookup):
-        sending = Sending("https://x", self.credentials, self.transport, self.clock)
+        sending = Sending(
+            URL("https://x"), self.credentials, self.transport, self.clock
+        )
         admitted = Admitted(
             sending.attempt,
             self.admission,
@@ -576,4 +579,4 @@ def test_answers_are_counted_by_kind(answer, kind):
 def test_stages_are_recipes():
     """What is stacked once cannot change under way."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Sending("https://x", None, None, None).clock = None
+        Sending(URL("https://x"), None, None, None).clock = None

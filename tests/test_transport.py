@@ -61,7 +61,7 @@ from diga_async import (
     __version__,
 )
 from diga_async._decoding import MAX_BODY_BYTES
-from diga_async._protocol import check_key, request_for
+from diga_async._protocol import check_key, phones_url, request_for
 from diga_async._transport import Transport
 from diga_async._wire import Response
 
@@ -111,10 +111,10 @@ async def test_a_request_is_these_bytes_and_no_others() -> None:
             (
                 f"GET /v1/phone/{PHONE_ID} HTTP/1.1\r\n"
                 f"Host: 127.0.0.1:{server.port}\r\n"
-                f"Authorization: Bearer {KEY}\r\n"
                 "Accept: application/json\r\n"
                 "Accept-Encoding: identity\r\n"
-                f"User-Agent: diga-async/{__version__}\r\n\r\n"
+                f"User-Agent: diga-async/{__version__}\r\n"
+                f"Authorization: Bearer {KEY}\r\n\r\n"
             ).encode()
         ]
 
@@ -233,7 +233,7 @@ async def test_what_the_system_holds_is_seen_without_a_turn_of_the_loop() -> Non
     async with ByteServer(answers) as server:
         transport = own_transport()
         for phone_id in (UUID(PHONE_ID), UUID(OTHER_ID)):
-            request = request_for(server.url, phone_id, check_key(KEY))
+            request = request_for(phones_url(server.url), phone_id, check_key(KEY))
             response = await transport.send(request, seconds=5.0, connect=5.0)
             server.wires[-1].writer.write(missing())
 
@@ -670,7 +670,7 @@ async def test_a_cancellation_in_the_turn_of_a_timeout_is_not_swallowed(
 ) -> None:
     async with ByteServer(hangs()) as server:
         transport = own_transport()
-        request = request_for(server.url, UUID(PHONE_ID), check_key(KEY))
+        request = request_for(phones_url(server.url), UUID(PHONE_ID), check_key(KEY))
         loop = asyncio.get_running_loop()
         sending = transport.send(request, seconds=0.01, connect=5.0)
         task = asyncio.ensure_future(sending)

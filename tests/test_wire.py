@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 from multidict import CIMultiDict
+from yarl import URL
 
 from diga_async._wire import Request, Response, Secret, conceal
 
@@ -25,7 +26,7 @@ def test_a_secret_is_its_text_and_shows_none_of_it() -> None:
 
 
 def test_a_request_does_not_show_its_key() -> None:
-    request = Request("https://x", {"Authorization": Secret(f"Bearer {KEY}")})
+    request = Request(URL("https://x"), {"Authorization": Secret(f"Bearer {KEY}")})
 
     assert KEY not in repr(request)
     assert request.headers["Authorization"] == f"Bearer {KEY}"
@@ -68,7 +69,7 @@ def test_what_is_no_key_is_left_as_it_is(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Request("https://x", {}), Response(200, CIMultiDict(), b"")]
+    "value", [Request(URL("https://x"), {}), Response(200, CIMultiDict(), b"")]
 )
 def test_both_are_frozen_values(value: Any) -> None:
     name = attrs.fields(type(value))[0].name
