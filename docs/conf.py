@@ -47,6 +47,8 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 72
 napoleon_numpy_docstring = False
 
+FIRST = "0.1.0"
+
 PYTHON = "https://docs.python.org/3/library/"
 AIOHTTP = "https://docs.aiohttp.org/en/stable/client_"
 ELSEWHERE = {
@@ -91,6 +93,18 @@ def resolve(
     # A field or an argument of several: no link, but no mistake either.
     is_known = bool(fitting) or target.islower()
     return text if is_known and node.get("reftype") == "obj" else None
+
+
+def leave_out_the_first_version(
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: object,
+    _options: object,
+    lines: list[str],
+) -> None:
+    """Say since when only of what was not there from the start."""
+    lines[:] = [line for line in lines if line != f".. versionadded:: {FIRST}"]
 
 
 def put_types_beside_names(
@@ -142,13 +156,13 @@ class Rooms(Directive):
         built = {path.stem for path in package.glob("*.py")} | {
             path.parent.name for path in package.glob("*/__init__.py")
         }
-        rows = ["| layer | module | what it is |", "|---|---|---|"]
+        rows = ["| module | what it is |", "|---|---|"]
         for line in self.content:
             layer, _, rooms = line.partition(":")
+            rows.append(f"| **{layer}** | |")
             for room in rooms.split():
                 built.discard(room)
-                rows.append(f"| {layer} | `{room}` | {_first_line(package, room)} |")
-                layer = ""
+                rows.append(f"| `{room}` | {_first_line(package, room)} |")
         if built:
             raise self.error(f"not in the table of modules: {sorted(built)}")
         table = nodes.container()
@@ -157,7 +171,6 @@ class Rooms(Directive):
 
 
 def _first_line(package: Path, room: str) -> str:
-
     path = package / f"{room}.py"
     if not path.exists():
         path = package / room / "__init__.py"
@@ -165,10 +178,38 @@ def _first_line(package: Path, room: str) -> str:
     return docstring.partition("\n")[0].replace("|", "\\|")
 
 
+class Drawing(Directive):
+    """
+    Drawings in the page itself, so that they have its colours, light or dark.
+
+    Several files are one drawing for screens of several widths.
+    The content is the caption.
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Put the files' text into a figure."""
+        environment = self.state.document.settings.env
+        figure = nodes.figure(classes=["drawing"])
+        for name in self.arguments[0].split():
+            relative, path = environment.relfn2path(name)
+            environment.note_dependency(relative)
+            svg = Path(path).read_text(encoding="utf-8")
+            figure += nodes.raw("", svg, format="html")
+        words, messages = self.state.inline_text(" ".join(self.content), self.lineno)
+        figure += nodes.caption("", "", *words)
+        return [figure, *messages]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx."""
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)
+    app.connect("autodoc-process-docstring", leave_out_the_first_version)
     app.connect("autodoc-process-signature", write_defaults_as_python)
     app.add_directive("rooms", Rooms)
+    app.add_directive("drawing", Drawing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

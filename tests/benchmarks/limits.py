@@ -70,6 +70,9 @@ def _changing(before, after, at):
     return lambda: sim.Changing(sim.nginx(before, 20), sim.nginx(after, 20), at)
 
 
+HALVED = (200, 100, 15.0)
+"""A limit, a second limit, and the second in which the one becomes the other."""
+
 ROWS = {
     "free": Row(ids=20_000, limit=1e9, server=sim.FreeServer),
     "nginx-10000": Row(
@@ -98,7 +101,7 @@ ROWS = {
     "nginx-2000-a-second": Row(
         ids=20_000, limit=2_000, server=_nginx(2_000), goodput=0.90, refused=0.01
     ),
-    "halved": Row(ids=4_500, limit=150, server=_changing(200, 100, 15.0), goodput=0.95),
+    "halved": Row(ids=4_500, limit=150, server=_changing(*HALVED), goodput=0.95),
     "doubled": Row(
         ids=9_000, limit=300, server=_changing(200, 400, 15.0), goodput=0.85
     ),
@@ -319,10 +322,10 @@ def report(names):
 # --- a picture
 
 
-def plot(path, name="halved"):
-    """Draw what was answered in each second of one run."""
-    with server_for(name) as url:
-        rates = asyncio.run(fetch(url, ROWS[name].ids, every=1))["rates"]
+def plot(path):
+    """Draw what was found in each second of one run whose limit is halved."""
+    with server_for("halved") as url:
+        rates = asyncio.run(fetch(url, ROWS["halved"].ids, every=1))["rates"]
     seconds = int(rates[-1][0]) + 1
     answered = [0] * seconds
     for moment, _, _ in rates:
@@ -330,32 +333,78 @@ def plot(path, name="halved"):
     Path(path).write_text(svg(answered[:-1]))
 
 
+PICTURE = """\
+<svg class="rate" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 250" role="img" \
+aria-labelledby="rate-title rate-desc">
+<title id="rate-title">Phones found in each second of one run</title>
+<desc id="rate-desc">{desc}</desc>
+<style>
+.rate text {{ fill: var(--color-foreground-secondary, #5a5c63); \
+font: 14px sans-serif; }}
+.rate .grid {{ stroke: var(--color-background-border, #ddd); }}
+.rate rect {{ fill: var(--color-brand-primary, #2a5adf); fill-opacity: .75; }}
+.rate .limit {{ fill: none; stroke: var(--color-foreground-primary, #000); \
+stroke-width: 1.5; stroke-dasharray: 5 4; }}
+</style>
+<text x="0" y="14">found in a second</text>
+{grid}
+{bars}
+<path class="limit" d="M40 {high}H{middle}V{low}H480"/>
+<text x="480" y="{label}" text-anchor="end">the server's limit</text>
+{seconds}
+</svg>
+"""
+LEFT, RIGHT, BOTTOM, STEP_Y = 40, 480, 228, 0.88
+
+
 def svg(answered):
-    width, height = 720, 260
-    step, scale = (width - 60) / len(answered), (height - 50) / (max(answered) * 1.15)
-
-    def y(n):
-        return round(height - 30 - n * scale, 1)
-
-    bars = "".join(
-        f'<rect x="{50 + i * step:.1f}" y="{y(n)}" '
-        f'width="{step * 0.8:.1f}" height="{height - 30 - y(n):.1f}"/>'
-        for i, n in enumerate(answered)
+    """Draw so many answers in each second; it takes the colours of its page."""
+    before, after, moment = HALVED
+    step = (RIGHT - LEFT) / len(answered)
+    return PICTURE.format(
+        desc=described(answered),
+        grid="\n".join(grid_line(n) for n in (0, 100, 200)),
+        bars="\n".join(bar(i, n, step) for i, n in enumerate(answered)),
+        high=height(before),
+        low=height(after),
+        middle=round(LEFT + moment * step, 1),
+        label=height(after) - 8,
+        seconds="\n".join(
+            f'<text x="{LEFT + s * step:.1f}" y="246" text-anchor="middle">{s} s</text>'
+            for s in range(0, len(answered), 5)
+        ),
     )
-    lines = "".join(
-        f'<text x="42" y="{y(n) + 4}" text-anchor="end">{n}</text>'
-        f'<line x1="46" x2="{width - 8}" y1="{y(n)}" y2="{y(n)}"/>'
-        for n in (0, 100, 200)
+
+
+def described(answered):
+    before, after, moment = HALVED
+    ends = " and ".join(
+        f"{min(part)} to {max(part)}"
+        for part in (answered[: int(moment)], answered[int(moment) :])
+        if part
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'role="img" font-family="sans-serif" font-size="12" fill="#777">'
-        "<title>Phones found in each second of a run; after fifteen seconds "
-        "the server halves its limit from 200 to 100 a second</title>"
-        f'<g stroke="#999" stroke-width="0.5">{lines}</g>'
-        f'<g fill="#2a6fb0">{bars}</g>'
-        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">'
-        f"seconds, 0 to {len(answered)}</text></svg>\n"
+        f"A bar for each second, {ends} phones high before and after "
+        f"second {moment:.0f}, when the server's limit goes from {before} to {after}."
+    )
+
+
+def height(n):
+    return round(BOTTOM - n * STEP_Y, 1)
+
+
+def grid_line(n):
+    y = height(n)
+    return (
+        f'<text x="{LEFT - 6}" y="{y + 5:.1f}" text-anchor="end">{n}</text>'
+        f'<path class="grid" d="M{LEFT} {y}H{RIGHT}"/>'
+    )
+
+
+def bar(second, n, step):
+    return (
+        f'<rect x="{LEFT + (second + 0.1) * step:.1f}" y="{height(n)}" '
+        f'width="{step * 0.8:.1f}" height="{n * STEP_Y:.1f}"/>'
     )
 
 
