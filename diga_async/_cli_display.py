@@ -88,7 +88,11 @@ def _distance(standing: Standing) -> Table:
     for _ in range(3):
         line.add_column(justify="right", no_wrap=True)
     bar = ProgressBar(
-        total=standing.total, completed=standing.settled, pulse=standing.total is None
+        total=standing.total,
+        completed=standing.settled,
+        pulse=standing.total is None,
+        complete_style="green",
+        pulse_style="green",
     )
     whole = "" if standing.total is None else f"/{standing.total:,}"
     line.add_row(

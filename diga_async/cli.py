@@ -41,6 +41,8 @@ FAULTS = {
 }
 
 click.rich_click.FORCE_TERMINAL = None  # a pipe is a pipe, on GitHub too
+click.rich_click.STYLE_HELPTEXT = ""  # what is said is to be read, so it is not dim
+click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"
 click.rich_click.RANGE_STRING = ""  # whoever is out of a range is told of it
 click.rich_click.OPTION_GROUPS = {
     "diga sandbox": [
@@ -179,9 +181,13 @@ def get(phone_id: str, *, as_json: bool, **connection: Any) -> ExitCode:
     """
     Show one phone.
 
-    Exits with 0 when it was found, 1 when it is missing or the lookup failed,
-    2 for an ID that is none, 3 when the key is refused or not permitted.
-    """
+    \b
+    Exit codes:
+      0  it was found
+      1  it is missing, or the lookup failed
+      2  ID is none, or an option is wrong
+      3  the key is refused or not permitted
+    """  # noqa: D301 - click looks for the character, not for its name
     from diga_async import _cli_get
 
     make_client = partial(_make_client, **connection)
@@ -236,11 +242,16 @@ def fetch(
 
     The first Ctrl-C waits for what is under way, the second does not.
 
-    Exits with 0 when all of OUT is found, 1 when some are missing or failed,
-    2 for wrong usage, 3 when the key is refused or not permitted,
-    4 when stopped early by an outage, a full disk or a closed pipe,
-    130 when interrupted. After 3, 4 and 130, --resume goes on.
-    """
+    \b
+    Exit codes, of all that is in OUT:
+      0    all are found
+      1    some are missing or failed
+      2    wrong usage; nothing was touched
+      3    the key is refused or not permitted
+      4    stopped early by an outage, a full disk or a closed pipe
+      130  interrupted
+    After 3, 4 and 130, --resume goes on.
+    """  # noqa: D301 - click looks for the character, not for its name
     if out is None and (resume or retry_failed):
         raise usage_error("--resume and --retry-failed need -o OUT")
     if file is None and is_terminal(sys.stdin):

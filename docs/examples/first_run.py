@@ -29,7 +29,7 @@ async def look_up(diga: DigaClient, phone_ids: Iterable[UUID | str]) -> None:
                 case Missing(phone_id=phone_id):
                     print("missing:", phone_id)
                 case Failed(phone_id=phone_id, error=error):
-                    print("failed:", phone_id, repr(error))
+                    print(f"failed: {phone_id}: {error}")
     print(lookups.stats.found, "found:", dict(sorted(statuses.items())))
 
 
