@@ -16,16 +16,19 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from re import MULTILINE
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import aiohttp
 import attrs
 import pytest
+import rich_click
 import uvicorn
 from aiohttp import web
 
 import diga_async
 import diga_async.cli
+import diga_async.sandbox
 from diga_async import DigaClient, RetryPolicy
 from diga_async.sandbox import Faults, Sandbox
 
@@ -50,7 +53,8 @@ PROGRAMS = (
 ON_PAGES = ("first_phone", "first_run")
 
 FENCE = re.compile(r"^```(.*)\n((?s:.*?))^```$", MULTILINE)
-LINK = re.compile(r"\[[^]]*\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)$", MULTILINE)
+HEADING = re.compile(r"^#+ (.+)$", MULTILINE)
 
 
 def title(page: Path) -> str:
@@ -498,14 +502,115 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=title)
+PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md"]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub and MyST make them."""
+    headings = HEADING.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether a link leads to what is here; of one to elsewhere only see its shape."""
+    url = urlsplit(link)
+    if url.scheme:
+        return url.scheme == "https" and "." in url.netloc
+    target = page.parent / url.path if url.path else page
+    return target.exists() and (not url.fragment or url.fragment in anchors_of(target))
+
+
+@pytest.mark.parametrize("page", PROSE, ids=title)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [inline or below for inline, below in LINK.findall(text)]
 
-    missing = [
-        link
-        for link in LINK.findall(text)
-        if not (page.parent / link).exists() and not link.startswith(".github/")
-    ]
+    assert [link for link in links if not leads_somewhere(page, link)] == []
 
-    assert missing == []
+
+def test_links_are_checked_to_the_anchor() -> None:
+    page = DOCS / "how-to" / "errors.md"
+
+    assert leads_somewhere(page, "bulk.md#when-a-run-ends-early")
+    assert leads_somewhere(page, "../reference/command-line.md#diga-sandbox")
+    assert not leads_somewhere(page, "bulk.md#nothing-of-the-kind")
+    assert not leads_somewhere(page, "http://example.org")
+
+
+@pytest.mark.parametrize("folder", ["how-to", "explanation"])
+def test_an_index_says_what_each_page_is_for(folder: str) -> None:
+    index = (DOCS / folder / "index.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (DOCS / folder).glob("*.md")} - {"index.md"}
+    described = re.findall(r"^\[[^]]+\]\(([\w-]+\.md)\)\n: ", index, MULTILINE)
+
+    assert set(described) == pages
+
+
+KINDS = {"python", "text", "console", "sh", "json"}
+DIRECTIVES = {
+    "{drawing}",
+    "{eval-rst}",
+    "{include}",
+    "{literalinclude}",
+    "{rooms}",
+    "{toctree}",
+}
+
+
+def test_every_block_is_of_a_kind_that_is_run_or_checked() -> None:
+    """A block marked ``py`` would be shown like Python, and never run."""
+    kinds = {
+        (title(page), kind.partition(" ")[0])
+        for page in PROSE
+        for kind, _ in FENCE.findall(page.read_text(encoding="utf-8"))
+    }
+
+    assert {found for found in kinds if found[1] not in KINDS | DIRECTIVES} == set()
+
+
+def typed() -> Iterator[list[str]]:
+    """Yield the arguments of every `diga` that a page has its reader type."""
+    for page in PAGES:
+        for kind, body in FENCE.findall(page.read_text(encoding="utf-8")):
+            for line in body.splitlines() if kind == "console" else ():
+                for part in re.split(r"[|>]", line.removeprefix("$ ")):
+                    words = shlex.split(part)
+                    if words[:1] == ["diga"]:
+                        yield words[1:]
+
+
+@pytest.mark.parametrize("arguments", list(typed()), ids=" ".join)
+def test_a_command_that_a_page_shows_can_be_typed(arguments: list[str]) -> None:
+    command: Any = diga_async.cli.diga
+    while arguments and arguments[0] in getattr(command, "commands", {}):
+        command = command.commands[arguments[0]]
+        arguments = arguments[1:]
+
+    context = rich_click.Context(command)
+
+    command.make_parser(context).parse_args(list(arguments))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join(
+        page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md")
+    )
+    shown = set(re.findall(r":: (\w+)(?:\(\))?$", pages, MULTILINE))
+
+    names = {*diga_async.__all__, *diga_async.sandbox.__all__} - {"__version__"}
+    assert sorted(names - shown) == []
+
+
+def test_the_demo_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diga_async._cli_demo.LOOKUPS", 100)
+    path = DOCS / "draw_demo.py"
+    spec = importlib.util.spec_from_file_location("draw_demo", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    svg = module.draw()
+
+    assert "100&#160;lookups" in svg
+    assert "https://" not in svg
