@@ -601,6 +601,16 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert sorted(names - shown) == []
 
 
+def test_the_changelog_knows_this_version() -> None:
+    """Newest first, *Unreleased* above it, and each heading is a link."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, MULTILINE)
+    names = [name.partition(" - ")[0] for name in headings]
+
+    assert names[:2] == ["[Unreleased]", f"[{diga_async.__version__}]"]
+    assert [name for name in names if f"\n{name}: https://" not in text] == []
+
+
 def test_the_demo_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diga_async._cli_demo.LOOKUPS", 100)
     path = DOCS / "draw_demo.py"
