@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "command"]
 
 DESCRIPTORS = Path("/proc/self/fd")
 

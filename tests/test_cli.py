@@ -16,39 +16,11 @@ import pytest
 import diga_async
 from diga_async import __main__, _cli_demo, _cli_get, _cli_sandbox, cli
 from diga_async._cli_exits import CommandError, ExitCode, code_of
-from diga_async.sandbox import Faults, Sandbox
+from diga_async.sandbox import Faults
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 
-
-@pytest.fixture(autouse=True)
-def blocking_is_fine(nothing_blocks):
-    nothing_blocks.deactivate()
-    yield
-    nothing_blocks.activate()
-
-
-@pytest.fixture
-def sandbox(monkeypatch):
-    with Sandbox(20) as sandbox:
-        monkeypatch.setenv("DIGA_BASE_URL", sandbox.url)
-        monkeypatch.setenv("DIGA_API_KEY", sandbox.api_key)
-        yield sandbox
-
-
-@pytest.fixture
-def diga(monkeypatch, capfd, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def diga(*arguments):
-        monkeypatch.setattr(sys, "argv", ["diga", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return int(ended.value.code), captured.out, captured.err
-
-    return diga
+pytestmark = pytest.mark.usefixtures("blocking_is_fine")
 
 
 def test_without_the_extra_it_says_which_one(monkeypatch, capsys):

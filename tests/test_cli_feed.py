@@ -13,6 +13,8 @@ from diga_async._cli_feed import Feed, ThreadedFeed, feed_of, input_lines
 IDS = [UUID(int=n, version=4) for n in range(1, 6)]
 TEXT = "".join(f"{i}\n" for i in IDS)
 
+pytestmark = pytest.mark.usefixtures("blocking_is_fine")
+
 
 async def drain(feed):
     return [phone_id async for phone_id in feed]
@@ -29,14 +31,6 @@ def pipe():
     with os.fdopen(writing, "w", buffering=1) as file:
         yield f"/dev/fd/{reading}", file
     os.close(reading)
-
-
-@pytest.fixture(autouse=True)
-def blocking_is_fine(nothing_blocks):
-    """A command has nothing else to do while it reads a file."""
-    nothing_blocks.deactivate()
-    yield
-    nothing_blocks.activate()
 
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.rstrip(), "\ufeff" + TEXT])

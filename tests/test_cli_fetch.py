@@ -10,51 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from diga_async import __main__, _cli_fetch, _cli_output
-from diga_async.sandbox import Faults, Sandbox
+from diga_async import _cli_fetch, _cli_output
+from diga_async.sandbox import Faults
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 
-
-@pytest.fixture(autouse=True)
-def blocking_is_fine(nothing_blocks):
-    """A command has nothing else to do while it writes a row."""
-    nothing_blocks.deactivate()
-    yield
-    nothing_blocks.activate()
-
-
-@pytest.fixture
-def sandbox(monkeypatch):
-    """Serve 20 phones to the commands of a test."""
-    with Sandbox(20) as sandbox:
-        monkeypatch.setenv("DIGA_BASE_URL", sandbox.url)
-        monkeypatch.setenv("DIGA_API_KEY", sandbox.api_key)
-        yield sandbox
-
-
-@pytest.fixture
-def diga(monkeypatch, capfd, tmp_path):
-    """Run the command in this process; return its exit code, output and words."""
-    monkeypatch.chdir(tmp_path)
-
-    def diga(*arguments):
-        monkeypatch.setattr(sys, "argv", ["diga", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return int(ended.value.code), captured.out, captured.err
-
-    return diga
-
-
-@pytest.fixture
-def ids(sandbox, tmp_path):
-    """Return a file with the ids of all phones."""
-    path = tmp_path / "ids.txt"
-    path.write_text("".join(f"{i}\n" for i in sandbox.phone_ids))
-    return path
+pytestmark = pytest.mark.usefixtures("blocking_is_fine")
 
 
 @pytest.fixture(params=["out.jsonl", "out.csv"])

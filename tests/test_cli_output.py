@@ -60,14 +60,6 @@ def refused(path, **options):
     return str(caught.value)
 
 
-@pytest.fixture
-def blocking_is_fine(nothing_blocks):
-    """A command has nothing else to do while it writes a row."""
-    nothing_blocks.deactivate()
-    yield
-    nothing_blocks.activate()
-
-
 pytestmark = pytest.mark.usefixtures("blocking_is_fine")
 
 

@@ -50,13 +50,6 @@ def sandbox():
 
 
 @pytest.fixture
-def ids(sandbox, tmp_path):
-    path = tmp_path / "ids.txt"
-    path.write_text("".join(f"{i}\n" for i in sandbox.phone_ids))
-    return path
-
-
-@pytest.fixture
 def environment(sandbox):
     clean = {
         name: value

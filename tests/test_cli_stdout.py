@@ -14,6 +14,8 @@ from diga_async._cli_stdout import StandardOutput
 
 ROW = {"phone_id": "a", "outcome": "missing", "phone": None, "error": None}
 
+pytestmark = pytest.mark.usefixtures("blocking_is_fine")
+
 
 @pytest.fixture
 def pipe():
@@ -21,13 +23,6 @@ def pipe():
     yield reading, StandardOutput(writing)
     os.close(writing)
     os.close(reading)
-
-
-@pytest.fixture(autouse=True)
-def blocking_is_fine(nothing_blocks):
-    nothing_blocks.deactivate()
-    yield
-    nothing_blocks.activate()
 
 
 async def test_a_row_is_there_at_once(pipe):
