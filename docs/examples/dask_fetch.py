@@ -114,8 +114,10 @@ def fetch_all(dask: Client, phone_ids: Sequence[str], folder: Path) -> Counter[s
             partitions.append(phone_ids[first : first + PARTITION])
             targets.append(target)
     outcomes = Counter[str]()
-    futures = dask.map(fetch, partitions, targets, pure=False)
-    for _, counted in as_completed(futures, with_results=True):
+    # No list of the futures: Dask would do again what a worker did before it died.
+    for _, counted in as_completed(
+        dask.map(fetch, partitions, targets, pure=False), with_results=True
+    ):
         outcomes += counted
         logger.info("%s of %s ids: %s", outcomes.total(), len(phone_ids), outcomes)
     return outcomes
