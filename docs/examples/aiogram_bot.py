@@ -1,7 +1,11 @@
 """
 A Telegram bot that tells the status of a phone.
 
-Run it with ``BOT_TOKEN`` and ``DIGA_API_KEY`` set.
+Run it with ``BOT_TOKEN`` and ``DIGA_API_KEY`` set; Ctrl-C or SIGTERM stops it.
+
+Close: ``async with`` does, when the dispatcher has stopped.
+Errors: the user is told what to mend, or when to come back; the rest is ours.
+Log: the id and the facts of the error, and nothing of a phone.
 """
 
 import asyncio
@@ -14,6 +18,7 @@ from aiogram.types import Message
 
 from diga_async import (
     APIConnectionError,
+    ClientClosedError,
     DigaClient,
     DigaError,
     InternalServerError,
@@ -25,24 +30,29 @@ from diga_async import (
 logger = logging.getLogger("bot")
 
 
-async def status_of(diga: DigaClient, phone_id: str) -> str:
+async def status_of(diga: DigaClient, phone_id: str) -> str | None:
     try:
         phone = await diga.phones.get(phone_id)
     except InvalidPhoneIdError:
         return "Say /phone and the id of a phone."
     except NotFoundError:
         return "There is no such phone."
+    except ClientClosedError:
+        return None  # the bot is being stopped: it can say no more
     except (RateLimitError, APIConnectionError, InternalServerError) as error:
         logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
         return "I cannot find out just now. Try again in a minute."
     except DigaError as error:
+        # The key was refused, or the answer was no phone: nothing a user can mend.
         logger.error("%s: %r", phone_id, error)
         return "Something is wrong with me. I have written it down."
     return f"{phone.nickname or 'The phone'} is {phone.status}."
 
 
 async def answer(message: Message, command: CommandObject, diga: DigaClient) -> None:
-    await message.answer(await status_of(diga, command.args or ""))
+    words = await status_of(diga, command.args or "")
+    if words:
+        await message.answer(words)
 
 
 def make_dispatcher(diga: DigaClient) -> Dispatcher:
@@ -57,4 +67,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     asyncio.run(main())

@@ -1,7 +1,11 @@
 """
 An aiohttp.web service with one client for all its requests.
 
-Run it with ``python aiohttp_service.py``.
+Run it with ``python aiohttp_service.py`` and ``DIGA_API_KEY`` set.
+
+Close: `cleanup_ctx` does, when the requests that were open have been answered.
+Errors: each becomes an answer that says whose turn it is.
+Log: what the caller cannot mend: the id and the facts of the error, never a phone.
 """
 
 import logging
@@ -11,6 +15,7 @@ from aiohttp import web
 
 from diga_async import (
     APIConnectionError,
+    APITimeoutError,
     DigaClient,
     DigaError,
     InternalServerError,
@@ -31,19 +36,22 @@ async def open_client(app: web.Application) -> AsyncIterator[None]:
 
 
 async def show_phone(request: web.Request) -> web.Response:
+    phone_id = request.match_info["phone_id"]
     try:
-        phone = await request.app[DIGA].phones.get(request.match_info["phone_id"])
+        phone = await request.app[DIGA].phones.get(phone_id)
     except InvalidPhoneIdError:
         raise web.HTTPBadRequest(text="not a phone id") from None
     except NotFoundError:
         raise web.HTTPNotFound(text="no such phone") from None
+    except APITimeoutError as error:
+        logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
+        raise web.HTTPGatewayTimeout(text="try later") from None
     except (RateLimitError, APIConnectionError, InternalServerError) as error:
-        logger.warning(
-            "%s after %s attempts: %r", error.phone_id, error.attempts, error
-        )
+        logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
         raise web.HTTPServiceUnavailable(text="try later") from None
     except DigaError as error:
-        logger.error("%s: %r", error.phone_id, error)
+        # The key was refused, or the answer was no phone: nothing a caller can mend.
+        logger.error("%s: %r", phone_id, error)
         raise web.HTTPBadGateway(text="Diga did not answer as expected") from None
     return web.json_response({"number": phone.number, "status": phone.status})
 
@@ -56,4 +64,5 @@ def make_app() -> web.Application:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     web.run_app(make_app(), port=8080)

@@ -1,4 +1,12 @@
-"""A Discord bot's command that tells the status of a phone."""
+"""
+A Discord bot's command that tells the status of a phone.
+
+Run it with ``BOT_TOKEN`` and ``DIGA_API_KEY`` set; Ctrl-C stops it.
+
+Close: the cog does, when it is unloaded or the bot is closed.
+Errors: the user is told what to mend, or when to come back; the rest is ours.
+Log: the id and the facts of the error, and nothing of a phone.
+"""
 
 import logging
 import os
@@ -7,7 +15,16 @@ from typing import Any
 import discord
 from discord.ext import commands
 
-from diga_async import DigaClient, DigaError, InvalidPhoneIdError, NotFoundError
+from diga_async import (
+    APIConnectionError,
+    ClientClosedError,
+    DigaClient,
+    DigaError,
+    InternalServerError,
+    InvalidPhoneIdError,
+    NotFoundError,
+    RateLimitError,
+)
 
 logger = logging.getLogger("bot")
 
@@ -20,16 +37,22 @@ class Phones(commands.Cog):
         await self.diga.close()
 
     @commands.command()
-    async def phone(self, context: commands.Context[Any], phone_id: str) -> None:
+    async def phone(self, context: commands.Context[Any], phone_id: str = "") -> None:
         try:
             phone = await self.diga.phones.get(phone_id)
         except InvalidPhoneIdError:
-            await context.send("That is not the id of a phone.")
+            await context.send("Say !phone and the id of a phone.")
         except NotFoundError:
             await context.send("There is no such phone.")
-        except DigaError as error:
+        except ClientClosedError:
+            pass  # the bot is being stopped: it can say no more
+        except (RateLimitError, APIConnectionError, InternalServerError) as error:
             logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
-            await context.send("I cannot find out just now.")
+            await context.send("I cannot find out just now. Try again in a minute.")
+        except DigaError as error:
+            # The key was refused, or the answer was no phone: nothing a user can mend.
+            logger.error("%s: %r", phone_id, error)
+            await context.send("Something is wrong with me. I have written it down.")
         else:
             await context.send(f"{phone.nickname or 'The phone'} is {phone.status}.")
 
@@ -39,10 +62,12 @@ class PhoneBot(commands.Bot):
         await self.add_cog(Phones())
 
 
-def main() -> None:
-    intents = discord.Intents(guild_messages=True, message_content=True)
-    PhoneBot("!", intents=intents).run(os.environ["BOT_TOKEN"])
+def make_bot() -> PhoneBot:
+    # A nickname is somebody's text: it must not call everyone.
+    quiet = discord.AllowedMentions.none()
+    intents = discord.Intents(guilds=True, guild_messages=True, message_content=True)
+    return PhoneBot("!", intents=intents, allowed_mentions=quiet)
 
 
 if __name__ == "__main__":
-    main()
+    make_bot().run(os.environ["BOT_TOKEN"], root_logger=True)

@@ -1,10 +1,15 @@
 """
 A FastAPI service with one client for all its requests.
 
-Run it with ``uvicorn fastapi_service:app``.
+Run it with ``uvicorn fastapi_service:app`` and ``DIGA_API_KEY`` set.
+
+Close: the lifespan does, when uvicorn has answered the requests that were open.
+Errors: one handler answers for all of them, by the table below.
+Log: what the caller cannot mend: the id and the facts of the error, never a phone.
 """
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypedDict, cast
@@ -72,9 +77,9 @@ async def show_health(diga: Diga) -> dict[str, Any]:
 async def answer_error(_request: Request, error: DigaError) -> JSONResponse:
     status = next(s for kind, s in STATUSES.items() if isinstance(error, kind))
     if status != STATUSES[NotFoundError]:
-        logger.warning(
-            "%s after %s attempts: %r", error.phone_id, error.attempts, error
-        )
+        level = logging.ERROR if status == STATUSES[DigaError] else logging.WARNING
+        facts = (error.phone_id, error.attempts, error)
+        logger.log(level, "%s after %s attempts: %r", *facts)
     retry_after = getattr(error, "retry_after", None)
-    headers = {"Retry-After": f"{retry_after:.0f}"} if retry_after else None
+    headers = {"Retry-After": str(math.ceil(retry_after))} if retry_after else None
     return JSONResponse({"detail": type(error).__name__}, status, headers)
