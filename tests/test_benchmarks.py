@@ -36,9 +36,10 @@ def test_the_picture_is_an_svg(limits):
     assert limits.svg([100, 200, 50]).startswith("<svg")
 
 
-def test_runs_can_be_imported(monkeypatch):
+@pytest.mark.parametrize("name", ["runs", "cluster"])
+def test_the_others_can_be_imported(name, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
-    spec = importlib.util.spec_from_file_location("runs", FOLDER / "runs.py")
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 

@@ -3,11 +3,16 @@
 import ast
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import inspect
 import itertools
+import json
+import logging
+import os
 import re
 import shlex
+import signal
 import socket
 import sys
 import types
@@ -191,36 +196,66 @@ def test_a_program_ends_well(
 def test_every_example_is_shown_and_run() -> None:
     files = {path.stem for path in EXAMPLES.glob("*.py")}
     shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    own_source = Path(__file__).read_text(encoding="utf-8")
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py")
+    )
 
     assert [f for f in files if f"examples/{f}.py" not in shown] == []
-    assert [f for f in files if f'"{f}"' not in own_source] == []
+    names = {f.removeprefix("test_") for f in files}
+    assert [n for n in names if not re.search(rf'"{n}(\.py)?"', tests)] == []
+
+
+@pytest.fixture
+def nightly(example: Callable[[str], Any]) -> types.ModuleType:
+    module: types.ModuleType = example("nightly")
+    return module
+
+
+def written() -> list[str]:
+    (tonight,) = Path().glob("phones-*.jsonl")
+    return tonight.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 def test_the_nightly_worker_asks_nothing_twice(
-    sandbox: Sandbox, example: Callable[[str], Any]
+    sandbox: Sandbox, nightly: types.ModuleType
 ) -> None:
-    nightly = example("nightly")
     nightly.main()
-    written = Path("phones.jsonl").read_text(encoding="utf-8")
-    assert len(written.splitlines()) == len(sandbox.phones)
+    before = written()
+    assert len(before) == len(sandbox.phones)
     sandbox.requests.clear()
 
     assert nightly.main() == 0
 
     assert [request.phone_id for request in sandbox.requests] == [NOBODYS]
-    assert Path("phones.jsonl").read_text(encoding="utf-8") == written
+    assert written() == before
+
+
+def test_the_nightly_worker_asks_again_for_a_line_that_was_torn(
+    sandbox: Sandbox, nightly: types.ModuleType
+) -> None:
+    """A machine that goes down may leave half a line."""
+    nightly.main()
+    before = written()
+    (tonight,) = Path().glob("phones-*.jsonl")
+    tonight.write_bytes("".join(before).encode()[:-100])
+    sandbox.requests.clear()
+
+    assert nightly.main() == 0
+
+    torn = UUID(json.loads(before[-1])["id"])
+    assert {request.phone_id for request in sandbox.requests} == {torn, NOBODYS}
+    assert written() == before
 
 
 def test_the_nightly_worker_says_when_the_key_is_refused(
-    sandbox: Sandbox, example: Callable[[str], Any]
+    sandbox: Sandbox, nightly: types.ModuleType
 ) -> None:
     sandbox.api_key = "sk-another"
 
-    assert example("nightly").main() == 2
+    assert nightly.main() == 2
 
 
-ERROR_CASES = {
+ERROR_CASES: dict[str, tuple[dict[str, Any], UUID, int]] = {
     "nothing goes wrong": ({}, KNOWN, 200),
     "no such phone": ({}, NOBODYS, 404),
     "the server is away": ({"down": True}, KNOWN, 503),
@@ -232,17 +267,31 @@ ERROR_CASES = {
 }
 
 
-def misbehave(sandbox: Sandbox, settings: dict[str, Any]) -> None:
+@attrs.frozen
+class Case:
+    """
+    One way to go wrong, that the sandbox is set to.
+
+    Attributes:
+        phone_id: What to ask for, twice: the first time may still go well.
+        expected: What a service answers.
+    """
+
+    phone_id: UUID
+    expected: int
+
+
+@pytest.fixture(params=ERROR_CASES)
+def case(
+    request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Case:
+    """Have Diga misbehave, and the clients of examples give up at once."""
+    settings, phone_id, expected = ERROR_CASES[request.param]
     for name, value in settings.items():
         setattr(sandbox, name, value)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the clients of examples give up at once."""
     once = RetryPolicy(max_attempts=1)
-    defaults = DigaClient.__init__.__kwdefaults__ or {}
-    monkeypatch.setitem(defaults, "retry", once)
+    monkeypatch.setitem(DigaClient.__init__.__kwdefaults__ or {}, "retry", once)
+    return Case(phone_id, expected)
 
 
 async def answer_of(url: str) -> tuple[int, Any]:
@@ -286,28 +335,38 @@ def services(example: Callable[[str], Any]) -> Iterable[Any]:
     yield under_aiohttp(example("aiohttp_service").make_app())
 
 
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(
-    ("settings", "phone_id", "expected"), ERROR_CASES.values(), ids=ERROR_CASES
-)
 async def test_the_services_answer_every_error(
-    settings: dict[str, Any],
-    phone_id: UUID,
-    expected: int,
-    sandbox: Sandbox,
-    example: Callable[[str], Any],
+    case: Case, sandbox: Sandbox, example: Callable[[str], Any]
 ) -> None:
     for service in services(example):
         async with service as url:
-            misbehave(sandbox, settings)
-            if sandbox.per_second:
-                await answer_of(f"{url}/phones/{phone_id}")
-            status, body = await answer_of(f"{url}/phones/{phone_id}")
+            await answer_of(f"{url}/phones/{case.phone_id}")
+            status, body = await answer_of(f"{url}/phones/{case.phone_id}")
 
-        assert status == expected
-        if expected == 200:
-            number = sandbox.phones[phone_id]["number"]
+        assert status == case.expected
+        if status == 200:
+            number = sandbox.phones[case.phone_id]["number"]
             assert body == {"number": number, "status": "assigned"}
+
+
+async def test_the_services_say_when_diga_does_not_answer(
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox.faults = Faults(hangs=1.0)
+    statuses = []
+
+    def hurried(name: str) -> Any:
+        service = example(name)
+        monkeypatch.setattr(service, "DigaClient", lambda **_: DigaClient(timeouts=0.1))
+        return service
+
+    for service in services(hurried):
+        async with service as url:
+            statuses.append((await answer_of(f"{url}/phones/{KNOWN}"))[0])
+
+    assert statuses == [504, 504]
 
 
 async def test_the_services_refuse_what_is_no_id(
@@ -333,95 +392,218 @@ async def test_the_fastapi_service_shows_its_health(
     assert (status, health["found"], health["outage"]) == (200, 1, False)
 
 
-@pytest.mark.usefixtures("sandbox")
-async def test_the_telegram_bot_answers(example: Callable[[str], Any]) -> None:
-    """The bot talks to a Bot API on loopback, through its own dispatcher."""
-    pytest.importorskip("aiogram")
-    from aiogram import Bot  # noqa: PLC0415 - only where it is installed
+class BotAPI:
+    """
+    Telegram's Bot API, as far as a bot needs it that polls for messages.
+
+    Attributes:
+        messages: What users have written; the bot is told once, and then waits.
+        said: What the bot has answered.
+        waits: Set while the bot waits for more messages.
+        answered: Set when it has answered as often as it was asked.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        self.messages = messages
+        self.said: list[str] = []
+        self.waits = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.app = web.Application()
+        for method in (self.getMe, self.getUpdates, self.sendMessage):
+            self.app.router.add_post(f"/bot42:token/{method.__name__}", method)
+
+    async def getMe(self, _request: web.Request) -> web.Response:  # noqa: N802
+        return self._result({"id": 42, "is_bot": True, "first_name": "Bot"})
+
+    async def getUpdates(self, request: web.Request) -> web.Response:  # noqa: N802
+        if "offset" not in await request.post():
+            return self._result(
+                [
+                    {"update_id": n, "message": self._message(n, words)}
+                    for n, words in enumerate(self.messages)
+                ]
+            )
+        self.waits.set()
+        await self.gone.wait()
+        return self._result([])
+
+    async def sendMessage(self, request: web.Request) -> web.Response:  # noqa: N802
+        words = str((await request.post())["text"])
+        self.said.append(words)
+        if len(self.said) == len(self.messages):
+            self.answered.set()
+        return self._result(self._message(99, words))
+
+    @staticmethod
+    def _message(number: int, words: str) -> dict[str, Any]:
+        chat = {"id": 1, "type": "private"}
+        return {"message_id": number, "date": 0, "chat": chat, "text": words}
+
+    @staticmethod
+    def _result(result: Any) -> web.Response:
+        return web.json_response({"ok": True, "result": result})
+
+
+@contextlib.asynccontextmanager
+async def polling(
+    api: BotAPI, bot: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """Run the bot's own `main`, told of another address; stop it as systemd would."""
     from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415
     from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415
 
-    said: list[str] = []
-    message = {"message_id": 1, "date": 0, "chat": {"id": 1, "type": "private"}}
-
-    async def take(request: web.Request) -> web.Response:
-        said.append(str((await request.post())["text"]))
-        return web.json_response({"ok": True, "result": message})
-
-    api = web.Application()
-    api.router.add_post("/bot42:token/sendMessage", take)
-    async with under_aiohttp(api) as url:
+    monkeypatch.setenv("BOT_TOKEN", "42:token")
+    async with under_aiohttp(api.app) as url:
         session = AiohttpSession(api=TelegramAPIServer.from_base(url))
-        async with Bot("42:token", session=session) as bot, DigaClient() as diga:
-            dispatcher = example("aiogram_bot").make_dispatcher(diga)
-            for number, words in enumerate((f"/phone {KNOWN}", "/phone", "/phone x")):
-                update = {"update_id": number, "message": message | {"text": words}}
-                await dispatcher.feed_raw_update(bot, update)
+        monkeypatch.setattr(bot, "Bot", functools.partial(bot.Bot, session=session))
+        running = asyncio.create_task(bot.main())
+        try:
+            async with asyncio.timeout(10):
+                yield
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await running
+            api.gone.set()
 
-    assert said[0].endswith(" is assigned.")
-    assert said[1:] == ["Say /phone and the id of a phone."] * 2
+
+@pytest.mark.usefixtures("sandbox")
+async def test_the_telegram_bot_answers(
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is aiogram as it ships that polls a Bot API over HTTP, and dispatches."""
+    pytest.importorskip("aiogram")
+    api = BotAPI(f"/phone {KNOWN}", "/phone", "/phone x", f"/phone {NOBODYS}")
+
+    async with polling(api, example("aiogram_bot"), monkeypatch):
+        await api.answered.wait()
+
+    assert sorted(api.said) == [
+        "Recepción Cádiz is assigned.",
+        "Say /phone and the id of a phone.",
+        "Say /phone and the id of a phone.",
+        "There is no such phone.",
+    ]
+    assert [r for r in caplog.records if r.levelno > logging.WARNING] == []
 
 
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(
-    ("settings", "phone_id", "expected"), ERROR_CASES.values(), ids=ERROR_CASES
-)
-async def test_the_telegram_bot_has_words_for_every_error(
-    settings: dict[str, Any],
-    phone_id: UUID,
-    expected: int,
+async def test_a_telegram_bot_that_is_stopped_while_it_looks_up_says_no_more(
     sandbox: Sandbox,
     example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its session is closed by then: an answer would be a traceback in the log."""
+    pytest.importorskip("aiogram")
+    sandbox.faults = Faults(hangs=1.0)
+    api = BotAPI(f"/phone {KNOWN}")
+
+    async with polling(api, example("aiogram_bot"), monkeypatch):
+        await api.waits.wait()
+        while not sandbox.requests:  # noqa: ASYNC110 - a list of another thread's
+            await asyncio.sleep(0)
+
+    assert api.said == []
+    assert [r for r in caplog.records if r.levelno > logging.WARNING] == []
+
+
+WORDS = {
+    200: "Recepción",
+    404: "There is no",
+    502: "Something is wrong",
+    503: "I cannot find out",
+}
+
+
+LEVELS = {200: None, 404: None, 502: "ERROR", 503: "WARNING"}
+
+
+def logged(caplog: pytest.LogCaptureFixture, name: str) -> str | None:
+    """Return the level of what was logged last, if anything was."""
+    levels = [record.levelname for record in caplog.records if record.name == name]
+    return levels[-1] if levels else None
+
+
+async def test_the_telegram_bot_has_words_for_every_error(
+    case: Case,
+    example: Callable[[str], Any],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     pytest.importorskip("aiogram")
     bot = example("aiogram_bot")
-    misbehave(sandbox, settings)
     async with DigaClient() as diga:
-        words = [await bot.status_of(diga, str(phone_id)) for _ in range(2)][-1]
+        said = [await bot.status_of(diga, str(case.phone_id)) for _ in range(2)]
 
-    beginnings = {
-        200: "Recepción",
-        404: "There is no",
-        502: "Something is wrong",
-        503: "I cannot find out",
-    }
-    assert words.startswith(beginnings[expected])
+    assert said[-1].startswith(WORDS[case.expected])
+    assert logged(caplog, "bot") == LEVELS[case.expected]
 
 
-async def test_the_discord_cog_answers(
-    sandbox: Sandbox, example: Callable[[str], Any]
-) -> None:
+@pytest.fixture
+def discord_cog(example: Callable[[str], Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of audioop, on 3.12
         pytest.importorskip("discord")
-        cog = example("discord_cog").Phones()
-    said: list[str] = []
-
-    class Context:
-        async def send(self, words: str) -> None:
-            said.append(words)
-
-    for phone_id in (str(KNOWN), str(NOBODYS), "nope"):
-        await cog.phone.callback(cog, Context(), phone_id)
-    sandbox.api_key = "sk-another"
-    await cog.phone.callback(cog, Context(), str(KNOWN))
-    await cog.cog_unload()
-
-    assert said[0].endswith(" is assigned.")
-    assert said[1:] == [
-        "There is no such phone.",
-        "That is not the id of a phone.",
-        "I cannot find out just now.",
-    ]
+        return example("discord_cog")
 
 
-def test_the_tests_of_the_testing_page_pass(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+class Chat:
+    """What a command is called with: it can be answered."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    async def send(self, words: str) -> None:
+        self.said.append(words)
+
+
+async def test_the_discord_bot_answers_and_closes_what_its_cog_opened(
+    sandbox: Sandbox, discord_cog: Any
 ) -> None:
-    for name in ("greeting", "test_greeting"):
+    chat = Chat()
+    bot = discord_cog.make_bot()
+    await bot.setup_hook()
+    cog = bot.get_cog("Phones")
+
+    for phone_id in (str(KNOWN), str(NOBODYS), "nope", ""):
+        await bot.get_command("phone").callback(cog, chat, phone_id)
+    await bot.close()
+
+    assert chat.said == [
+        "Recepción Cádiz is assigned.",
+        "There is no such phone.",
+        "Say !phone and the id of a phone.",
+        "Say !phone and the id of a phone.",
+    ]
+    assert cog.diga.closed
+
+
+async def test_the_discord_bot_has_words_for_every_error(
+    case: Case,
+    discord_cog: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    chat, cog = Chat(), discord_cog.Phones()
+    for _ in range(2):
+        await cog.phone.callback(cog, chat, str(case.phone_id))
+    await cog.cog_unload()
+    await cog.phone.callback(cog, chat, str(case.phone_id))  # now it says nothing
+
+    _, said = chat.said
+    assert said.startswith(WORDS[case.expected])
+    assert logged(caplog, "bot") == LEVELS[case.expected]
+
+
+@pytest.mark.parametrize("tested", ["greeting", "aiogram_bot"])
+def test_the_tests_of_the_testing_page_pass(
+    tested: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tested == "aiogram_bot":
+        pytest.importorskip("aiogram")
+    for name in (tested, f"test_{tested}"):
         source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
         pytester.makepyfile(**{name: source})
-    for name in ("greeting", "test_greeting"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     pytester.syspathinsert()
 

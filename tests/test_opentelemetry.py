@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import (  # noqa: E4
     InMemorySpanExporter,
 )
 
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "traces.py"
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 KNOWN = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
 CAPTURE = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS"
 AT_ONCE = RetryPolicy(base_delay=1e-6)
@@ -173,7 +173,7 @@ def test_the_example_prints_a_span_in_a_span():
         sandbox.phones[KNOWN] = record | {"id": str(KNOWN)}
         environment = {"DIGA_API_KEY": sandbox.api_key, "DIGA_BASE_URL": sandbox.url}
         printed = subprocess.run(
-            [sys.executable, EXAMPLE],
+            [sys.executable, EXAMPLES / "traces.py"],
             env=os.environ | environment,
             capture_output=True,
             encoding="utf-8",
