@@ -91,7 +91,7 @@ def test_partitions_of_ids_go_in_and_each_id_has_a_row(
     dask, dask_fetch, sandbox, tmp_path
 ):
     """A server that throttles and fails costs time, and no id."""
-    sandbox.per_second, sandbox.faults = 600.0, Faults(errors=0.02, resets=0.02)
+    sandbox.per_second, sandbox.faults = 1000.0, Faults(errors=0.02, resets=0.02)
     ids = [*map(str, sandbox.phone_ids), str(NOBODYS), "not an id"]
 
     outcomes = dask_fetch.fetch_all(dask, ids, tmp_path / "phones")

@@ -8,9 +8,23 @@ import pytest
 
 from diga_async.sandbox import Sandbox
 
+KERNEL = """
+import asyncio, sys
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+
+async def main():
+    for cell in sys.stdin.read().splitlines():
+        code = shell.transform_cell(cell)
+        (await shell.run_cell_async(cell, transformed_cell=code)).raise_error()
+
+asyncio.run(main())
+"""
 SHELLS = {
     "asyncio": ["-m", "asyncio"],
     "IPython": ["-m", "IPython", "--simple-prompt", "--no-banner", "--quick"],
+    "IPython in a running loop, as Jupyter's kernel has it": ["-c", KERNEL],
 }
 CELLS = """
 from diga_async import DigaClient
@@ -25,8 +39,8 @@ await diga.close()
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_one_client_serves_every_cell(shell, tmp_path):
-    """Between cells the loop of these shells stands still, unlike Jupyter's."""
-    if shell == "IPython":
+    """Between cells the loop of IPython's shell stands still; Jupyter's does not."""
+    if "IPython" in shell:
         pytest.importorskip("IPython")
     with Sandbox(phones=1) as sandbox:
         (phone_id,) = map(str, sandbox.phone_ids)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -91,6 +92,19 @@ async def test_every_request_is_a_span_of_its_caller(options, provider, exporter
     assert {span.attributes["http.url"] for span in spans} == {
         f"{sandbox.url}/v1/phone/{phone_id}" for phone_id in sandbox.phone_ids
     }
+
+
+async def test_a_client_with_a_lent_session_is_traced_too(instrument, exporter):
+    """The session that was lent may be older than the instrumentation."""
+    async with aiohttp.ClientSession() as session, Sandbox(phones=1) as sandbox:
+        instrument()
+        async with DigaClient(
+            sandbox.api_key, base_url=sandbox.url, session=session
+        ) as diga:
+            await diga.phones.get(sandbox.phone_ids[0])
+
+    (span,) = exporter.get_finished_spans()
+    assert span.attributes["http.status_code"] == 200
 
 
 @pytest.mark.parametrize(
