@@ -115,11 +115,16 @@ def fetch_all(dask: Client, phone_ids: Sequence[str], folder: Path) -> Counter[s
             targets.append(target)
     outcomes = Counter[str]()
     # No list of the futures: Dask would do again what a worker did before it died.
-    for _, counted in as_completed(
+    lookups = as_completed(
         dask.map(fetch, partitions, targets, pure=False), with_results=True
-    ):
-        outcomes += counted
-        logger.info("%s of %s ids: %s", outcomes.total(), len(phone_ids), outcomes)
+    )
+    try:
+        for _, counted in lookups:
+            outcomes += counted
+            logger.info("%s of %s ids: %s", outcomes.total(), len(phone_ids), outcomes)
+    except DigaError:
+        dask.cancel([*lookups.futures])  # the others would fare no better
+        raise
     return outcomes
 
 
