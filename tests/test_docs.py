@@ -197,7 +197,7 @@ def test_every_example_is_shown_and_run() -> None:
     files = {path.stem for path in EXAMPLES.glob("*.py")}
     shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     tests = "".join(
-        path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py")
+        path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*.py")
     )
 
     assert [f for f in files if f"examples/{f}.py" not in shown] == []
