@@ -202,7 +202,8 @@ def test_every_example_is_shown_and_run() -> None:
 
     assert [f for f in files if f"examples/{f}.py" not in shown] == []
     names = {f.removeprefix("test_") for f in files}
-    assert [n for n in names if not re.search(rf'"{n}(\.py)?"', tests)] == []
+    used = r'"{0}(\.py)?"|^import {0}$'
+    assert [n for n in names if not re.search(used.format(n), tests, MULTILINE)] == []
 
 
 @pytest.fixture

@@ -89,9 +89,8 @@ def row_of(outcome: Outcome) -> Row:
                 "number": phone.number,
                 "status": str(phone.status),
                 "nickname": phone.nickname,
-                "record": json.dumps(
-                    phone.to_dict()
-                ),  # also what is newer than this library
+                # All of it, also what is newer than this library.
+                "record": json.dumps(phone.to_dict()),
             }
         case Missing(phone_id=phone_id):
             return {"phone_id": str(phone_id), "outcome": "missing"}
