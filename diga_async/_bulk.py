@@ -29,6 +29,7 @@ from diga_async._meter import Meter
 from diga_async._outage import Outage
 from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
 from diga_async._phone import Phone
+from diga_async._places import Places
 from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
@@ -109,8 +110,9 @@ class Run:
         self._outage = outage
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._places = asyncio.Semaphore(2 * plan.concurrency)
-        self._open: dict[UUID, _Entry] = {}
+        self._places = Places(2 * plan.concurrency)
+        # By number: a UUID's own hash is a call of Python.
+        self._open: dict[int, _Entry] = {}
         self._line: deque[_Entry] = deque()
         self._ready: deque[_Entry] = deque()
         self._wake = asyncio.Event()
@@ -149,7 +151,8 @@ class Run:
 
     async def _take(self) -> _Entry | None:
         """Take one more from the source; return it if it is to be looked up."""
-        await self._places.acquire()
+        if not self._places.take_now():
+            await self._places.take()
         try:
             given = await self._source.take()
         except StopAsyncIteration:
@@ -165,7 +168,7 @@ class Run:
     def _admit(self, phone_id: UUID) -> _Entry | None:
         if self._is_repeated(phone_id):
             return None
-        shared = self._open.get(phone_id)
+        shared = self._open.get(phone_id.int)
         if shared is not None:
             self._join(shared)
             return None
@@ -175,7 +178,7 @@ class Run:
             patient=True,
             tallies=self._tallies,
         )
-        entry = self._open[phone_id] = _Entry(phone_id, lookup)
+        entry = self._open[phone_id.int] = _Entry(phone_id, lookup)
         if self._plan.ordered:
             self._line.append(entry)
         return entry
@@ -185,7 +188,7 @@ class Run:
         if self.seen is None:
             return False
         if phone_id in self.seen:
-            self._places.release()
+            self._places.give_back()
             return True
         self.seen[phone_id] = None
         return False
@@ -351,8 +354,8 @@ class Run:
         entry = self._ready.popleft()
         entry.occurrences -= 1
         if not entry.occurrences and entry.lookup is not None:
-            del self._open[entry.lookup.phone_id]
-        self._places.release()
+            del self._open[entry.lookup.phone_id.int]
+        self._places.give_back()
         self._meter.count(self._clock.now())
         assert entry.outcome is not None  # noqa: S101 - ready means settled
         self._count(entry.outcome)
@@ -371,9 +374,9 @@ class Run:
     def unanswered(self) -> tuple[UUID, ...]:
         """The ids that were taken and have no outcome, each as often as given."""
         return tuple(
-            phone_id
-            for phone_id, entry in self._open.items()
-            if self._closed or entry.outcome is None
+            entry.lookup.phone_id
+            for entry in self._open.values()
+            if entry.lookup and (self._closed or entry.outcome is None)
             for _ in range(entry.occurrences)
         )
 

@@ -37,6 +37,7 @@ UUID_TEXT = re.compile(
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_UNKNOWN = SafeUUID.unknown
 _is_uuid = UUID_TEXT.fullmatch
 _is_date_time = _DATE_TIME.fullmatch
 #: A field as the API names them; anything else may be data, or a secret.
@@ -148,7 +149,7 @@ def uuid_of(text: str) -> UUID:
     """
     made = UUID.__new__(UUID)
     object.__setattr__(made, "int", int(text.replace("-", ""), 16))
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 
 
@@ -185,13 +186,17 @@ def _member(value: Any, kind: type[OpenStrEnum]) -> OpenStrEnum:
 
 
 def _uuid(value: Any, _: Any) -> UUID:
-    if _is_uuid(_text(value)) is None:
+    if type(value) is not str:
+        raise _Mismatch.of_kind("a string", value)
+    if _is_uuid(value) is None:
         raise _Mismatch("not a UUID")
     return uuid_of(value)
 
 
 def _moment(value: Any, _: Any) -> datetime:
-    if _is_date_time(_text(value)) is None:
+    if type(value) is not str:
+        raise _Mismatch.of_kind("a string", value)
+    if _is_date_time(value) is None:
         raise _Mismatch("not a date-time")
     try:
         moment = datetime.fromisoformat(value.upper())

@@ -68,3 +68,7 @@ class Extra(Mapping[str, Any]):
     def __repr__(self) -> str:
         """Show the names alone: what nobody has published may be personal."""
         return f"<Extra: {', '.join(self._fields)}>"
+
+
+NO_EXTRA = Extra()
+"""What nearly every record has; one is enough, as nobody can change it."""

@@ -9,7 +9,7 @@ import attrs
 from attrs import field
 
 from diga_async._decoding import read_json, structure, unstructure
-from diga_async._open import Extra, OpenStrEnum
+from diga_async._open import NO_EXTRA, Extra, OpenStrEnum
 
 
 class PhoneStatus(OpenStrEnum):
@@ -70,7 +70,7 @@ def _value_repr(value: str | None) -> str:
 
 
 def _extra() -> Any:
-    return field(factory=Extra, converter=_read_only, hash=False, repr=False)
+    return field(default=NO_EXTRA, converter=_read_only, hash=False, repr=False)
 
 
 def _read_only(fields: Mapping[str, Any]) -> Extra:

@@ -16,7 +16,7 @@ LAYERS = [
     {"_policy", "_decoding", "_source", "_advice"},
     {"_phone"},
     {"_outcome", "_protocol"},
-    {"_connections", "_credentials", "_admission"},
+    {"_connections", "_credentials", "_admission", "_places"},
     {"_transport"},
     {"_stages"},
     {"_flights", "_bulk"},
