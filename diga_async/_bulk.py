@@ -21,19 +21,18 @@ from diga_async._errors import (
     DigaError,
     InvalidPhoneIdError,
     InvalidResponseError,
-    NotFoundError,
     PermissionDeniedError,
     WrongLoopError,
 )
 from diga_async._meter import Meter
 from diga_async._outage import Outage
 from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
-from diga_async._phone import Phone
 from diga_async._places import Places
 from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
-from diga_async._stages import Lookup, Stage, Tally
+from diga_async._stages import Lookup, Stage, Tally, outcome_of
+from diga_async._watch import Watch
 
 MAX_GIVEN_CHARACTERS = 100
 
@@ -98,6 +97,7 @@ class Run:
         tally: Tally,
         outage: Outage,
         clock: Clock,
+        watch: Watch,
         on_end: Callable[["Run"], None],
     ) -> None:
         self.seen: dict[UUID | str, None] | None = {} if plan.distinct else None
@@ -108,6 +108,7 @@ class Run:
         self._tallies = (tally, self._tally)
         self._clock = clock
         self._outage = outage
+        self._watch = watch
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._places = Places(2 * plan.concurrency)
@@ -207,7 +208,9 @@ class Run:
         text = _text_of(given)[:MAX_GIVEN_CHARACTERS]
         if self._is_repeated(text):
             return
-        entry = _Entry(text, outcome=Failed(text, error.with_traceback(None), 0, 0.0))
+        outcome = Failed(text, error.with_traceback(None), 0, 0.0)
+        self._watch.lookup(outcome)
+        entry = _Entry(text, outcome=outcome)
         if self._plan.ordered:
             self._line.append(entry)
             self._publish()
@@ -222,7 +225,9 @@ class Run:
             if self._is_fatal(answer):
                 self.halt(answer)
                 return
-        entry.outcome = _outcome(lookup, answer, lookup.elapsed(self._clock.now()))
+        entry.outcome = outcome_of(lookup, answer, self._clock.now())
+        if self._watch.is_on:
+            self._watch.lookup(entry.outcome)
         self._permitted = self._permitted or _is_success(entry.outcome)
         if not self._plan.ordered:
             self._ready.extend([entry] * entry.occurrences)
@@ -287,6 +292,7 @@ class Run:
             self._ready.extend(e for e in self._line if e.outcome is not None)
             self._line.clear()
             self._wake.set()
+            self._watch.run(self.stats, self._error)
             self._on_end(self)
 
     def abandon(self) -> None:
@@ -417,13 +423,3 @@ def _is_success(outcome: Outcome) -> bool:
     return error is None or (
         isinstance(error, InvalidResponseError) and error.status == 200  # noqa: PLR2004
     )
-
-
-def _outcome(lookup: Lookup, answer: Answer, elapsed: float) -> Outcome:
-    match answer:
-        case Phone():
-            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
-        case NotFoundError():
-            return Missing(lookup.phone_id, lookup.attempts, elapsed)
-        case error:
-            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)

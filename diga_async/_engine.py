@@ -24,6 +24,7 @@ from diga_async._protocol import phones_url
 from diga_async._source import Source
 from diga_async._stages import Admitted, Retrying, Sending, Tally
 from diga_async._transport import Transport
+from diga_async._watch import Hook, Watch
 
 CLOSE_SECONDS = 1.0
 ANSWER_KINDS = (
@@ -49,6 +50,7 @@ class Options:
     proxy: str | None = attrs.field(repr=False)
     ssl: SSLContext | None
     trace_configs: tuple[aiohttp.TraceConfig, ...]
+    on_event: Hook | None
 
 
 class Engine:
@@ -79,8 +81,9 @@ class Engine:
         )
         phones = phones_url(options.base_url)
         sending = Sending(phones, credentials, self._transport, clock)
+        self._watch = watch = Watch(options.on_event)
         admitted = Admitted(
-            sending.attempt, self._admission, pace, outage, clock, chance
+            sending.attempt, self._admission, pace, outage, clock, chance, watch
         )
         retrying = Retrying(
             admitted.attempt,
@@ -92,7 +95,7 @@ class Engine:
             chance,
         )
         self._look_up = retrying.look_up
-        self.flights = Flights(self._look_up, clock, tally)
+        self.flights = Flights(self._look_up, clock, tally, watch)
         self._runs: set[Run] = set()
 
     @property
@@ -110,6 +113,7 @@ class Engine:
             self._tally,
             self._outage,
             self._clock,
+            self._watch,
             on_end=self._runs.discard,
         )
         self._runs.add(run)

@@ -10,7 +10,8 @@ from diga_async._errors import APITimeoutError, ClientClosedError, DigaError
 from diga_async._phone import Phone
 from diga_async._policy import Timeouts
 from diga_async._protocol import Answer
-from diga_async._stages import Lookup, Stage, Tally
+from diga_async._stages import Lookup, Stage, Tally, outcome_of
+from diga_async._watch import Watch
 
 Waiter = asyncio.Future[Answer]
 
@@ -72,8 +73,11 @@ class _Flight:
 class Flights:
     """The single lookups of a client that are on their way, by id."""
 
-    def __init__(self, look_up: Stage, clock: Clock, tally: Tally) -> None:
+    def __init__(
+        self, look_up: Stage, clock: Clock, tally: Tally, watch: Watch
+    ) -> None:
         self._look_up = look_up
+        self._watch = watch
         self._clock = clock
         self._tally = tally
         self._flights: dict[UUID, _Flight] = {}
@@ -120,6 +124,9 @@ class Flights:
 
     async def _fly(self, flight: _Flight) -> None:
         answer = await self._look_up(flight.lookup)
+        if self._watch.is_on:
+            now = self._clock.now()
+            self._watch.lookup(outcome_of(flight.lookup, answer, now))
         self._forget(flight)
         flight.land(answer)  # a turn of the loop sooner than a callback could
 

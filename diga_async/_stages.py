@@ -34,7 +34,9 @@ from diga_async._errors import (
     InvalidResponseError,
     NotFoundError,
 )
+from diga_async._events import AnswerKind, AttemptEvent
 from diga_async._outage import Outage
+from diga_async._outcome import Failed, Found, Missing, Outcome
 from diga_async._pace import Pace
 from diga_async._phone import Phone
 from diga_async._policy import (
@@ -47,6 +49,7 @@ from diga_async._policy import (
 )
 from diga_async._protocol import Answer, read, request_for
 from diga_async._transport import Transport
+from diga_async._watch import Watch
 from diga_async._wire import Secret
 
 _T = TypeVar("_T")
@@ -110,14 +113,15 @@ class Lookup(Progress):
         for tally in self.tallies:
             tally.in_flight -= 1
 
-    def note(self, answer: Answer, seconds: float) -> None:
-        """Take note of what an attempt of so many *seconds* brought."""
+    def note(self, answer: Answer, seconds: float) -> AnswerKind:
+        """Take note of what an attempt of so many *seconds* brought; name it."""
         self.count(answer)
         kind = kind_of(answer)
         for tally in self.tallies:
             tally.answers[kind] += 1
         if kind == "throttled" and self.patient:
             self.deadline += seconds
+        return kind
 
     def retry(self) -> None:
         """Take note that it is asked again."""
@@ -133,7 +137,7 @@ class Lookup(Progress):
         return 0.0 if self.started is None else now - self.started
 
 
-def kind_of(answer: Answer) -> str:
+def kind_of(answer: Answer) -> AnswerKind:
     """Name the kind of answer as `ClientStats` does."""
     match answer:
         case Phone():
@@ -148,6 +152,25 @@ def kind_of(answer: Answer) -> str:
             return "invalid"
         case _:
             return "lost"
+
+
+def status_of(answer: Answer) -> int | None:
+    """Return the HTTP status of *answer*; None when there was none."""
+    if isinstance(answer, APIStatusError | InvalidResponseError):
+        return answer.status
+    return 200 if isinstance(answer, Phone) else None
+
+
+def outcome_of(lookup: Lookup, answer: Answer, now: float) -> Outcome:
+    """Say how a lookup ended."""
+    elapsed = lookup.elapsed(now)
+    match answer:
+        case Phone():
+            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
+        case NotFoundError():
+            return Missing(lookup.phone_id, lookup.attempts, elapsed)
+        case error:
+            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)
 
 
 Stage = Callable[[Lookup], Awaitable[Answer]]
@@ -199,6 +222,7 @@ class Admitted:
     outage: Outage
     clock: Clock
     chance: Callable[[], float]
+    watch: Watch
 
     async def attempt(self, lookup: Lookup) -> Answer | None:
         """Make one attempt when its turn comes; None when it never came in time."""
@@ -215,10 +239,22 @@ class Admitted:
         try:
             answer = await self.next(lookup)
             now = self.clock.now()
-            lookup.note(answer, now - sent)
+            kind = lookup.note(answer, now - sent)
             if lookup.advice is not None:
                 self.pace.advised(now, *lookup.advice)
             self._learn(answer, now, sent, in_flight)
+            if self.watch.is_on:
+                self.watch.attempt(
+                    AttemptEvent(
+                        phone_id=lookup.phone_id,
+                        attempts=lookup.attempts,
+                        answer=kind,
+                        status=status_of(answer),
+                        waited=sent - asked,
+                        elapsed=now - sent,
+                        rate=self.pace.rate,
+                    )
+                )
         finally:
             lookup.end()
             self.admission.leave()
@@ -229,11 +265,13 @@ class Admitted:
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
-            self.outage.failed(now)
+            if self.outage.failed(now):
+                self.watch.outage(is_on=True)
             return
         else:
             self.pace.answered(now, sent, in_flight)
-        self.outage.answered()
+        if self.outage.answered():
+            self.watch.outage(is_on=False)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -32,6 +32,7 @@ from diga_async._bulk import Plan, Run
 from diga_async._outage import FAILURES_TO_CLOSE, Outage
 from diga_async._source import Source
 from diga_async._stages import Tally
+from diga_async._watch import Watch
 
 BUSY = InternalServerError(status=503)
 ENDLESS = 10**9
@@ -90,6 +91,7 @@ class Desk:
                 Tally(),
                 self.outage,
                 self.clock,
+                Watch(None),
                 self.ended.append,
             )
             self.runs.append(run)

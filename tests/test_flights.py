@@ -15,6 +15,7 @@ from diga_async import (
 )
 from diga_async._flights import Flights
 from diga_async._stages import Tally
+from diga_async._watch import Watch
 
 PHONE = Phone.from_dict(phone_fields())
 X = UUID(PHONE_ID)
@@ -25,7 +26,7 @@ class Server:
 
     def __init__(self):
         self.clock = FakeClock()
-        self.flights = Flights(self._look_up, self.clock, Tally())
+        self.flights = Flights(self._look_up, self.clock, Tally(), Watch(None))
         self.lookups = []
         self.answers = []
         self.cancelled = 0
