@@ -3,17 +3,20 @@
 import asyncio
 import copy
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from diga_async._clock import Clock
-from diga_async._errors import APITimeoutError, ClientClosedError, DigaError
+from diga_async._errors import ClientClosedError, DigaError
 from diga_async._phone import Phone
 from diga_async._policy import Timeouts
 from diga_async._protocol import Answer
-from diga_async._stages import Lookup, Stage, Tally, outcome_of
+from diga_async._stages import Lookup, Stage, Tally, outcome_of, too_late
 from diga_async._watch import Watch
 
 Waiter = asyncio.Future[Answer]
+
+_T = TypeVar("_T")
 
 
 class _Flight:
@@ -26,12 +29,13 @@ class _Flight:
         self.waiters: set[Waiter] = set()
         self._share_deadline = True
 
-    def board(self, deadline: float) -> Waiter:
+    def board(self, deadline: float, now: float) -> Waiter:
         """Add one who waits; the lookup goes on for as long as the last one does."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self.waiters.add(waiter)
-        self._share_deadline &= deadline == self.lookup.deadline
-        self.lookup.deadline = max(deadline, self.lookup.deadline)
+        if deadline != self.lookup.deadline:
+            self._share_deadline = False
+            self.lookup.extend(deadline, now)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
@@ -44,30 +48,24 @@ class _Flight:
         """Give every waiter the answer, each its own copy of an error."""
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_result(
-                    copy.copy(answer) if isinstance(answer, DigaError) else answer
-                )
+                waiter.set_result(_own(answer))
 
     def crash(self, error: BaseException) -> None:
         """Tell every waiter what broke the lookup."""
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_exception(error)
+                waiter.set_exception(_own(error))
 
     def ring(self, waiter: Waiter, now: float) -> None:
         """End the wait of one whose deadline has come."""
         # Where all share one deadline the lookup ends itself, and knows better why.
         if not self._share_deadline and not waiter.done():
-            waiter.set_result(self._too_late(now))
+            waiter.set_result(too_late(self.lookup, now))
 
-    def _too_late(self, now: float) -> APITimeoutError:
-        return APITimeoutError(
-            "the deadline came before an answer",
-            phase="wait" if self.lookup.started is None else "read",
-            phone_id=self.lookup.phone_id,
-            attempts=self.lookup.attempts + self.lookup.sending,
-            elapsed=self.lookup.elapsed(now),
-        )
+
+def _own(answer: _T) -> _T:
+    """Return a copy of an error of ours; all else is shared."""
+    return copy.copy(answer) if isinstance(answer, DigaError) else answer
 
 
 class Flights:
@@ -145,7 +143,7 @@ class Flights:
     async def _arrival(
         self, flight: _Flight, deadline: float, seconds: float
     ) -> Answer:
-        waiter = flight.board(deadline)
+        waiter = flight.board(deadline, deadline - seconds)
         ring = partial(self._ring, flight, waiter)
         timer = self._clock.call_later(seconds, ring)
         try:

@@ -22,6 +22,7 @@ from yarl import URL
 from diga_async._admission import Admission
 from diga_async._advice import rate_limit
 from diga_async._clock import Clock
+from diga_async._connections import Attempt
 from diga_async._credentials import Credentials
 from diga_async._errors import (
     APIConnectionError,
@@ -79,6 +80,9 @@ class Lookup(Progress):
         halted: Whether nothing more may be sent for it.
         renewed: Whether another key was asked for on its account.
         authorization: The header its last request was sent with.
+        attempt: What is open of a single lookup, while it is.
+        begun: When that began.
+        last: Why the attempt before failed.
         advice: What the last answer said of a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
     """
@@ -91,11 +95,15 @@ class Lookup(Progress):
     halted: bool = False
     renewed: bool = False
     authorization: Secret = Secret()  # noqa: RUF009 - frozen
+    attempt: Attempt | None = None
+    begun: float = 0.0
+    last: DigaError | None = None
     advice: tuple[int, float] | None = None
 
     def begin(self, now: float, held: float) -> None:
         """Take note that an attempt begins after the client *held* it back."""
         self.sending = True
+        self.begun = now
         self.advice = None
         if self.started is None:
             self.started = now
@@ -110,6 +118,7 @@ class Lookup(Progress):
     def end(self) -> None:
         """Take note that the attempt is over."""
         self.sending = False
+        self.attempt = None
         for tally in self.tallies:
             tally.in_flight -= 1
 
@@ -131,6 +140,17 @@ class Lookup(Progress):
     def seconds(self, now: float) -> float:
         """Return how long the next attempt may take."""
         return min(self.timeouts.attempt, self.deadline - now)
+
+    def board(self, attempt: Attempt) -> None:
+        """Take note of what is open now."""
+        self.attempt = attempt
+
+    def extend(self, deadline: float, now: float) -> None:
+        """Let it go on until *deadline*, for somebody who has more time."""
+        self.deadline = max(deadline, self.deadline)
+        if self.attempt is not None:
+            left = self.begun + self.timeouts.attempt - now
+            self.attempt.extend(min(left, self.deadline - now))
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since the first attempt began."""
@@ -193,6 +213,7 @@ class Sending:
             request_for(self.phones, lookup.phone_id, authorization),
             seconds=lookup.seconds(self.clock.now()),
             connect=lookup.timeouts.connect,
+            on_begin=None if lookup.patient else lookup.board,
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self.transport.closed else response
@@ -288,14 +309,19 @@ class Retrying:
 
     async def look_up(self, lookup: Lookup) -> Answer:
         """Bring one lookup to its end."""
-        last: DigaError | None = None
         if self.credentials.held is None and not await self._has_key(lookup):
-            return self._too_late(lookup, last)
-        while (answer := await self.next(lookup)) is not None:
+            return too_late(lookup, self.clock.now())
+        while True:
+            deadline = lookup.deadline
+            answer = await self.next(lookup)
+            if answer is None:
+                if lookup.deadline > deadline:
+                    continue  # somebody with more time has joined
+                return too_late(lookup, self.clock.now())
             if not isinstance(answer, DigaError):
                 self.budget.give_back(lookup.attempts)
                 return answer
-            last = answer
+            lookup.last = answer
             delay = await self._delay(lookup, answer)
             if delay is None:
                 return self._final(lookup, answer)
@@ -304,11 +330,13 @@ class Retrying:
             lookup.retry()
             if delay > 0.0:
                 await self.clock.sleep(delay)
-        return self._too_late(lookup, last)
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""
-        return await self._in_time(lookup, self.credentials.fetch()) is not None
+        deadline = lookup.deadline
+        if await self._in_time(lookup, self.credentials.fetch()) is not None:
+            return True
+        return lookup.deadline > deadline and await self._has_key(lookup)
 
     async def _in_time(self, lookup: Lookup, asking: Awaitable[_T]) -> _T | None:
         """Wait for the caller's own callable; None when the deadline came first."""
@@ -328,7 +356,11 @@ class Retrying:
         if lookup.halted or (lookup.patient and self.outage.is_hopeless(now)):
             return None
         if isinstance(error, AuthenticationError):
-            return 0.0 if await self._may_renew(lookup) else None
+            if await self._may_renew(lookup):
+                return 0.0
+            if not lookup.renewed:  # the next lookup asks, as this one may not
+                self.credentials.forget(lookup.authorization)
+            return None
         return delay_after(error, lookup, self.policy, now, self.chance())
 
     def _can_pay(self, lookup: Lookup, error: DigaError) -> bool:
@@ -344,17 +376,31 @@ class Retrying:
         asking = self.credentials.renew(lookup.authorization)
         return bool(await self._in_time(lookup, asking))
 
-    def _too_late(self, lookup: Lookup, last: DigaError | None) -> DigaError:
-        error = last or APITimeoutError(
+    def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
+        return final(lookup, error, self.clock.now())
+
+
+def too_late(lookup: Lookup, now: float) -> DigaError:
+    """Say why there is no phone, now that the deadline has come."""
+    if lookup.sending:
+        connected = lookup.attempt is not None and lookup.attempt.connected
+        error: DigaError = APITimeoutError(
+            "the deadline came before an answer",
+            phase="read" if connected else "connect",
+        )
+        lookup = attrs.evolve(lookup, attempts=lookup.attempts + 1)
+    else:
+        error = lookup.last or APITimeoutError(
             "the deadline came before the first attempt", phase="wait"
         )
-        return self._final(lookup, error)
+    return final(lookup, error, now)
 
-    def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
-        """Say what *error* is about, on a new object that holds no traceback."""
-        return attrs.evolve(
-            error,
-            phone_id=lookup.phone_id,
-            attempts=lookup.attempts,
-            elapsed=lookup.elapsed(self.clock.now()),
-        )
+
+def final(lookup: Lookup, error: DigaError, now: float) -> DigaError:
+    """Say what *error* is about, on a new object that holds no traceback."""
+    return attrs.evolve(
+        error,
+        phone_id=lookup.phone_id,
+        attempts=lookup.attempts,
+        elapsed=lookup.elapsed(now),
+    )

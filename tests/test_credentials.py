@@ -329,3 +329,16 @@ async def test_credentials_show_nothing() -> None:
     credentials = key_opener("sk-fa17ed")()
 
     assert "sk-fa17ed" not in f"{credentials!r} {vars(credentials)}"
+
+
+async def test_a_refused_key_is_not_kept_where_nothing_may_be_tried_again() -> None:
+    """A rotated key would else be refused for ever where one attempt is allowed."""
+    once = RetryPolicy(max_attempts=1)
+    async with (
+        ByteServer(Doors("sk-number-2")) as server,
+        client(server, Vault(), retry=once) as diga,
+    ):
+        with pytest.raises(AuthenticationError):
+            await diga.phones.get(PHONE_ID)
+
+        assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID

@@ -131,7 +131,7 @@ async def test_no_answer_has_no_status():
 
 
 async def test_an_event_says_how_long_it_waited_for_its_turn():
-    """There is one slot, so the second waits for as long as the first takes."""
+    """There is one slot, so the second waits until the first one's is free."""
     events = []
     async with (
         ByteServer(answers) as server,
@@ -142,8 +142,7 @@ async def test_an_event_says_how_long_it_waited_for_its_turn():
 
     first, second = (e for e in events if isinstance(e, AttemptEvent))
     assert (first.phone_id, second.phone_id) == (X, NOBODYS)
-    assert first.waited == 0.0
-    assert second.waited >= first.elapsed * 0.9
+    assert first.waited == 0.0 < second.waited
 
 
 async def test_a_lookup_that_is_broken_off_has_no_event():

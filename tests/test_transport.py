@@ -969,3 +969,31 @@ async def come(data: bytes) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_comes_is_a_phone_or_an_error_of_ours(data: bytes) -> None:
     asyncio.run(come(data))
+
+
+# --- sharing
+
+
+async def test_a_joiner_with_more_time_gets_the_answer_of_the_one_request() -> None:
+    """The first one's time is over long before the server speaks."""
+    answering = asyncio.Event()
+
+    async def late(wire: Wire) -> None:
+        await answering.wait()
+        await answers(wire)
+
+    async with (
+        ByteServer(late) as server,
+        client(server.url, retry=ONCE) as diga,
+    ):
+        first = asyncio.ensure_future(diga.phones.get(PHONE_ID, timeouts=0.1))
+        await server.arrived.wait()
+        second = asyncio.ensure_future(diga.phones.get(PHONE_ID, timeouts=5.0))
+
+        with pytest.raises(APITimeoutError) as caught:
+            await first
+        assert caught.value.phase == "read"
+        answering.set()
+
+        assert str((await second).id) == PHONE_ID
+        assert server.attempts == 1
