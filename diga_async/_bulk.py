@@ -43,12 +43,14 @@ class _Entry:
     One id of a run.
 
     Attributes:
+        key: Its place among those that are open.
         phone_id: The id, or what was given when it is none.
         lookup: Its way to an answer; None when it is no id.
         outcome: What became of it; None until it is settled.
         occurrences: How often it was taken and not handed out yet.
     """
 
+    key: int
     phone_id: UUID | str
     lookup: Lookup | None = None
     outcome: Outcome | None = None
@@ -112,8 +114,10 @@ class Run:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._places = Places(2 * plan.concurrency)
-        # By number: a UUID's own hash is a call of Python.
+        # By number, as a UUID's own hash is a call of Python; what is no UUID
+        # has a negative one.
         self._open: dict[int, _Entry] = {}
+        self._refused = 0
         self._line: deque[_Entry] = deque()
         self._ready: deque[_Entry] = deque()
         self._wake = asyncio.Event()
@@ -121,6 +125,7 @@ class Run:
         self._error: BaseException | None = None
         self._halted = False
         self._closed = False
+        self._orphaned = False
         self._permitted = False
         self._counts = _Counts()
         self._meter = Meter()
@@ -179,7 +184,7 @@ class Run:
             patient=True,
             tallies=self._tallies,
         )
-        entry = self._open[phone_id.int] = _Entry(phone_id, lookup)
+        entry = self._open[phone_id.int] = _Entry(phone_id.int, phone_id, lookup)
         if self._plan.ordered:
             self._line.append(entry)
         return entry
@@ -210,7 +215,8 @@ class Run:
             return
         outcome = Failed(text, error.with_traceback(None), 0, 0.0)
         self._watch.lookup(outcome)
-        entry = _Entry(text, outcome=outcome)
+        self._refused -= 1
+        entry = self._open[self._refused] = _Entry(self._refused, text, outcome=outcome)
         if self._plan.ordered:
             self._line.append(entry)
             self._publish()
@@ -281,7 +287,7 @@ class Run:
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         entry = self._workers.pop(worker)
-        error = None if worker.cancelled() else worker.exception()
+        error = _error_of(worker)
         if error is not None and entry is None:
             self._error = self._error or error  # the source raised
             self._stop_feeding()
@@ -294,6 +300,8 @@ class Run:
             self._wake.set()
             self._watch.run(self.stats, self._error)
             self._on_end(self)
+            if self._orphaned:
+                self._source.abandon()
 
     def abandon(self) -> None:
         """Break off, because nobody will ask any more."""
@@ -302,8 +310,14 @@ class Run:
 
     def orphan(self) -> None:
         """Break off from wherever the garbage collector happens to run."""
-        if self._workers and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.abandon)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._be_orphaned)
+
+    def _be_orphaned(self) -> None:
+        self._orphaned = True
+        self.abandon()
+        if not self._workers:
+            self._source.abandon()
 
     async def aclose(self) -> None:
         """Break off; return when nothing is left."""
@@ -359,8 +373,8 @@ class Run:
     def _hand_out(self) -> Outcome:
         entry = self._ready.popleft()
         entry.occurrences -= 1
-        if not entry.occurrences and entry.lookup is not None:
-            del self._open[entry.lookup.phone_id.int]
+        if not entry.occurrences:
+            del self._open[entry.key]
         self._places.give_back()
         self._meter.count(self._clock.now())
         assert entry.outcome is not None  # noqa: S101 - ready means settled
@@ -377,12 +391,12 @@ class Run:
                 self._counts.failed += 1
 
     @property
-    def unanswered(self) -> tuple[UUID, ...]:
+    def unanswered(self) -> tuple[UUID | str, ...]:
         """The ids that were taken and have no outcome, each as often as given."""
         return tuple(
-            entry.lookup.phone_id
+            entry.phone_id
             for entry in self._open.values()
-            if entry.lookup and (self._closed or entry.outcome is None)
+            if self._closed or entry.outcome is None
             for _ in range(entry.occurrences)
         )
 
@@ -406,6 +420,14 @@ class Run:
             return None
         done = self._counts.found + self._counts.missing + self._counts.failed
         return max(0, self._source.length - done) / rate
+
+
+def _error_of(worker: asyncio.Task[None]) -> BaseException | None:
+    """Return what ended *worker*; None when it was the run itself."""
+    if not worker.cancelled():
+        return worker.exception()
+    # Nobody asked for it: the source raised it.
+    return None if worker.cancelling() else asyncio.CancelledError()
 
 
 def _text_of(given: object) -> str:

@@ -134,13 +134,17 @@ class Engine:
         runs = tuple(self._runs)
         for run in runs:
             run.halt(ClientClosedError("the client was closed"), at_once=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.flights.close()
-                for run in runs:
-                    await run.wait_for_workers()
-                self._admission.close()
-                await self._transport.close()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self.flights.close()
+                    for run in runs:
+                        await run.wait_for_workers()
+                    await self._transport.close()
+        finally:  # a source that will not end keeps nothing of ours
+            self._admission.close()
+            if not self._transport.closed:
+                self._transport.abandon()
 
     def abandon(self) -> None:
         """Let go without waiting, from any thread, also when the loop is closed."""

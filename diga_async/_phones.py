@@ -267,9 +267,11 @@ class PhoneLookups:
         return _NOTHING if self._run is None else self._run.stats
 
     @property
-    def unanswered(self) -> tuple[UUID, ...]:
+    def unanswered(self) -> tuple[UUID | str, ...]:
         """
         The ids that were taken from the source and have no outcome.
+
+        What was given and is no UUID is here as its text.
 
         After an early end these are the ones to ask again,
         together with what the source still holds.

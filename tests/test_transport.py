@@ -59,6 +59,7 @@ from diga_async import (
     Timeouts,
     WrongLoopError,
     __version__,
+    _engine,
 )
 from diga_async._decoding import MAX_BODY_BYTES
 from diga_async._protocol import check_key, phones_url, request_for
@@ -997,3 +998,29 @@ async def test_a_joiner_with_more_time_gets_the_answer_of_the_one_request() -> N
 
         assert str((await second).id) == PHONE_ID
         assert server.attempts == 1
+
+
+async def test_a_source_that_will_not_end_keeps_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever closes the client is not kept waiting by a generator's ``finally``."""
+    monkeypatch.setattr(_engine, "CLOSE_SECONDS", 0.01)
+    ending = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield PHONE_ID
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await ending.wait()
+
+    async with ByteServer(answers) as server:
+        diga = client(server.url)
+        lookups = diga.phones.iter_many(source())
+        await anext(lookups)
+        await diga.close()
+
+        await until(lambda: server.wires[0].is_left)
+        ending.set()
+        with pytest.raises(ClientClosedError):
+            await anext(lookups)
