@@ -52,6 +52,7 @@ PROGRAMS = (
     "metrics",
     "nightly",
     "progress",
+    "prometheus_metrics",
 )
 """The examples that run to an end by themselves; the tutorial runs two more."""
 
