@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib
 import inspect
 import logging
 import os
@@ -13,6 +14,16 @@ from blockbuster import BlockBuster
 pytest_plugins = ["pytester"]
 
 DESCRIPTORS = Path("/proc/self/fd")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--uvloop", action="store_true", help="run tests under uvloop")
+
+
+def pytest_configure(config):
+    if config.getoption("--uvloop"):
+        uvloop = importlib.import_module("uvloop")
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,11 +23,13 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_parser import HttpResponseParserPy
 from byte_server import (
+    LATE,
     ByteServer,
     Move,
     Wire,
     answer,
     answers,
+    at_once,
     client_tls,
     closes,
     drips,
@@ -627,13 +629,10 @@ async def held(request: pytest.FixtureRequest) -> AsyncIterator[Held]:
 async def test_a_cancelled_lookup_ends_at_once_and_the_next_one_works(
     held: Held,
 ) -> None:
-    started = time.monotonic()
     held.lookup.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await held.lookup
+    await at_once(held.lookup)
 
     assert held.lookup.cancelled()
-    assert time.monotonic() - started < 0.05
     held.free()
     await until(lambda: not held.diga.stats.in_flight)
     await until(lambda: all(wire.is_left for wire in held.server.wires))
@@ -641,12 +640,11 @@ async def test_a_cancelled_lookup_ends_at_once_and_the_next_one_works(
 
 
 async def test_a_closed_client_tells_whoever_waits_at_once(held: Held) -> None:
-    started = time.monotonic()
-    await held.diga.close()
+    closing = asyncio.ensure_future(held.diga.close())
+    await at_once(held.lookup)
 
-    with pytest.raises(ClientClosedError):
-        await held.lookup
-    assert time.monotonic() - started < 1.0
+    assert isinstance(held.lookup.exception(), ClientClosedError)
+    await closing
     await until(lambda: all(wire.is_left for wire in held.server.wires))
     await held.diga.close()
     with pytest.raises(ClientClosedError):
@@ -961,7 +959,7 @@ async def come(data: bytes) -> None:
             assert KEY not in f"{error!r}{vars(error)}"  # noqa: PT017
         else:
             assert str(found.id) == PHONE_ID
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 0.5 + LATE
 
 
 @given(data=st.one_of(spoiled(), st.binary(max_size=200)))
