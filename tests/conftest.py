@@ -6,6 +6,8 @@ import importlib
 import inspect
 import logging
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,16 +76,18 @@ async def nothing_left_in_loop():
 
 
 def open_sockets():
-    """Return the sockets this process has open, where the system tells."""
+    """Return the connections this process has open, where the system tells."""
     if not DESCRIPTORS.exists():
         return set()
-    links = map(link_of, os.listdir(DESCRIPTORS))  # noqa: PTH208 - names will do
-    return {link for link in links if link.startswith("socket:")}
+    return {link for d in os.listdir(DESCRIPTORS) if (link := connection_of(d))}  # noqa: PTH208
 
 
-def link_of(descriptor):
-    """Return what a descriptor is, or nothing if it is closed in this moment."""
-    try:
-        return os.readlink(DESCRIPTORS / descriptor)  # noqa: PTH115 - it is no path
-    except FileNotFoundError:
-        return ""
+def connection_of(descriptor):
+    """Return the name of a socket of TCP or UDP: loops have pairs of their own."""
+    # A descriptor of the listing may be closed by now, as that of the listing is.
+    with suppress(OSError):
+        link = os.readlink(DESCRIPTORS / descriptor)  # noqa: PTH115 - it is no path
+        if link.startswith("socket:"):
+            with socket.socket(fileno=os.dup(int(descriptor))) as copy:
+                return link if copy.family != socket.AF_UNIX else None
+    return None

@@ -573,7 +573,10 @@ def unresolved(error: OSError | None) -> Place:
             return await never()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+            # Not that of c-ares, which aiohttp takes where it is installed.
+            resolver = aiohttp.ThreadedResolver
+            patch.setattr(aiohttp.connector, "DefaultResolver", resolver)
+            patch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", getaddrinfo)
             yield Scene("https://api.invalid")
 
     return place
