@@ -38,7 +38,6 @@ from byte_server import (
     until,
 )
 from fakes import PHONE_ID, phone_fields
-from yarl import URL
 
 from diga_async import (
     APIConnectionError,
@@ -53,7 +52,6 @@ from diga_async import (
 )
 from diga_async._protocol import check_key, request_for
 from diga_async._transport import Transport
-from diga_async._wire import Secret
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 KEY = "sk-fa17ed00fa17ed00fa17ed00fa17ed00"
@@ -664,42 +662,3 @@ async def test_a_proxy_that_does_not_connect_is_no_connection(first: Move) -> No
         assert len(proxy.wires) == 2
         told = [head for wire in proxy.wires for head in wire.requests]
         assert_hidden(told, everything_of(caught.value).replace(KEY, "", 2))
-
-
-# --- traps that are worked around
-
-
-async def test_aiohttp_still_tells_a_proxy_the_authorization_of_a_session() -> None:
-    async with proxied() as at:
-        headers = {"Authorization": "Bearer of-the-session"}
-        async with aiohttp.ClientSession(headers=headers) as session:
-            response = await session.get(
-                f"{at.server.url}/v1/phone/{PHONE_ID}",
-                proxy=at.proxy.url,
-                ssl=client_tls(),
-            )
-            await response.read()
-
-        assert b"Proxy-Authorization: Bearer of-the-session" in at.told
-
-
-async def test_aiohttp_still_keeps_the_key_in_its_errors() -> None:
-    what, headers = says(b"what?\r\n\r\n"), {"Authorization": f"Bearer {KEY}"}
-    async with ByteServer(what) as server, aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ClientResponseError) as caught:
-            await session.get(f"{server.url}/v1/phone/{PHONE_ID}", headers=headers)
-
-    assert KEY in repr(caught.value)
-
-
-async def test_aiohttp_still_keeps_the_very_object_it_is_given() -> None:
-    """Or else its frames show the key, and not the stars of `Secret`."""
-    request = aiohttp.ClientRequest(
-        "GET",
-        URL("http://127.0.0.1"),
-        headers={"Authorization": Secret("Bearer sk-1")},
-        loop=asyncio.get_running_loop(),
-    )
-
-    assert type(request.headers["Authorization"]) is Secret
-    assert "sk-1" not in repr(request.headers)

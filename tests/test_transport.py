@@ -19,10 +19,8 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import attrs
-import cattrs
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.http_parser import HttpResponseParserPy
 from byte_server import (
     LATE,
     ByteServer,
@@ -152,15 +150,6 @@ async def test_one_attempt_is_one_request_also_on_a_used_connection(make: Make) 
                 await diga.phones.get(PHONE_ID)
 
         assert server.asked == [0, 0]
-
-
-async def test_aiohttp_still_sends_a_request_again() -> None:
-    """Or else `_SecondSend` has no purpose any more."""
-    async with ByteServer(closes()) as server, aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ServerDisconnectedError):
-            await session.get(server.url + f"/v1/phone/{PHONE_ID}")
-
-        assert server.attempts == 2
 
 
 # --- no answer is taken for another's
@@ -333,35 +322,6 @@ async def test_nothing_is_lost_or_mixed_up_in_a_storm(make: Make) -> None:
     assert [o for o in outcomes if isinstance(o, Failed)] == []
 
 
-async def test_aiohttp_still_answers_with_what_came_before_the_question() -> None:
-    """Or else `_is_clean` has no purpose any more (upstream #13656)."""
-    async with ByteServer(answers) as server, aiohttp.ClientSession() as session:
-        url = f"{server.url}/v1/phone/"
-        async with session.get(url + PHONE_ID) as response:
-            await response.read()
-        await server.wires[0].send(phone(PHONE_ID))
-        await until(lambda: _idle(session).should_close)
-        async with session.get(url + OTHER_ID) as response:
-            assert (await response.json())["id"] == PHONE_ID
-
-
-def _idle(session: aiohttp.ClientSession) -> Any:
-    assert session.connector is not None
-    ((idle, *_),) = session.connector._conns.values()
-    return idle[0]
-
-
-async def test_aiohttp_still_has_what_the_guard_looks_at() -> None:
-    async with ByteServer(answers) as server, aiohttp.ClientSession() as session:
-        assert aiohttp.client_proto.ResponseHandler(session._loop)._parser is None
-        async with session.get(f"{server.url}/v1/phone/{PHONE_ID}") as response:
-            await response.read()
-
-        assert _idle(session)._parser is not None
-        assert _idle(session).should_close is False
-        assert _idle(session).transport.get_extra_info("socket").fileno() > 0
-
-
 @pytest.mark.parametrize("first", [says(phone()), says(missing())], ids=["200", "404"])
 async def test_a_server_that_speaks_first_is_not_hammered(first: Move) -> None:
     """
@@ -390,17 +350,6 @@ async def test_two_lengths_are_no_length() -> None:
         await diga.phones.get(PHONE_ID)
 
         assert server.asked == [0, 1]
-
-
-async def test_aiohttps_parser_in_python_still_takes_the_first_of_two_lengths() -> None:
-    loop = asyncio.get_running_loop()
-    protocol = aiohttp.client_proto.ResponseHandler(loop)
-    parser = HttpResponseParserPy(protocol, loop, 2**16, read_until_eof=True)
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
-
-    ((_, body),), _, _ = parser.feed_data(head + b"ab")
-
-    assert await body.read() == b"a"
 
 
 # --- time
@@ -449,19 +398,6 @@ async def test_no_limit_is_rounded_up_to_whole_seconds(make: Make) -> None:
         away = sorted(t.when - began for t in noted if t.when - began > 50)
 
         assert away == pytest.approx([55.25, 66.25, 77.25], abs=0.2)
-
-
-async def test_aiohttp_still_rounds_what_is_over_five_seconds() -> None:
-    loop = asyncio.get_running_loop()
-    limits = aiohttp.ClientTimeout(connect=55.25)
-    async with ByteServer(answers) as server, aiohttp.ClientSession() as session:
-        with timers(loop) as noted:
-            url = f"{server.url}/v1/phone/{PHONE_ID}"
-            async with session.get(url, timeout=limits) as response:
-                await response.read()
-
-    away = [t for t in noted if 50 < t.when - loop.time() < 60]
-    assert [t for t in away if t.when % 1 == 0]
 
 
 # --- size
@@ -858,19 +794,6 @@ async def test_a_run_that_waits_in_a_lent_pool_that_is_closed_loses_no_id(
         assert len(caught.value.partial.unanswered) == 3
 
 
-async def test_aiohttp_still_cancels_whoever_waits_in_a_closed_pool(
-    crowded: Crowded,
-) -> None:
-    session, server = crowded
-    waiting = asyncio.ensure_future(session.get(server.url))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    await session.close()
-
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-
-
 def test_a_lent_session_of_another_loop_is_refused_before_any_io() -> None:
     async def lend() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
@@ -885,55 +808,6 @@ def test_a_lent_session_of_another_loop_is_refused_before_any_io() -> None:
         session = owners.run(lend())
         asyncio.run(use(session))
         owners.run(session.close())
-
-
-# --- traps that are worked around
-
-
-async def test_aiohttp_still_calls_what_is_no_http_a_400() -> None:
-    what = says(b"what?\r\n\r\n")
-    async with ByteServer(what) as server, aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ClientResponseError) as caught:
-            await session.get(server.url + f"/v1/phone/{PHONE_ID}")
-
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize(
-    ("cached", "error"), [(True, RuntimeError), (False, AssertionError)]
-)
-async def test_aiohttp_still_stumbles_over_a_name_without_addresses(
-    cached: bool,  # noqa: FBT001
-    error: type[Exception],
-) -> None:
-    class Nothing(Names):
-        async def resolve(self, *_: Any, **__: Any) -> list[ResolveResult]:
-            return []
-
-    connector = aiohttp.TCPConnector(resolver=Nothing(), use_dns_cache=cached)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        with pytest.raises(error):
-            await session.get("http://diga.test")
-
-
-async def test_aiohttp_still_unpacks_without_a_bound() -> None:
-    bomb = says(answer(gzip.compress(bytes(4 << 20)), Content_Encoding="gzip"))
-    async with ByteServer(bomb) as server, aiohttp.ClientSession() as session:
-        response = await session.get(server.url + f"/v1/phone/{PHONE_ID}")
-
-        assert len(await response.read()) == 4 << 20
-
-
-def test_cattrs_still_makes_values_of_what_is_none() -> None:
-    """Or else the hooks of `_decoding` have no purpose any more."""
-    structure = cattrs.Converter().structure
-
-    assert structure(None, str) == "None"
-    assert structure("false", bool) is True
-    assert structure(3.9, int) == 3
-    assert structure("abc", list[str]) == ["a", "b", "c"]
-    with pytest.raises(cattrs.StructureHandlerNotFoundError):
-        structure(PHONE_ID, UUID)
 
 
 # --- whatever comes
