@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from ssl import SSLContext
 
 import aiohttp
@@ -128,13 +127,16 @@ class Engine:
         runs = tuple(self._runs)
         for run in runs:
             run.halt(ClientClosedError("the client was closed"), at_once=True)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.flights.close()
                 for run in runs:
                     await run.wait_for_workers()
                 self._admission.close()
                 await self._transport.close()
+        except TimeoutError:  # a caller's own code does not let itself be cancelled
+            self._admission.close()
+            self._transport.abandon()
 
     def abandon(self) -> None:
         """Let go without waiting, from any thread, also when the loop is closed."""

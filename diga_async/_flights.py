@@ -49,6 +49,12 @@ class _Flight:
             else:
                 waiter.set_result(_closed() if task.cancelled() else _own(task))
 
+    def close(self) -> None:
+        """Tell every waiter, also where the lookup does not let itself be cancelled."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(_closed())
+
     def ring(self, waiter: Waiter, now: float) -> None:
         """End the wait of one whose deadline has come."""
         # Where all share one deadline the lookup ends itself, and knows better why.
@@ -104,7 +110,9 @@ class Flights:
             del answer  # or the error would keep this very frame alive
 
     async def close(self) -> None:
-        """End every lookup; whoever waits gets a `ClientClosedError`."""
+        """End every lookup; whoever waits gets a `ClientClosedError`, at once."""
+        for flight in self._flights.values():
+            flight.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

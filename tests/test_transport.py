@@ -12,7 +12,7 @@ import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -33,6 +33,7 @@ from byte_server import (
     closes,
     drips,
     hangs,
+    on_time,
     phone,
     resets,
     says,
@@ -654,6 +655,45 @@ async def test_one_collected_unclosed_closes_its_connections() -> None:
         (warning,) = caught
         assert warning.category is ResourceWarning
         assert "DigaClient" in str(warning.message)
+
+
+async def test_a_late_mismatch_opens_nothing_anew() -> None:
+    """The answer may come in the very turn in which its client is let go of."""
+    async with ByteServer(says(phone(OTHER_ID))) as server:
+        transport = own_transport()
+        request = request_for(server.url, UUID(PHONE_ID), check_key(KEY))
+        await transport.send(request, seconds=5.0, connect=5.0)
+        await transport.close()
+        transport.retire()
+
+        assert transport.closed
+        await until(lambda: server.wires[0].is_left)
+
+
+async def test_one_who_cannot_be_cancelled_keeps_no_connection_open() -> None:
+    """A caller's own callable for the key, for one."""
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> str:
+        if not asked.is_set() and diga.stats.requests:
+            asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await released.wait()
+        return KEY
+
+    refuses = says(answer({}, "401 Who"))
+    async with ByteServer(answers, refuses) as server:
+        diga = DigaClient(stubborn, base_url=server.url)
+        await diga.phones.get(PHONE_ID)
+        lookup = begin(diga)
+        await asked.wait()
+        with on_time(1.0):
+            await diga.close()
+
+        assert isinstance(lookup.exception(), ClientClosedError)
+        await until(lambda: server.wires[0].is_left)
+        released.set()
 
 
 async def test_one_collected_in_another_thread_closes_its_connections() -> None:
