@@ -315,9 +315,7 @@ async def soak(seconds, *, show=print):
             stats = diga.stats
         show(f"done: {dict(sorted(work.done.items()))}")
         show(f"slowest: { {k: round(v, 3) for k, v in work.slowest.items()} }")
-        show(
-            f"requests of the one client: {stats.requests}, in flight: {stats.in_flight}"
-        )
+        show(f"the one client: {stats}")
     return [*grown(samples)] + [f"{stats.in_flight} in flight"] * (stats.in_flight > 0)
 
 
