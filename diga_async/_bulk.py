@@ -125,7 +125,8 @@ class Run:
         self._workers: dict[asyncio.Task[None], _Entry | None] = {}
         for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
             worker = asyncio.ensure_future(self._work())
-            self._workers[worker] = None
+            # With eager tasks (Python 3.12) it is at work already.
+            self._workers.setdefault(worker, None)
             worker.add_done_callback(self._worker_done)
 
     # --- the workers' side
@@ -151,6 +152,11 @@ class Run:
         except StopAsyncIteration:
             self._stop_feeding()
             return None
+        except asyncio.CancelledError:
+            if self._feeding:  # not by us: what the source waited for was cancelled
+                self._error = asyncio.CancelledError()
+                self._stop_feeding()
+            raise
         try:
             phone_id = phone_id_of(given)
         except InvalidPhoneIdError as error:
@@ -269,7 +275,7 @@ class Run:
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         entry = self._workers.pop(worker)
-        error = None if worker.cancelled() else worker.exception()
+        error = self._error_of(worker, entry)
         if error is not None and entry is None:
             self._error = self._error or error  # the source raised
             self._stop_feeding()
@@ -282,8 +288,19 @@ class Run:
             self._wake.set()
             self._on_end(self)
 
+    def _error_of(
+        self, worker: asyncio.Task[None], entry: _Entry | None
+    ) -> BaseException | None:
+        if not worker.cancelled():
+            return worker.exception()
+        # If not by us, then what the caller's callable waited for was cancelled.
+        by_us = entry is None or self._halted
+        return None if by_us else asyncio.CancelledError()
+
     def abandon(self) -> None:
         """Break off, because nobody will ask any more."""
+        self._feeding = False
+        self._halted = True
         for worker in self._workers:
             worker.cancel()
 
@@ -298,8 +315,11 @@ class Run:
             self._require_home()
         self._closed = True
         self._error = None
-        self._feeding = False
         self.abandon()
+        # Whoever leaves may be cancelled meanwhile, by anyio again and again.
+        await asyncio.shield(asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
         await self.wait_for_workers()
         self._ready.clear()
         self._wake.set()
