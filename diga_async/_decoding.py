@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 MAX_BODY_BYTES = 1 << 20
 MAX_INTEGER_DIGITS = 100
 MAX_DEPTH = 64
+#: A phone has some twenty values. As objects, they weigh up to eighty times their text.
+MAX_VALUES = 1 << 15
 MAX_NEW_PATH_CHARACTERS = 40
 
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
@@ -86,6 +88,8 @@ def read_json(body: bytes | str) -> Any:
     Raises:
         InvalidResponseError: It is none, or none of bounded size.
     """
+    if len(body) > MAX_VALUES and _commas(body) > MAX_VALUES:
+        raise InvalidResponseError("the body is JSON of unreasonable size")
     try:
         return _JSON.decode(body if isinstance(body, str) else _text_of(body))
     except (_Unbounded, RecursionError):
@@ -94,6 +98,10 @@ def read_json(body: bytes | str) -> Any:
         raise InvalidResponseError(
             "the body is not JSON" if body else "the body is empty", undecodable=True
         ) from None
+
+
+def _commas(body: bytes | str) -> int:
+    return body.count(",") if isinstance(body, str) else body.count(b",")
 
 
 def _text_of(body: bytes) -> str:
