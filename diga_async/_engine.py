@@ -132,11 +132,14 @@ class Engine:
                 await self.flights.close()
                 for run in runs:
                     await run.wait_for_workers()
-                self._admission.close()
                 await self._transport.close()
         except TimeoutError:  # a caller's own code does not let itself be cancelled
+            self.abandon()
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        finally:
             self._admission.close()
-            self._transport.abandon()
 
     def abandon(self) -> None:
         """Let go without waiting, from any thread, also when the loop is closed."""

@@ -44,10 +44,12 @@ class _Flight:
         for waiter in self.waiters:
             if waiter.done():
                 continue
-            if unexpected is not None:
+            if task.cancelled():  # by what the caller's own callable waited for
+                waiter.cancel()
+            elif unexpected is not None:
                 waiter.set_exception(unexpected)
             else:
-                waiter.set_result(_closed() if task.cancelled() else _own(task))
+                waiter.set_result(_own(task))
 
     def close(self) -> None:
         """Tell every waiter, also where the lookup does not let itself be cancelled."""
