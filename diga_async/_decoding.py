@@ -69,7 +69,7 @@ class _Mismatch(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Unbounded(Exception):  # noqa: N818 - never leaves this module
-    """A number longer than anybody needs."""
+    """A number longer, or values more, than anybody needs."""
 
 
 def _integer(digits: str) -> int:
@@ -88,9 +88,8 @@ def read_json(body: bytes | str) -> Any:
     Raises:
         InvalidResponseError: It is none, or none of bounded size.
     """
-    if len(body) > MAX_VALUES and _commas(body) > MAX_VALUES:
-        raise InvalidResponseError("the body is JSON of unreasonable size")
     try:
+        _require_few_values(body)
         return _JSON.decode(body if isinstance(body, str) else _text_of(body))
     except (_Unbounded, RecursionError):
         raise InvalidResponseError("the body is JSON of unreasonable size") from None
@@ -100,8 +99,11 @@ def read_json(body: bytes | str) -> Any:
         ) from None
 
 
-def _commas(body: bytes | str) -> int:
-    return body.count(",") if isinstance(body, str) else body.count(b",")
+def _require_few_values(body: bytes | str) -> None:
+    if len(body) > MAX_VALUES:  # or it cannot have so many
+        commas = body.count(",") if isinstance(body, str) else body.count(b",")
+        if commas >= MAX_VALUES:
+            raise _Unbounded
 
 
 def _text_of(body: bytes) -> str:
