@@ -10,6 +10,7 @@ import ssl
 import time
 import tracemalloc
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -70,6 +71,7 @@ from diga_async._wire import Response
 KEY = "sk-fa17ed00fa17ed00fa17ed00"
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 ONCE = RetryPolicy(max_attempts=1)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def client(url: str, **options: Any) -> DigaClient:
@@ -411,16 +413,21 @@ async def test_no_limit_is_rounded_up_to_whole_seconds(make: Make) -> None:
         drips(b"HTTP/1.1 500 No\r\n\r\n", b" " * 65536, 0.0),
         drips(answer(length=20_000_000), b" " * 65536, 0.0),
         says(answer(gzip.compress(bytes(100_000_000)), Content_Encoding="gzip")),
-        drips(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"1000;" + b"x" * 999,
-            0,
-        ),
+        says(answer(zlib.compress(bytes(100_000_000)), Content_Encoding="deflate")),
+        drips(CHUNKED, b"1000;" + b"x" * 999, 0),
+        drips(CHUNKED, b"1\r\n \r\n" * 2000, 0.0),
+        drips(CHUNKED + b"0\r\n", b"X: y\r\n" * 1000, 0.0),
         drips(b"", b"HTTP/1.1 103 Early\r\nX: y\r\n\r\n" * 200, 0.0),
         drips(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65536, 0.0),
+        drips(b"HTTP/1.1 200 OK\r\n", b"X-Flood: yes\r\n" * 1000, 0.0),
+        says(answer(b"[" + b'{"":0},' * 149_000 + b"{}]")),
+        says(answer(b"[" * 500_000)),
     ],
-    ids=["endless", "endless 500", "huge", "bomb", "extensions", "1xx", "header"],
-)
+    ids=[
+        "endless", "endless 500", "huge", "bomb", "deflate bomb", "extensions",
+        "one-byte chunks", "trailers", "1xx", "header", "headers", "objects", "deep",
+    ],
+)  # fmt: skip
 async def test_no_answer_fills_the_memory(move: Move) -> None:
     async with ByteServer(move) as server:
         async with client(server.url, timeouts=Timeouts(0.3), retry=ONCE) as diga:
@@ -742,6 +749,91 @@ async def test_of_a_lent_session_only_the_connector_is_used() -> None:
             assert b"owner" not in heads
             assert b"cookie" not in heads
             assert server.asked == [0, 0]
+
+
+async def rejects(*_: Any) -> Any:
+    raise AssertionError("what is lent is the connector alone")
+
+
+def basic_auth() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return aiohttp.BasicAuth("owner", "word")
+
+
+#: What a session may have that is none of ours.
+LENT: dict[str, dict[str, Any]] = {
+    "a default Authorization": {"headers": {"Authorization": "Bearer of-the-owner"}},
+    "other headers": {"headers": {"X-Owner": "yes", "User-Agent": "owner"}},
+    "auth": {"auth": basic_auth()},
+    "cookies": {"cookies": {"owner": "yes"}},
+    "a base URL": {"base_url": "http://127.0.0.1:9/owner/"},
+    "a proxy": {"proxy": "http://owner:word@127.0.0.1:9"},
+    "raise_for_status": {"raise_for_status": True},
+    "its own raise_for_status": {"raise_for_status": rejects},
+    "timeouts": {"timeout": aiohttp.ClientTimeout(total=1e-9, sock_read=1e-9)},
+    "middlewares": {"middlewares": [rejects]},
+    "small buffers": {"read_bufsize": 1, "max_line_size": 1, "max_field_size": 1},
+    "HTTP/1.0": {"version": aiohttp.HttpVersion10},
+    "an environment": {"trust_env": True},
+    "automatic headers left out": {"skip_auto_headers": ["Host", "Accept-Encoding"]},
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
+@pytest.mark.parametrize("options", LENT.values(), ids=LENT)
+async def test_what_a_lent_session_has_beside_its_connector_stays_its_own(
+    options: dict[str, Any],
+) -> None:
+    """What is sent is what a client with a pool of its own sends."""
+    script = [answers, says(missing())]
+    async with ByteServer(*script) as plain, client(plain.url) as diga:
+        await diga.phones.get(PHONE_ID)
+        port = b":%d\r\n" % plain.port
+    async with (
+        ByteServer(*script) as server,
+        aiohttp.ClientSession(**options) as session,
+        client(server.url, session=session) as diga,
+    ):
+        before = {name: repr(getattr(session, name)) for name in session.ATTRS}
+        await diga.phones.get(PHONE_ID)
+        with pytest.raises(NotFoundError):
+            await diga.phones.get(OTHER_ID)
+
+        assert server.heads[0].replace(b":%d\r\n" % server.port, port) == plain.heads[0]
+        assert server.asked == [0, 0]
+        assert {n: repr(getattr(session, n)) for n in session.ATTRS} == before
+
+
+async def test_of_a_small_lent_pool_no_more_is_used_than_there_is() -> None:
+    connector = aiohttp.TCPConnector(limit=2)
+    async with (
+        ByteServer(answers) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        client(server.url, session=session) as diga,
+    ):
+        ids = [uuid4() for _ in range(40)]
+        batch = await diga.phones.get_many(ids, concurrency=16)
+
+        assert list(batch.phones) == ids
+        assert len(server.wires) <= 2
+
+
+@pytest.mark.parametrize("stray", [phone(), missing()], ids=["a phone", "a 404"])
+async def test_a_connection_that_its_owner_left_poisoned_answers_nobody(
+    stray: bytes,
+) -> None:
+    """The owner got two answers to one request, and shares the pool."""
+    async with (
+        ByteServer(says(phone() + stray), answers) as server,
+        aiohttp.ClientSession() as session,
+        client(server.url, session=session, retry=ONCE) as diga,
+    ):
+        async with session.get(f"{server.url}/v1/phone/{PHONE_ID}") as response:
+            await response.read()
+
+        assert str((await diga.phones.get(OTHER_ID)).id) == OTHER_ID
+        assert server.asked == [0, 1]
 
 
 async def test_a_lent_session_that_raises_for_status_raises_nothing() -> None:

@@ -287,7 +287,7 @@ def grown(samples):
     """Compare the last third with the second, by the median; name what grew."""
     third = len(samples) // 3
     names = [field.name for field in attrs.fields(Left)]
-    for name in names:
+    for name in names if third else ():
         before, after = (
             statistics.median(getattr(sample, name) for sample in part)
             for part in (samples[third : 2 * third], samples[2 * third :])
