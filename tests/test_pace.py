@@ -278,8 +278,9 @@ class TestHolds:
 
     def test_delays_in_a_row_slow_no_further_than_they_ask(self) -> None:
         """
-        A server in maintenance asks for a second again and again, which says
-        nothing of its limit. The rate was halved each time, down to two a minute.
+        A server in maintenance asks for a second again and again.
+
+        That says nothing of its limit; the rate was halved each time all the same.
         """
         pace, now = Pace(concurrency=64), 0.0
         for _ in range(12):

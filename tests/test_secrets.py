@@ -384,6 +384,53 @@ async def test_nothing_is_logged_or_warned_of_with_the_key(
     caplog.clear()  # slow callbacks: asyncio was asked to tell
 
 
+PERSONAL: dict[str, Any] = {
+    "number": "+34999888777",
+    "nickname": "Mrs. Nobody",
+    "checkout_url": "https://pay.diga.test/live-link",
+    "sip_config": {
+        "termination_uri": "sip.nobody.test",
+        "username": "nobodys-name",
+        "allowed_addresses": ["192.0.2.77"],
+    },
+}
+PRIVATE = ("live-link", "sip.nobody.test", "nobodys-name", "192.0.2.77")
+
+
+async def test_a_phones_data_are_in_no_log_and_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At DEBUG, in warnings, and in what a record that is refused says of itself."""
+    asyncio.get_running_loop().set_debug(True)
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="asyncio")
+    broken: list[dict[str, Any]] = [{name: [PERSONAL[name]]} for name in PERSONAL]
+    broken += [{"status": None}, {"released_at": "+34999888777"}, {"region_codes": 1}]
+    moves = [says(phone(**PERSONAL | changes)) for changes in broken]
+    moves += [closes(phone(**PERSONAL)[:-9]), says(answer(PERSONAL, "500 No"))]
+    said: list[object] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async with ByteServer(*moves, says(phone(**PERSONAL))) as server:
+            diga = client(server.url, retry=RetryPolicy(max_attempts=1))
+            for _ in moves:
+                asking = diga.phones.get(PHONE_ID)
+                (error,) = await asyncio.gather(asking, return_exceptions=True)
+                said.append(everything_of(error.with_traceback(None)))
+            batch = await diga.phones.get_many([PHONE_ID])
+            del diga, asking
+            gc.collect()
+            await until(lambda: all(wire.is_left for wire in server.wires))
+
+    assert len(said) == len(moves)
+    logged = [f"{r.getMessage()} {r.args} {r.exc_info}" for r in caplog.records]
+    shown = " ".join(map(str, [*logged, *caught, *said]))
+    assert [value for value in ("+34999888777", *PRIVATE) if value in shown] == []
+    assert "Mrs. Nobody" not in shown
+    assert [value for value in PRIVATE if value in f"{batch!r} {batch}"] == []
+    caplog.clear()  # slow callbacks: asyncio was asked to tell
+
+
 # --- what a server echoes
 
 

@@ -926,6 +926,23 @@ async def test_a_run_that_waits_in_a_lent_pool_that_is_closed_loses_no_id(
         assert len(caught.value.partial.unanswered) == 3
 
 
+async def test_the_authorities_of_a_lent_session_are_its_connectors() -> None:
+    connector = aiohttp.TCPConnector(ssl=client_tls())
+    async with (
+        ByteServer(answers, tls=server_tls()) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        aiohttp.ClientSession() as other,
+        client(server.url, session=session) as diga,
+        client(server.url, session=other) as stranger,
+        client(server.url, session=other, ssl=client_tls()) as trusting,
+    ):
+        assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID
+        with pytest.raises(APIConnectionError) as caught:
+            await stranger.phones.get(PHONE_ID)
+        assert (caught.value.phase, caught.value.attempts) == ("tls", 1)
+        assert str((await trusting.phones.get(PHONE_ID)).id) == PHONE_ID
+
+
 def test_a_lent_session_of_another_loop_is_refused_before_any_io() -> None:
     async def lend() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
