@@ -300,12 +300,14 @@ async def test_a_handshake_that_drips_ends_on_time() -> None:
 
     async def first(wire: Wire) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(await wire.reader.read(4096))
-        for byte in await reader.read(4096):
-            await wire.send(bytes([byte]))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(slow.wait(), 0.01)
-        writer.transport.abort()
+        try:
+            writer.write(await wire.reader.read(4096))
+            for byte in await reader.read(4096):
+                await wire.send(bytes([byte]))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(slow.wait(), 0.01)
+        finally:
+            writer.transport.abort()
 
     limits = Timeouts(20.0, connect=0.2)
     async with (
