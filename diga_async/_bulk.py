@@ -134,7 +134,8 @@ class Run:
         self._workers: dict[asyncio.Task[None], _Entry | None] = {}
         for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
             worker = asyncio.ensure_future(self._work())
-            self._workers[worker] = None
+            # With eager tasks (Python 3.12) it is at work already.
+            self._workers.setdefault(worker, None)
             worker.add_done_callback(self._worker_done)
 
     # --- the workers' side
@@ -305,6 +306,8 @@ class Run:
 
     def abandon(self) -> None:
         """Break off, because nobody will ask any more."""
+        self._feeding = False
+        self._halted = True
         for worker in self._workers:
             worker.cancel()
 
@@ -325,8 +328,11 @@ class Run:
             self._require_home()
         self._closed = True
         self._error = None
-        self._feeding = False
         self.abandon()
+        # Whoever leaves may be cancelled meanwhile, by anyio again and again.
+        await asyncio.shield(asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
         await self.wait_for_workers()
         self._ready.clear()
         self._wake.set()

@@ -204,6 +204,10 @@ class DigaClient:
         state = "closed" if self._closed else "open" if self._engine else "not opened"
         return f"<DigaClient {self._options.base_url} {state}>"
 
+    def __reduce__(self) -> str:
+        """Refuse to be copied or pickled: the copy would close the connections."""
+        raise TypeError("a DigaClient cannot be copied or pickled; make another")
+
     def __del__(self) -> None:
         """Say so when it was not closed."""
         engine = self._engine

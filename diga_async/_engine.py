@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from ssl import SSLContext
 
 import aiohttp
@@ -135,16 +134,18 @@ class Engine:
         for run in runs:
             run.halt(ClientClosedError("the client was closed"), at_once=True)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self.flights.close()
-                    for run in runs:
-                        await run.wait_for_workers()
-                    await self._transport.close()
-        finally:  # a source that will not end keeps nothing of ours
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.flights.close()
+                for run in runs:
+                    await run.wait_for_workers()
+                await self._transport.close()
+        except TimeoutError:  # a caller's own code does not let itself be cancelled
+            self.abandon()
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        finally:
             self._admission.close()
-            if not self._transport.closed:
-                self._transport.abandon()
 
     def abandon(self) -> None:
         """Let go without waiting, from any thread, also when the loop is closed."""

@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 class _Flight:
     """One lookup and all who wait for it, each with a deadline of its own."""
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[Answer]
 
     def __init__(self, lookup: Lookup) -> None:
         self.lookup = lookup
@@ -56,6 +56,15 @@ class _Flight:
             if not waiter.done():
                 waiter.set_exception(_own(error))
 
+    def close(self) -> None:
+        """Tell every waiter, also where the lookup does not let itself be cancelled."""
+        self.land(ClientClosedError("the client was closed"))
+
+    def cancel(self) -> None:
+        """Cancel every wait, as what the caller's own callable waited for was."""
+        for waiter in self.waiters:
+            waiter.cancel()
+
     def ring(self, waiter: Waiter, now: float) -> None:
         """End the wait of one whose deadline has come."""
         # Where all share one deadline the lookup ends itself, and knows better why.
@@ -79,7 +88,7 @@ class Flights:
         self._clock = clock
         self._tally = tally
         self._flights: dict[UUID, _Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Answer]] = set()
 
     async def get(self, phone_id: UUID, timeouts: Timeouts) -> Phone:
         """
@@ -101,7 +110,9 @@ class Flights:
             del answer  # or the error would keep this very frame alive
 
     async def close(self) -> None:
-        """End every lookup; whoever waits gets a `ClientClosedError`."""
+        """End every lookup; whoever waits gets a `ClientClosedError`, at once."""
+        for flight in self._flights.values():
+            flight.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -120,21 +131,24 @@ class Flights:
         task.add_done_callback(partial(self._ended, flight))
         return flight
 
-    async def _fly(self, flight: _Flight) -> None:
+    async def _fly(self, flight: _Flight) -> Answer:
         answer = await self._look_up(flight.lookup)
         if self._watch.is_on:
             now = self._clock.now()
             self._watch.lookup(outcome_of(flight.lookup, answer, now))
         self._forget(flight)
-        flight.land(answer)  # a turn of the loop sooner than a callback could
+        flight.land(answer)  # a turn of the loop sooner than the callback
+        return answer
 
-    def _ended(self, flight: _Flight, task: asyncio.Task[None]) -> None:
+    def _ended(self, flight: _Flight, task: asyncio.Task[Answer]) -> None:
         self._tasks.discard(task)
         self._forget(flight)
         if task.cancelled():
-            flight.land(ClientClosedError("the client was closed"))
+            flight.cancel()
         elif (error := task.exception()) is not None:
             flight.crash(error)
+        else:
+            flight.land(task.result())  # an eager task ends before anybody waits
 
     def _forget(self, flight: _Flight) -> None:
         if self._flights.get(flight.lookup.phone_id) is flight:

@@ -285,6 +285,10 @@ class PhoneLookups:
         """The ids of a `get_many`, each once, in the order of the input."""
         return () if self._run is None else tuple(self._run.seen or ())
 
+    def __reduce__(self) -> str:
+        """Refuse to be copied or pickled: the copy would end the run."""
+        raise TypeError("a run cannot be copied or pickled")
+
     def __del__(self) -> None:
         """End a run that nobody listens to any more."""
         if self._run is not None:

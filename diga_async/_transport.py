@@ -104,7 +104,7 @@ class Transport:
         attempt is closed.
         """
         CURRENT.get().disconnect()
-        if self._lent is None:
+        if self._lent is None and not self.closed:
             retired, self._pool = self._pool, self._new_pool()
             self._retired.add(retired)
             self._drop_if_idle(retired)
