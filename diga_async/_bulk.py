@@ -14,7 +14,7 @@ from uuid import UUID
 
 import attrs
 
-from diga_async._clock import Clock, turn
+from diga_async._clock import Clock
 from diga_async._errors import (
     AuthenticationError,
     ClientClosedError,
@@ -32,6 +32,7 @@ from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
 from diga_async._stages import Lookup, Stage, Tally, outcome_of
+from diga_async._turnstile import Turnstile
 from diga_async._watch import Watch
 
 MAX_GIVEN_CHARACTERS = 100
@@ -121,6 +122,7 @@ class Run:
         self._line: deque[_Entry] = deque()
         self._ready: deque[_Entry] = deque()
         self._wake = asyncio.Event()
+        self._turnstile = Turnstile()
         self._feeding = True
         self._error: BaseException | None = None
         self._halted = False
@@ -146,10 +148,7 @@ class Run:
         while self._feeding:
             entry = await self._take()
             self._workers[worker] = entry
-            # One turn of the loop: a source of nothing new must not block, and
-            # the answers that have come are all read before more is sent, which
-            # saves a tenth and more of the CPU.
-            await turn()
+            await self._turnstile.wait()  # so a source of nothing new cannot block
             if entry is None or entry.lookup is None:
                 continue
             answer = await self._look_up(entry.lookup)

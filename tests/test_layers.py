@@ -17,7 +17,8 @@ LAYERS = [
     {"_policy", "_decoding", "_source", "_advice"},
     {"_phone"},
     {"_outcome", "_protocol"},
-    {"_connections", "_credentials", "_admission", "_places", "_watch"},
+    {"_connections", "_credentials", "_admission", "_places", "_watch"}
+    | {"_turnstile"},
     {"_transport"},
     {"_stages"},
     {"_flights", "_bulk"},
