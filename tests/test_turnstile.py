@@ -19,9 +19,7 @@ async def test_a_few_go_on_in_each_turn():
         await asyncio.sleep(0)
         counts.append(len(gone))
 
-    passed = [
-        after - before for before, after in zip([0, *counts], counts, strict=False)
-    ]
+    passed = [after - before for before, after in pairwise([0, *counts])]
     assert max(passed) == MOST_A_TURN
     assert gone == list(range(len(tasks)))
     await asyncio.gather(*tasks)
