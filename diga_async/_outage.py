@@ -12,13 +12,19 @@ class Outage:
     attempts an id is allowed. Twenty in a row do not happen by chance: where
     half of all attempts fail, once in a million.
     While it is closed, one attempt a second goes through to see.
+
+    A second rule counts time, because few lookups at once make few failures:
+    a run ends when it has tried for so long and nothing came back.
+    Time in which no run tries says nothing, and is left out.
     """
 
     def __init__(self, most_seconds: float) -> None:
         self._most_seconds = most_seconds
         self._failures = 0
-        self._since = 0.0
+        self._since = 0.0  # the first failure of the row, without idle time
         self._next_probe = 0.0
+        self._trying = 0  # lookups of runs under way
+        self._idle_since = 0.0
 
     @property
     def is_on(self) -> bool:
@@ -28,6 +34,18 @@ class Outage:
     def wait(self, now: float) -> float:
         """Return the seconds until a run may send again."""
         return max(0.0, self._next_probe - now) if self.is_on else 0.0
+
+    def begin(self, now: float) -> None:
+        """Take note that a lookup of a run begins; each has its `end`."""
+        if not self._trying:
+            silence = max(0.0, self._idle_since - self._since)
+            self._since = now - silence
+        self._trying += 1
+
+    def end(self, now: float) -> None:
+        """Take note that a lookup of a run is over."""
+        self._trying -= 1
+        self._idle_since = now
 
     def sent(self, now: float) -> None:
         """Take note that an attempt of a run starts."""
@@ -52,4 +70,4 @@ class Outage:
 
     def is_hopeless(self, now: float) -> bool:
         """Whether nothing has come back for so long that a run should end."""
-        return self.is_on and now - self._since >= self._most_seconds
+        return self._failures > 0 and now - self._since >= self._most_seconds

@@ -12,8 +12,10 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from byte_server import ByteServer, hangs
 
 from diga_async import (
+    APITimeoutError,
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
@@ -307,6 +309,24 @@ class TestMany:
                         break
             assert time.monotonic() - ended < 2.0
             assert failed <= 8 + 35
+
+    async def test_silence_ends_a_run_that_asks_one_at_a_time(self):
+        """And burns few ids, though each is allowed one attempt only."""
+        retry = RetryPolicy(max_attempts=1, max_outage=0.2)
+        async with (
+            ByteServer(hangs()) as server,
+            DigaClient(
+                "sk-1",
+                base_url=server.url,
+                retry=retry,
+                timeouts=Timeouts(attempt=0.1),
+            ) as diga,
+        ):
+            with pytest.raises(APITimeoutError) as caught:
+                await diga.phones.get_many([uuid4() for _ in range(15)], concurrency=1)
+
+        assert server.attempts <= 4
+        assert len(caught.value.partial.failures) <= 3
 
     async def test_single_lookups_go_ahead_of_a_run(self, sandbox):
         sandbox.latency = 0.01

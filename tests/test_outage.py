@@ -92,9 +92,46 @@ def test_the_time_counts_from_the_first_failure_of_the_row() -> None:
     assert outage.is_hopeless(400.0)
 
 
-def test_a_few_failures_are_never_hopeless() -> None:
-    """One probe of a single lookup may fail long after another."""
-    outage = Outage(300.0)
-    outage.failed(0.0)
+def test_few_failures_are_as_hopeless_as_many() -> None:
+    """One lookup at a time fails rarely, and nothing comes back all the same."""
+    outage = Outage(3.0)
+    outage.begin(0.0)
+    outage.failed(1.0)
+    outage.failed(3.9)
+    assert not outage.is_hopeless(3.9)
 
-    assert not outage.is_hopeless(1e6)
+    outage.failed(4.0)
+    assert outage.is_hopeless(4.0)
+    assert not outage.is_on
+
+
+def test_time_in_which_no_run_tries_does_not_count() -> None:
+    outage = Outage(300.0)
+    outage.begin(0.0)
+    outage.failed(10.0)
+    outage.end(12.0)
+    outage.begin(5_000.0)
+    outage.failed(5_001.0)
+    assert not outage.is_hopeless(5_297.9)
+    assert outage.is_hopeless(5_298.0)
+
+
+def test_the_failure_of_a_single_lookup_long_ago_does_not_count() -> None:
+    outage = Outage(300.0)
+    outage.failed(1_000.0)
+    outage.begin(5_000.0)
+    outage.failed(5_001.0)
+
+    assert not outage.is_hopeless(5_299.9)
+    assert outage.is_hopeless(5_300.0)
+
+
+def test_one_lookup_under_way_is_enough_to_be_trying() -> None:
+    outage = Outage(300.0)
+    outage.begin(0.0)
+    outage.failed(1.0)
+    outage.begin(100.0)
+    outage.end(101.0)
+    outage.begin(200.0)
+
+    assert outage.is_hopeless(301.0)

@@ -552,6 +552,28 @@ class TestEnd:
         assert isinstance(answer, APIConnectionError)
         assert 5.0 <= seconds <= 6.0
 
+    async def test_few_failures_stop_a_run_when_they_last(self):
+        """One lookup at a time makes few of them."""
+        policy = RetryPolicy(
+            max_attempts=100, max_outage=5.0, base_delay=2.0, max_delay=2.0
+        )
+        stack = Stack(*[LOST] * 300, policy=policy, chance=0.5)
+
+        answer, seconds = await stack.run(patient=True, total=1000.0)
+
+        assert isinstance(answer, APIConnectionError)
+        assert (stack.sent, seconds) == (6, 5.0)
+
+    async def test_time_between_two_lookups_of_a_run_does_not_count(self):
+        """Its source may be slow."""
+        policy = RetryPolicy(max_attempts=2, max_outage=5.0)
+        stack = Stack(LOST, LOST, LOST, FOUND, policy=policy)
+        await stack.run(patient=True, seconds=100.0)
+
+        answer, _ = await stack.run(patient=True)
+
+        assert isinstance(answer, Phone)
+
     async def test_an_error_tells_of_the_whole_lookup(self):
         stack = Stack(BUSY, response(404), policy=RetryPolicy(base_delay=2.0))
 
