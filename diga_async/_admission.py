@@ -92,9 +92,10 @@ class Admission:
 
     def _start(self, queue: Queue, now: float) -> Turn:
         self.in_flight += 1
-        self._pace.sent(now, self._chance())
+        chance = self._chance()
+        self._pace.sent(now, chance)
         if queue is self._patient:
-            self._outage.sent(now)
+            self._outage.sent(now, chance)
         return now, self.in_flight
 
     def _next_queue(self) -> Queue | None:

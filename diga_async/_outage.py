@@ -1,7 +1,12 @@
 """Whether anything comes back at all; if not, runs wait and probe."""
 
 FAILURES_TO_CLOSE = 20
-PROBE_SECONDS = 1.0
+PROBE_SECONDS, PROBE_JITTER = 1.0, 0.5
+"""
+Between two probes at least so many seconds, and at most so many more.
+
+A server that comes and goes once a second would else be down at every probe.
+"""
 
 
 class Outage:
@@ -11,7 +16,8 @@ class Outage:
     It counts attempts, so it closes after the same few failures however many
     attempts an id is allowed. Twenty in a row do not happen by chance: where
     half of all attempts fail, once in a million.
-    While it is closed, one attempt a second goes through to see.
+    While it is closed, one attempt at a time goes through to see, at most one a
+    second.
 
     A second rule counts time, because few lookups at once make few failures:
     a run ends when it has tried for so long and nothing came back.
@@ -47,10 +53,10 @@ class Outage:
         self._trying -= 1
         self._idle_since = now
 
-    def sent(self, now: float) -> None:
-        """Take note that an attempt of a run starts."""
+    def sent(self, now: float, chance: float) -> None:
+        """Take note that an attempt of a run starts; *chance* is for the jitter."""
         if self.is_on:
-            self._next_probe = now + PROBE_SECONDS
+            self._put_off(now, chance)
 
     def answered(self) -> bool:
         """Note that the server said something; return whether that ended one."""
@@ -58,16 +64,20 @@ class Outage:
         self._failures = 0
         return was_on
 
-    def failed(self, now: float) -> bool:
+    def failed(self, now: float, chance: float) -> bool:
         """Note an attempt without an answer or with a 5xx; return if one begins."""
         if not self._failures:
             self._since = now
         self._failures += 1
         if self._failures != FAILURES_TO_CLOSE:
             return False
-        self._next_probe = now + PROBE_SECONDS
+        self._put_off(now, chance)
         return True
 
     def is_hopeless(self, now: float) -> bool:
         """Whether nothing has come back for so long that a run should end."""
         return self._failures > 0 and now - self._since >= self._most_seconds
+
+    def _put_off(self, now: float, chance: float) -> None:
+        """Set when the next probe is due."""
+        self._next_probe = now + PROBE_SECONDS + PROBE_JITTER * chance

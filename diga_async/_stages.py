@@ -265,7 +265,7 @@ class Admitted:
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
-            if self.outage.failed(now):
+            if self.outage.failed(now, self.chance()):
                 self.watch.outage(is_on=True)
             return
         else:

@@ -212,7 +212,7 @@ async def test_the_pace_is_told_of_every_start_with_its_chance(pace, queue):
 async def test_an_outage_holds_runs_and_not_single_lookups(pace, outage, clock, queue):
     pace.slots = 9
     for _ in range(FAILURES_TO_CLOSE):
-        outage.failed(clock.now())
+        outage.failed(clock.now(), 0.0)
     for name in ("run 1", "run 2", "run 3"):
         await queue.come(name)
     await queue.come("single", urgent=True)
