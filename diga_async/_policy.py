@@ -11,6 +11,8 @@ from diga_async._errors import APIStatusError, ConfigurationError, DigaError
 
 RETRY_COST = 14
 MOST_TOKENS = 500
+#: The longest pause, in seconds, after a ``Retry-After`` of 0.
+SOON = 0.25
 _MOST_DOUBLINGS = 60
 
 
@@ -241,5 +243,7 @@ def _throttled_pause(
             return 0.0  # the pace holds it back, with everybody else
     elif policy.max_attempts == 1 or progress.attempts >= policy.max_attempts:
         return None
-    base = policy.base_delay if retry_after == 0 else policy.throttle_delay
-    return full_jitter(base, progress.refusals - 1, policy.max_delay, chance)
+    base, most = policy.throttle_delay, policy.max_delay
+    if retry_after == 0:
+        base, most = policy.base_delay, min(SOON, most)
+    return full_jitter(base, progress.refusals - 1, most, chance)

@@ -312,8 +312,15 @@ class Retrying:
                 return self._final(lookup, _unpaid(answer))
             lookup.retry()
             if delay > 0.0:
-                await self.clock.sleep(delay)
+                await self._pause(lookup, answer, delay)
         return self._too_late(lookup, last)
+
+    async def _pause(self, lookup: Lookup, error: DigaError, seconds: float) -> None:
+        """Wait; what a run waits because it was throttled uses up no deadline."""
+        begun = self.clock.now()
+        await self.clock.sleep(seconds)
+        if lookup.patient and is_throttling(error):
+            lookup.deadline += self.clock.now() - begun
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""

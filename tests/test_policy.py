@@ -335,6 +335,18 @@ def test_retry_after_zero_is_asked_again_soon() -> None:
         assert delay(throttled(0.0), progress, chance=1.0) == 0.05
 
 
+@pytest.mark.parametrize("patient", [False, True])
+@pytest.mark.parametrize(
+    ("refusals", "pause"), [(1, 0.05), (2, 0.1), (3, 0.2), (4, 0.25), (100, 0.25)]
+)
+def test_pauses_after_retry_after_zero_stay_small(
+    refusals: int, pause: float, *, patient: bool
+) -> None:
+    progress = Progress(patient=patient, refusals=refusals)
+
+    assert delay(throttled(0.0), progress, chance=1.0) == pause
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_run_waits_for_as_long_as_an_outage_may_last_and_no_longer(
     status: int,

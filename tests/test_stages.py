@@ -285,6 +285,15 @@ class TestThrottling:
         await stack.clock.advance(0.05)
         assert isinstance(await first, Phone)
 
+    async def test_retry_after_zero_uses_up_no_deadline_of_a_run(self):
+        stack = Stack(*[response(429, Retry_After="0")] * 12, FOUND, chance=1.0)
+
+        answer, seconds = await stack.run(patient=True, total=2.0)
+
+        assert isinstance(answer, Phone)
+        assert seconds > 2.0
+        assert stack.transport.seconds == pytest.approx([2.0] * 13)
+
     async def test_more_than_the_deadline_is_not_waited_for(self):
         stack = Stack(response(429, Retry_After="3600"))
 
