@@ -22,10 +22,13 @@ class Outage:
     A second rule counts time, because few lookups at once make few failures:
     a run ends when it has tried for so long and nothing came back.
     Time in which no run tries says nothing, and is left out.
+
+    Attributes:
+        most_seconds: For how long a run waits without an answer.
     """
 
     def __init__(self, most_seconds: float) -> None:
-        self._most_seconds = most_seconds
+        self.most_seconds = most_seconds
         self._failures = 0
         self._since = 0.0  # the first failure of the row, without idle time
         self._next_probe = 0.0
@@ -76,7 +79,7 @@ class Outage:
 
     def is_hopeless(self, now: float) -> bool:
         """Whether nothing has come back for so long that a run should end."""
-        return self._failures > 0 and now - self._since >= self._most_seconds
+        return self._failures > 0 and now - self._since >= self.most_seconds
 
     def _put_off(self, now: float, chance: float) -> None:
         """Set when the next probe is due."""

@@ -216,6 +216,7 @@ class Pace:
 
     __slots__ = (
         "_adaptive",
+        "_asked_until",
         "_base",
         "_binding",
         "_burst",
@@ -250,7 +251,8 @@ class Pace:
         self._rate = math.inf  # what was learned; base plus excess in the track
         self._base = self._excess = 0.0
         self._next = NEVER  # nothing may start before
-        self._held_until = NEVER  # by a Retry-After
+        self._held_until = NEVER  # by a Retry-After, or by headers that say as much
+        self._asked_until = NEVER  # by a Retry-After
         self._cut_at = NEVER  # of attempts sent before, refusals are old news
         self._taken_at = NEVER  # when one was last taken, once one was refused
         self._binding = True  # whether it is the pace that holds attempts back
@@ -274,6 +276,10 @@ class Pace:
         """Return the seconds until the next attempt may start; 0.0 is now."""
         delay = self._next - now
         return delay if delay > EARLY else 0.0
+
+    def held(self, now: float) -> float:
+        """Return the seconds for which a ``Retry-After`` holds everybody yet."""
+        return max(0.0, self._asked_until - now)
 
     def sent(self, now: float, chance: float) -> None:
         """
@@ -346,6 +352,7 @@ class Pace:
                 self._slow_down(now, sent_at, delay, chance, in_flight)
             self._cut_at = now
         if delay:
+            self._asked_until = max(self._asked_until, now + delay)
             self._hold(now, delay, chance)
 
     def advised(self, now: float, remaining: int, reset: float) -> None:

@@ -33,6 +33,7 @@ from diga_async._errors import (
     InternalServerError,
     InvalidResponseError,
     NotFoundError,
+    RateLimitError,
 )
 from diga_async._events import AnswerKind, AttemptEvent
 from diga_async._outage import Outage
@@ -225,7 +226,12 @@ class Admitted:
     watch: Watch
 
     async def attempt(self, lookup: Lookup) -> Answer | None:
-        """Make one attempt when its turn comes; None when it never came in time."""
+        """
+        Make one attempt when its turn comes; None when it never came in time.
+
+        Where a ``Retry-After`` holds everybody for longer than this lookup can
+        wait, nothing is sent, and the answer is that it was refused once more.
+        """
         asked = self.clock.now()
         urgent = not lookup.patient
         turn = self.admission.enter_now(asked, urgent=urgent)
@@ -233,7 +239,7 @@ class Admitted:
             deadline = lookup.deadline if urgent else math.inf
             turn = await self.admission.enter(urgent=urgent, deadline=deadline)
         if turn is None:
-            return None
+            return self._turned_away()
         sent, in_flight = turn
         lookup.begin(sent, sent - asked)
         try:
@@ -260,9 +266,16 @@ class Admitted:
             self.admission.leave()
         return answer
 
+    def _turned_away(self) -> RateLimitError | None:
+        """Say why no turn came: a hold, or else the deadline."""
+        held = self.pace.held(self.clock.now())
+        reason = "nothing was sent: an earlier Retry-After is not over"
+        return RateLimitError(reason, status=429, retry_after=held) if held else None
+
     def _learn(self, answer: Answer, now: float, sent: float, in_flight: int) -> None:
         if isinstance(answer, APIStatusError) and is_throttling(answer):
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
+            self.admission.turn_away(now)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
             if self.outage.failed(now, self.chance()):

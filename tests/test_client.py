@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from byte_server import ByteServer, hangs
+from byte_server import ByteServer, answer, answers, hangs, says
 
 from diga_async import (
     APITimeoutError,
@@ -290,6 +290,28 @@ class TestMany:
 
         assert caught.value.retry_after == 3600.0
         assert caught.value.partial.unanswered
+
+    async def test_what_ends_one_run_ends_the_other_and_whoever_comes_later(self):
+        slow_down = says(answer(b"", "429 Slow", Retry_After="3600"))
+        async with (
+            ByteServer(slow_down, answers) as server,
+            DigaClient("sk-1", base_url=server.url) as diga,
+        ):
+            runs = [
+                diga.phones.get_many([uuid4() for _ in range(9)], concurrency=1)
+                for _ in range(2)
+            ]
+            errors = await asyncio.gather(*runs, return_exceptions=True)
+            with pytest.raises(RateLimitError) as late:
+                await diga.phones.get_many([uuid4()])
+            with pytest.raises(RateLimitError) as single:
+                await diga.phones.get(uuid4())
+
+        assert [type(e) for e in errors] == [RateLimitError] * 2
+        assert late.value.partial.unanswered
+        assert server.attempts <= 3
+        assert 3590.0 < single.value.retry_after <= 3600.0
+        assert single.value.attempts == 0
 
     async def test_an_outage_burns_few_ids_and_is_over_when_it_is_over(self, sandbox):
         retry = RetryPolicy(max_attempts=1)

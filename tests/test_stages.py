@@ -309,6 +309,54 @@ class TestThrottling:
 
         assert (answer.retry_after, seconds) == (301.0, 0.0)
 
+    @pytest.mark.parametrize("patient", [False, True])
+    async def test_a_hold_that_is_too_long_ends_who_comes_later(self, patient):
+        """Nothing is sent, nothing is slept, and the error says how long."""
+        stack = Stack(response(429, Retry_After="3600"))
+        await stack.run(seconds=100.0)
+
+        answer, seconds = await stack.run(patient=patient)
+
+        assert isinstance(answer, RateLimitError)
+        assert (answer.status, answer.retry_after, seconds) == (429, 3500.0, 0.0)
+        assert (answer.attempts, answer.phone_id) == (0, UUID(PHONE_ID))
+        assert (stack.sent, stack.tally.requests) == (1, 1)
+
+    @pytest.mark.parametrize("patient", [False, True])
+    async def test_a_hold_that_is_too_long_ends_who_waits_already(self, patient):
+        refusal = asyncio.get_running_loop().create_future()
+        stack = Stack(refusal, limits={"concurrency": 1})
+        first = asyncio.create_task(stack.look_up(stack.lookup()))
+        await turn()
+        second = asyncio.create_task(stack.look_up(stack.lookup(patient=patient)))
+        await turn()
+
+        refusal.set_result(response(429, Retry_After="3600"))
+        for task in (first, second):
+            assert (await task).retry_after == 3600.0
+        assert stack.sent == 1
+
+    async def test_who_has_sent_before_is_told_of_the_hold_as_well(self):
+        stack = Stack(BUSY, response(429, Retry_After="3600"), chance=1.0)
+        first = asyncio.create_task(stack.look_up(stack.lookup()))
+        await turn()
+        await stack.run(seconds=0.0)
+
+        await stack.clock.advance(1.0)
+        assert (await first).retry_after == pytest.approx(3600.0 - 0.05)
+        assert (await first).attempts == 1
+
+    async def test_a_hold_is_waited_for_when_there_is_time(self):
+        stack = Stack(response(429, Retry_After="50"), FOUND, FOUND)
+        first = asyncio.create_task(stack.look_up(stack.lookup()))
+        await stack.clock.advance(1.0)
+
+        answer, seconds = await stack.run()
+
+        assert isinstance(answer, Phone)
+        assert seconds >= 49.0
+        await first
+
     async def test_a_503_that_says_when_counts_as_an_attempt_of_a_single_lookup(self):
         stack = Stack(
             *[response(503, Retry_After="1")] * 9, policy=RetryPolicy(max_attempts=3)
