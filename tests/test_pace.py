@@ -1,7 +1,7 @@
 """The pace against model servers, and what holds for it whatever happens."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,6 +13,7 @@ from simulation import (
     FixedWindow,
     FreeServer,
     InFlightLimit,
+    Moody,
     Queue,
     Result,
     Server,
@@ -77,6 +78,14 @@ CLAIMS: dict[str, tuple[Callable[[int], Server], Claim]] = {
     "Retry-After, a short run": (
         lambda _: WithRetryAfter(nginx(200, 20), 1.0),
         claim(2_000, 200, 0.70, 0.02),
+    ),
+    "Retry-After, no burst": (
+        lambda _: WithRetryAfter(nginx(200, 0), 1.0),
+        claim(2_000, 200, 0.30, 0.02),
+    ),
+    "Retry-After longer than a burst": (
+        lambda _: WithRetryAfter(nginx(2, 5), 5.0),
+        claim(200, 2, 0.65, 0.15),
     ),
     "20 a second": (lambda _: nginx(20, 20), claim(2_000, 20, 0.95, 0.05)),
     "2,000 a second": (lambda _: nginx(2_000, 20), claim(20_000, 2_000, 0.90, 0.01)),
@@ -166,6 +175,42 @@ def test_four_processes_share_one_limit_with_retry_after(seed: int) -> None:
 
     assert result.found == 4_000
     assert result.goodput >= 0.3 * 200
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("refused", "delay", "ids", "within"),
+    [
+        ([1], 5.0, 600, 7.5),
+        ([1], 10.0, 20, 11.0),
+        ([1], 30.0, 20, 31.0),
+        ([5], 30.0, 600, 33.0),
+        (range(1, 13), 1.0, 20, 3.0),
+        ([1, 5, 9], 5.0, 600, 15.0),
+    ],
+)
+def test_early_refusals_with_a_delay_cost_their_delays(
+    refused: Sequence[int], delay: float, ids: int, within: float, seed: int
+) -> None:
+    """They say when to ask again, and nothing of how fast."""
+    server = Moody(lambda number: number in refused, delay)
+
+    result = simulate(server, ids, seed=seed)
+
+    assert result.found == ids
+    assert delay <= result.elapsed <= within
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_refusals_at_random_do_not_slow_to_a_crawl(seed: int) -> None:
+    """One in five, each with a delay of a second: some 50 s of delays for 200 ids."""
+    chances = dice(seed)
+    server = Moody(lambda _: chances.random() < 0.2, 1.0)
+
+    result = simulate(server, 200, seed=seed)
+
+    assert result.found == 200
+    assert result.elapsed <= 120.0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
