@@ -268,7 +268,7 @@ class Pace:
         self._cut_at = NEVER  # of attempts sent before, refusals are old news
         self._taken_at = NEVER  # when one was last taken, once one was refused
         self._binding = True  # whether it is the pace that holds attempts back
-        self._delay = 0.0  # the last Retry-After
+        self._delay = 0.0  # what the last refusal asked for
         self._burst = 0  # what was taken before the first refusal
         self._row = 0  # pauses in a row, if not adaptive
         self._measure = _Measure()
@@ -364,8 +364,20 @@ class Pace:
                 self._slow_down(now, sent_at, delay, chance, in_flight)
             self._cut_at = now
         if delay:
-            self._asked_until = max(self._asked_until, now + delay)
-            self._hold(now, delay, chance)
+            self._delay = delay
+            self.hold(now, delay, chance)
+
+    def hold(self, now: float, seconds: float, chance: float) -> None:
+        """
+        Note a ``Retry-After``; by itself it tells nothing of a limit.
+
+        Args:
+            now: The time.
+            seconds: What the server asks for.
+            chance: From 0.0 to 1.0, to spread what comes after the pause.
+        """
+        self._asked_until = max(self._asked_until, now + seconds)
+        self._hold(now, seconds, chance)
 
     def advised(self, now: float, remaining: int, reset: float) -> None:
         """
@@ -383,6 +395,7 @@ class Pace:
         if now >= self._held_until:
             self._slow_down(now, now, reset, 0.5, 1)
             self._cut_at = now
+            self._delay = reset
             self._hold(now, reset, 0.5)
 
     def _advance(self, now: float, chance: float) -> None:
@@ -486,7 +499,8 @@ class Pace:
         if self._delay:
             # What was saved up in the delay has let it grow, which proves nothing;
             # but what was taken in all that time is allowed.
-            self._run_at(max(self._base / 2.0, self._measure.window(until)))
+            proved = min(self._base, self._rate) / 2.0
+            self._run_at(max(proved, self._measure.window(until)))
         else:
             self._run_at(self._rate / 2.0)
 
@@ -499,7 +513,6 @@ class Pace:
 
     def _hold(self, now: float, delay: float, chance: float) -> None:
         """Let nobody start before *delay* is over; then a few, not a herd."""
-        self._delay = delay
         if not self._measure.rate:
             self._base = self._rate  # the search goes on from here
         self._held_until = now + delay

@@ -249,6 +249,8 @@ class Admitted:
             if lookup.advice is not None:
                 self.pace.advised(now, *lookup.advice)
             self._learn(answer, now, sent, in_flight)
+            if isinstance(answer, APIStatusError) and answer.retry_after:
+                self._hold(answer, now, answer.retry_after)
             if self.watch.is_on:
                 self.watch.attempt(
                     AttemptEvent(
@@ -272,10 +274,15 @@ class Admitted:
         reason = "nothing was sent: an earlier Retry-After is not over"
         return RateLimitError(reason, status=429, retry_after=held) if held else None
 
+    def _hold(self, error: APIStatusError, now: float, seconds: float) -> None:
+        """Let a ``Retry-After`` hold everybody; end who has no time for it."""
+        if error.transient and not is_throttling(error):
+            self.pace.hold(now, seconds, self.chance())
+        self.admission.turn_away(now)
+
     def _learn(self, answer: Answer, now: float, sent: float, in_flight: int) -> None:
         if isinstance(answer, APIStatusError) and is_throttling(answer):
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
-            self.admission.turn_away(now)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
             if self.outage.failed(now, self.chance()):

@@ -404,6 +404,7 @@ class TestEarlyEnd:
             AuthenticationError(status=401),
             PermissionDeniedError(status=403),
             RateLimitError(status=429, retry_after=3600.0),
+            InternalServerError(status=502, retry_after=3600.0),
             ClientClosedError("closed"),
         ],
     )

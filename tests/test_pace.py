@@ -348,6 +348,35 @@ class TestHolds:
         assert pace.rate == rate
         assert pace.wait(10.1) >= 5.0
 
+    def test_it_tells_how_long_a_retry_after_holds_yet(self) -> None:
+        """The longest that was asked for; what headers say is none."""
+        pace = running()
+        pace.refused(10.0, 9.9, 5.0, 0.5, 2)
+        pace.refused(10.1, 9.9, 1.0, 0.5, 2)
+        pace.advised(20.0, 0, 9.0)
+
+        assert [pace.held(now) for now in (10.0, 12.0, 15.0, 21.0)] == [5, 3, 0, 0]
+
+    def test_a_delay_that_refuses_nothing_only_holds(self) -> None:
+        pace = running()
+
+        pace.hold(10.0, 3.0, 0.5)
+
+        assert pace.wait(10.0) == pace.held(10.0) == 3.0
+        assert pace.rate is None
+
+    def test_what_is_refused_without_a_delay_after_one_with_is_slowed(self) -> None:
+        pace = Pace(concurrency=64)
+        pace.sent(0.0, 0.5)
+        pace.refused(0.1, 0.0, 1.0, 0.5, 1)
+        rates = []
+        for now in (2.0, 3.0, 4.0):
+            pace.sent(now, 0.5)
+            pace.refused(now + 0.1, now, None, 0.5, 1)
+            rates.append(pace.rate)
+
+        assert rates == [pytest.approx(rates[0] / 2**n) for n in range(3)]
+
     def test_none_left_is_a_delay(self) -> None:
         pace = running()
 
@@ -469,7 +498,9 @@ def running(*, adaptive: bool = True) -> Pace:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["sent", "taken", "refused", "delayed", "lost", "advised"]),
+        st.sampled_from(
+            ["sent", "taken", "refused", "delayed", "lost", "advised", "held"]
+        ),
         st.floats(0.0, 3.0) | st.sampled_from([0.0, 0.001, 0.02]),
         st.floats(0.0, 5.0),
         st.floats(0.0, 1.0, exclude_max=True),
@@ -495,6 +526,9 @@ class History:
                 self.pace.sent(self.now, chance)
         elif kind == "advised":
             self.pace.advised(self.now, int(delay), delay)
+        elif kind == "held":
+            self.pace.hold(self.now, delay, chance)
+            self.held_until = max(self.held_until, self.now + delay)
         elif self.open:
             self.close(kind, delay, chance)
 

@@ -262,6 +262,38 @@ class TestThrottling:
         await first
         await second
 
+    @pytest.mark.parametrize("status", [429, 503, 500, 502, 408, 425])
+    @pytest.mark.parametrize("patient", [False, True])
+    async def test_retry_after_holds_everybody_whatever_the_status(
+        self, status, patient
+    ):
+        stack = Stack(response(status, Retry_After="7"), FOUND, FOUND)
+        first = asyncio.create_task(stack.look_up(stack.lookup(patient=True)))
+        await turn()
+
+        answer, seconds = await stack.run(patient=patient, seconds=20.0)
+
+        assert isinstance(answer, Phone)
+        assert 7.0 <= seconds <= 8.0
+        assert isinstance(await first, Phone)
+
+    async def test_a_delay_of_a_server_in_trouble_is_no_refusal(self):
+        stack = Stack(response(500, Retry_After="7"), FOUND, limits={"adaptive": True})
+
+        _, seconds = await stack.run(patient=True)
+
+        assert seconds == 7.0
+        assert stack.pace.rate is None
+
+    @pytest.mark.parametrize("status", [400, 404])
+    async def test_retry_after_of_what_will_not_pass_is_nothing(self, status):
+        stack = Stack(response(status, Retry_After="3600"), FOUND)
+        await stack.run()
+
+        _, seconds = await stack.run()
+
+        assert seconds == 0.0
+
     async def test_a_header_that_says_none_are_left_holds_everybody(self):
         empty = response(
             body=phone_fields(), RateLimit_Remaining="0", RateLimit_Reset="9"
