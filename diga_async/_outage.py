@@ -16,7 +16,7 @@ class Outage:
     It counts attempts, so it closes after the same few failures however many
     attempts an id is allowed. Twenty in a row do not happen by chance: where
     half of all attempts fail, once in a million.
-    While it is closed, one attempt at a time goes through to see, at most one a
+    While it is closed, an attempt goes through now and then to see, at most one a
     second.
 
     A second rule counts time, because few lookups at once make few failures:
