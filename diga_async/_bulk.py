@@ -252,10 +252,12 @@ class Run:
             return not self._permitted
         if error.transient and self._outage.is_hopeless(self._clock.now()):
             return True
-        # A run waits out any throttling but one that asks for too long.
-        return isinstance(
-            error, AuthenticationError | ClientClosedError
-        ) or is_throttling(error)
+        if isinstance(error, AuthenticationError | ClientClosedError):
+            return True
+        # A run waits out any throttling, and any delay but one that is too long.
+        asked = getattr(error, "retry_after", None) or 0.0
+        too_long = error.transient and asked > self._outage.most_seconds
+        return too_long or is_throttling(error)
 
     # --- the end
 

@@ -34,6 +34,7 @@ from diga_async._errors import (
     InternalServerError,
     InvalidResponseError,
     NotFoundError,
+    RateLimitError,
 )
 from diga_async._events import AnswerKind, AttemptEvent
 from diga_async._outage import Outage
@@ -246,7 +247,12 @@ class Admitted:
     watch: Watch
 
     async def attempt(self, lookup: Lookup) -> Answer | None:
-        """Make one attempt when its turn comes; None when it never came in time."""
+        """
+        Make one attempt when its turn comes; None when it never came in time.
+
+        Where a ``Retry-After`` holds everybody for longer than this lookup can
+        wait, nothing is sent, and the answer is that it was refused once more.
+        """
         asked = self.clock.now()
         urgent = not lookup.patient
         turn = self.admission.enter_now(asked, urgent=urgent)
@@ -254,7 +260,7 @@ class Admitted:
             deadline = lookup.deadline if urgent else math.inf
             turn = await self.admission.enter(urgent=urgent, deadline=deadline)
         if turn is None:
-            return None
+            return self._turned_away()
         sent, in_flight = turn
         lookup.begin(sent, sent - asked)
         try:
@@ -264,6 +270,8 @@ class Admitted:
             if lookup.advice is not None:
                 self.pace.advised(now, *lookup.advice)
             self._learn(answer, now, sent, in_flight)
+            if isinstance(answer, APIStatusError) and answer.retry_after:
+                self._hold(answer, now, answer.retry_after)
             if self.watch.is_on:
                 self.watch.attempt(
                     AttemptEvent(
@@ -281,12 +289,24 @@ class Admitted:
             self.admission.leave()
         return answer
 
+    def _turned_away(self) -> RateLimitError | None:
+        """Say why no turn came: a hold, or else the deadline."""
+        held = self.pace.held(self.clock.now())
+        reason = "nothing was sent: an earlier Retry-After is not over"
+        return RateLimitError(reason, status=429, retry_after=held) if held else None
+
+    def _hold(self, error: APIStatusError, now: float, seconds: float) -> None:
+        """Let a ``Retry-After`` hold everybody; end who has no time for it."""
+        if error.transient and not is_throttling(error):
+            self.pace.hold(now, seconds, self.chance())
+        self.admission.turn_away(now)
+
     def _learn(self, answer: Answer, now: float, sent: float, in_flight: int) -> None:
         if isinstance(answer, APIStatusError) and is_throttling(answer):
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
-            if self.outage.failed(now):
+            if self.outage.failed(now, self.chance()):
                 self.watch.outage(is_on=True)
             return
         else:
@@ -309,6 +329,15 @@ class Retrying:
 
     async def look_up(self, lookup: Lookup) -> Answer:
         """Bring one lookup to its end."""
+        if not lookup.patient:
+            return await self._try(lookup)
+        self.outage.begin(self.clock.now())
+        try:
+            return await self._try(lookup)
+        finally:
+            self.outage.end(self.clock.now())
+
+    async def _try(self, lookup: Lookup) -> Answer:
         if self.credentials.held is None and not await self._has_key(lookup):
             return too_late(lookup, self.clock.now())
         while True:
@@ -329,7 +358,14 @@ class Retrying:
                 return self._final(lookup, _unpaid(answer))
             lookup.retry()
             if delay > 0.0:
-                await self.clock.sleep(delay)
+                await self._pause(lookup, answer, delay)
+
+    async def _pause(self, lookup: Lookup, error: DigaError, seconds: float) -> None:
+        """Wait; what a run waits because it was throttled uses up no deadline."""
+        begun = self.clock.now()
+        await self.clock.sleep(seconds)
+        if lookup.patient and is_throttling(error):
+            lookup.deadline += self.clock.now() - begun
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""

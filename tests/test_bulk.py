@@ -442,6 +442,7 @@ class TestEarlyEnd:
             AuthenticationError(status=401),
             PermissionDeniedError(status=403),
             RateLimitError(status=429, retry_after=3600.0),
+            InternalServerError(status=502, retry_after=3600.0),
             ClientClosedError("closed"),
         ],
     )
@@ -480,7 +481,7 @@ class TestEarlyEnd:
     async def test_nothing_for_too_long_ends_a_run(self):
         desk = Desk(lambda _: BUSY)
         for _ in range(FAILURES_TO_CLOSE):
-            desk.outage.failed(desk.clock.now())
+            desk.outage.failed(desk.clock.now(), 0.0)
         await desk.clock.advance(300.0)
         lookups = desk.lookups(ids(9))
 
