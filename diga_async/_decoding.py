@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -82,21 +83,25 @@ def _integer(digits: str) -> int:
 _JSON = json.JSONDecoder(parse_int=_integer)
 
 
-def read_json(body: bytes | str) -> Any:
+def read_json(body: bytes | bytearray | memoryview | str) -> Any:
     """
     Read one JSON document of UTF-8, 16 or 32 (RFC 8259 section 8.1).
 
     Raises:
         InvalidResponseError: It is none, or none of bounded size.
+        TypeError: *body* is neither bytes nor text.
     """
     try:
         return _document(body if isinstance(body, str) else _text_of(body))
     except (_Unbounded, RecursionError):
-        raise InvalidResponseError("the body is JSON of unreasonable size") from None
+        is_bounded = False
     except ValueError:
-        raise InvalidResponseError(
-            "the body is not JSON" if body else "the body is empty", undecodable=True
-        ) from None
+        is_bounded = True
+    # Out here, or the error would keep json's as its context, and that the body.
+    if not is_bounded:
+        raise InvalidResponseError("the body is JSON of unreasonable size")
+    complaint = "the body is not JSON" if body else "the body is empty"
+    raise InvalidResponseError(complaint, undecodable=True)
 
 
 def _document(text: str) -> Any:
@@ -107,11 +112,19 @@ def _document(text: str) -> Any:
     return _JSON.decode(text)  # which also judges what is around it
 
 
-def _text_of(body: bytes) -> str:
+def _text_of(body: bytes | bytearray | memoryview) -> str:
+    if type(body) is not bytes:
+        body = _bytes_of(body)
     # UTF-16 and UTF-32 have a zero byte next to an ASCII brace.
     if body[:1] == b"{" and body[1:2] != b"\0":
         return body.decode()
     return body.decode(json.detect_encoding(body))
+
+
+def _bytes_of(body: object) -> bytes:
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"a body is bytes or text, not {type(body).__name__}")
 
 
 def inflate(body: bytes, encoding: str) -> bytes:
@@ -126,10 +139,11 @@ def inflate(body: bytes, encoding: str) -> bytes:
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         raise InvalidResponseError("unknown Content-Encoding", undecodable=True)
     inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
+    plain = None
+    with suppress(zlib.error):
         plain = inflating.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise InvalidResponseError("corrupt encoding", undecodable=True) from None
+    if plain is None:
+        raise InvalidResponseError("corrupt encoding", undecodable=True)
     if len(plain) > MAX_BODY_BYTES:
         raise InvalidResponseError("the body is larger than 1 MiB")
     if not inflating.eof:

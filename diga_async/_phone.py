@@ -155,7 +155,7 @@ class Phone:
     extra: Mapping[str, Any] = _extra()
 
     @classmethod
-    def from_json(cls, body: bytes | str) -> Self:
+    def from_json(cls, body: bytes | bytearray | memoryview | str) -> Self:
         """
         Read the server's answer.
 
@@ -165,6 +165,7 @@ class Phone:
         Raises:
             InvalidResponseError: It is not JSON, or not a phone;
                 `problems` say where, without the value.
+            TypeError: *body* is neither bytes nor text.
 
         .. versionadded:: 0.1.0
         """
