@@ -18,7 +18,7 @@ from diga_async._outcome import (
     PhoneBatch,
 )
 from diga_async._phone import Phone
-from diga_async._policy import Timeouts
+from diga_async._policy import Timeouts, check_flag
 from diga_async._protocol import phone_id_of
 from diga_async._source import PhoneIds, Source
 
@@ -129,10 +129,12 @@ class Phones:
 
         Raises:
             TypeError: *phone_ids* is one id, or not iterable.
-            ConfigurationError: *concurrency* or *timeouts* is out of range.
+            ConfigurationError: *concurrency* or *timeouts* is out of range,
+                or *ordered* is no `bool`.
 
         .. versionadded:: 0.1.0
         """
+        check_flag("ordered", ordered)
         return self._lookups(phone_ids, concurrency, timeouts=timeouts, ordered=ordered)
 
     async def get_many(

@@ -101,6 +101,13 @@ class TestMaking:
             {"proxy": "socks5://x"},
             {"base_url": "https://user:password@diga.example"},
             {"proxy": "http://proxy:3128", "base_url": "http://127.0.0.1:1"},
+            {"retry": Timeouts()},
+            {"timeouts": RetryPolicy()},
+            {"limits": RetryPolicy()},
+            {"trust_env": "no"},
+            {"trust_env": None},
+            {"allow_insecure_http": 1},
+            {"allow_insecure_http": "false"},
         ],
     )
     def test_a_wrong_option_is_refused(self, wrong):
@@ -237,6 +244,10 @@ class TestMany:
             diga.phones.iter_many([], concurrency=wrong)
         with pytest.raises(ConfigurationError, match="concurrency"):
             await diga.phones.get_many([], concurrency=wrong)
+
+    async def test_an_order_is_asked_for_with_a_bool(self, diga):
+        with pytest.raises(ConfigurationError, match="ordered must be True or False"):
+            diga.phones.iter_many([], ordered="no")
 
     async def test_all_work_together_keeps_to_the_clients_limit(self, sandbox):
         sandbox.latency = 0.005
