@@ -65,6 +65,10 @@ class Extra(Mapping[str, Any]):
         """Count the fields."""
         return len(self._fields)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with every protocol: the oldest two know nothing of slots."""
+        return Extra, (self._fields,)
+
     def __repr__(self) -> str:
         """Show the names alone: what nobody has published may be personal."""
         return f"<Extra: {', '.join(self._fields)}>"

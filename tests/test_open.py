@@ -12,7 +12,7 @@ from diga_async import Phone, PhoneStatus, SipMediaEncryption, TelephonyProvider
 from diga_async._open import Extra, OpenStrEnum
 
 KINDS = [PhoneStatus, TelephonyProvider, SipMediaEncryption]
-PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
