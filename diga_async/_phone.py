@@ -1,5 +1,6 @@
 """What a phone is."""
 
+import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -74,7 +75,7 @@ def _extra() -> Any:
 
 
 def _read_only(fields: Mapping[str, Any]) -> Extra:
-    return fields if isinstance(fields, Extra) else Extra(fields)
+    return fields if isinstance(fields, Extra) else Extra(copy.deepcopy(dict(fields)))
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +91,7 @@ class SipConfig:
         outbound_media_encryption: For calls going out; `ALLOW` when not sent.
         allowed_addresses: Addresses or CIDR blocks that calls may come from;
             None when not set.
-        extra: Fields this library does not know, read-only.
+        extra: Fields this library does not know, read-only; each read is a copy.
 
     .. versionadded:: 0.1.0
     """
@@ -131,7 +132,7 @@ class Phone:
         checkout_url: A live payment link while it is in checkout; else None.
         reservation_expires_at: When a reservation ends; None when not reserved.
         region_codes: Spanish regions of its prefix; empty when it has none.
-        extra: Fields this library does not know, read-only.
+        extra: Fields this library does not know, read-only; each read is a copy.
 
     Every date-time is aware; one that the server sent without an offset is UTC.
 

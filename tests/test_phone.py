@@ -519,6 +519,24 @@ def test_repr_of_a_sip_config_shows_its_encryption_only() -> None:
     )
 
 
+def test_an_extra_given_by_hand_is_copied_to_its_depth() -> None:
+    given: dict[str, Any] = {"new": {"x": [1]}}
+    config = SipConfig(extra=given)
+    given["new"]["x"].append(2)
+
+    assert config.extra == {"new": {"x": [1]}}
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_is_none_is_kept_where_nobody_uses_it(text: str) -> None:
+    """A lookup is worth more than a field that no one has published."""
+    body = json.dumps(payload(TODAY) | {"new": [float(text)]})
+    found = Phone.from_json(body)
+
+    assert Phone.from_dict(found.to_dict()) == found
+    assert repr(found.extra["new"]) == repr([float(text)])
+
+
 def test_phones_are_equal_when_every_field_is_extra_included() -> None:
     found = phone("future")
 
