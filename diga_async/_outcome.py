@@ -81,7 +81,7 @@ class PhoneBatch:
         phones: The phones found, by id, in the order of the input.
         missing: The ids the project has no phone for, in that order.
         failures: Why ids could not be looked up, by id,
-            or by the text given when it was no UUID.
+            or by the whole text given when it was no UUID.
         unanswered: The ids that were taken from the input and not answered,
             because the run ended early; else empty.
 

@@ -148,7 +148,9 @@ class Phones:
         Look up many phones; collect what became of them.
 
         As `iter_many`, but each distinct id is asked once, and everything is
-        kept in memory.
+        kept in memory. What is no id is told apart by the whole of its text,
+        which is its key in `PhoneBatch.failures`; for what is no text, that is
+        its ``repr``, with the type behind it when the key is taken.
 
         Args:
             phone_ids: Any finite iterable or async iterable of ids.

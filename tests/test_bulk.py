@@ -376,6 +376,21 @@ class TestRepeatedIds:
         )
         assert len(desk.asked) == 2
 
+    async def test_what_is_no_id_is_told_apart_by_its_type_and_all_its_text(self):
+        """A batch has it by that name, so no failure may hide another."""
+        given = ["None", None, "y" * 150 + "1", "y" * 150 + "2", 5, b"5", "None", None]
+
+        outcomes = await collect(Desk(found).lookups(given, distinct=True))
+
+        assert [o.phone_id for o in outcomes] == [
+            "None",
+            "None (NoneType)",
+            "y" * 150 + "1",
+            "y" * 150 + "2",
+            "5",
+            "b'5'",
+        ]
+
 
 class TestEarlyEnd:
     async def refuse(self, answer, *, first=None):

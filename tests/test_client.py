@@ -219,6 +219,14 @@ class TestMany:
             batch.raise_for_failures()
         assert caught.group_contains(InvalidPhoneIdError)
 
+    async def test_a_batch_has_what_is_no_id_by_all_its_text(self, diga):
+        given = ["y" * 150 + "1", "y" * 150 + "2", "None", None]
+
+        batch = await diga.phones.get_many(given * 2)
+
+        assert list(batch.failures) == [*given[:3], "None (NoneType)"]
+        assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
+
     async def test_a_refused_key_ends_a_batch_with_what_there_is(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
             with pytest.raises(AuthenticationError) as caught:
