@@ -404,10 +404,13 @@ class Run:
         )
 
     def _remaining(self, rate: float) -> float | None:
-        if self._source.length is None or not rate:
+        if self._source.length is None:
             return None
         done = self._counts.found + self._counts.missing + self._counts.failed
-        return max(0, self._source.length - done) / rate
+        left = self._source.length - done
+        if left <= 0:
+            return 0.0
+        return left / rate if rate else None
 
 
 def _text_of(given: object) -> str:

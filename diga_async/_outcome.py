@@ -130,7 +130,8 @@ class LookupStats:
         elapsed: Seconds since the first id was taken; stands still at the end.
         rate: Outcomes a second over the last seconds.
         remaining_seconds: Estimate of the time left;
-            None when the source has no length, or nothing to go by yet.
+            None when the source has no length, or nothing to go by yet;
+            0 when nothing is left.
 
     .. versionadded:: 0.1.0
     """

@@ -685,6 +685,14 @@ class TestStats:
 
         assert lookups.stats.remaining_seconds is None
 
+    async def test_nothing_is_left_of_an_empty_list_or_of_one_that_is_done(self):
+        async with Desk(found).lookups([]) as nothing:
+            assert nothing.stats.remaining_seconds == 0.0
+
+        done = Desk(found).lookups(ids(3))
+        await collect(done)
+        assert done.stats.remaining_seconds == 0.0
+
     async def test_its_time_stands_still_at_the_end(self):
         desk = Desk(found)
         lookups = desk.lookups(ids(1))
