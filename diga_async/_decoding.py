@@ -38,6 +38,7 @@ UUID_TEXT = re.compile(
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_Nothing = type(attrs.NOTHING)
 _UNKNOWN = SafeUUID.unknown
 _is_uuid = UUID_TEXT.fullmatch
 _is_date_time = _DATE_TIME.fullmatch
@@ -269,8 +270,12 @@ def _optional(kind: Any) -> Callable[[Any, Any], Any]:
 
 
 def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
-    structure = make_dict_structure_fn(kind, _CONVERTER)
-    names = frozenset(a.name for a in attrs.fields(kind)) - {"extra"}  # type: ignore[arg-type]
+    fields = [a for a in attrs.fields(kind) if a.name != "extra"]  # type: ignore[arg-type]
+    names = frozenset(a.name for a in fields)
+    hooks: dict[str, Any] = {
+        a.name: override(struct_hook=_or_default(a)) for a in fields if _has_value(a)
+    }
+    structure = make_dict_structure_fn(kind, _CONVERTER, **hooks)
 
     def structure_record(value: Any, target: Any) -> _T:
         if not isinstance(value, Mapping):
@@ -280,6 +285,22 @@ def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
         return structure(value, target)
 
     return structure_record
+
+
+def _has_value(attribute: Any) -> bool:
+    """Whether a field that is not sent is something other than None."""
+    return not isinstance(attribute.default, NoneType | _Nothing | attrs.Factory)
+
+
+def _or_default(attribute: Any) -> Callable[[Any, Any], Any]:
+    """Read null as if the field were not there: it need not be."""
+    kind, default = attribute.type, attribute.default
+    structure = _CONVERTER.get_structure_hook(kind)
+
+    def structure_or_default(value: Any, _: Any) -> Any:
+        return default if value is None else structure(value, kind)
+
+    return structure_or_default
 
 
 def _with_extra(value: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -87,8 +87,8 @@ class SipConfig:
         termination_uri: Host or address that outbound calls are sent to;
             None when there is none.
         username: User for digest authentication; None when there is none.
-        inbound_media_encryption: For calls coming in; `ALLOW` when not sent.
-        outbound_media_encryption: For calls going out; `ALLOW` when not sent.
+        inbound_media_encryption: For calls coming in; `ALLOW` when not sent or null.
+        outbound_media_encryption: For calls going out; `ALLOW` when not sent or null.
         allowed_addresses: Addresses or CIDR blocks that calls may come from;
             None when not set.
         extra: Fields this library does not know, read-only; each read is a copy.
@@ -114,7 +114,7 @@ class Phone:
     A phone number registered to a Diga project, as the server described it.
 
     Fields newer than the first published answer are None or empty
-    when the server does not send them.
+    when the server does not send them, or sends null.
     The ``repr`` leaves out the payment link and the SIP data.
 
     Attributes:
