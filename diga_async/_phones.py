@@ -148,9 +148,10 @@ class Phones:
         Look up many phones; collect what became of them.
 
         As `iter_many`, but each distinct id is asked once, and everything is
-        kept in memory. What is no id is told apart by the whole of its text,
-        which is its key in `PhoneBatch.failures`; for what is no text, that is
-        its ``repr``, with the type behind it when the key is taken.
+        kept in memory. What is no id is told apart by its type and its whole
+        text, which is its key in `PhoneBatch.failures`; the ``repr`` stands in
+        for the text of what is none. When a value of another type has that key
+        already, as None and ``"None"`` may, the later one bears its type behind.
 
         Args:
             phone_ids: Any finite iterable or async iterable of ids.
