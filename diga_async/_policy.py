@@ -45,6 +45,21 @@ def _count(_: object, attribute: Any, value: Any) -> None:
         raise ConfigurationError(f"{attribute.name} must be a whole number from 1 up")
 
 
+def _yes_or_no(_: object, attribute: Any, value: Any) -> None:
+    check_flag(attribute.name, value)
+
+
+def check_flag(name: str, value: object) -> None:
+    """
+    Refuse what only looks like yes or no, such as the text ``"no"``.
+
+    Raises:
+        ConfigurationError: *value* is no `bool`.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False")
+
+
 @attrs.frozen
 class Timeouts:
     """
@@ -125,7 +140,7 @@ class Limits:
 
     concurrency: int = field(default=64, validator=_count)
     per_second: float | None = field(default=None, validator=_positive_or_none)
-    adaptive: bool = True
+    adaptive: bool = field(default=True, validator=_yes_or_no)
 
 
 @attrs.define(kw_only=True)

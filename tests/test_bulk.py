@@ -414,6 +414,21 @@ class TestRepeatedIds:
         )
         assert len(desk.asked) == 2
 
+    async def test_what_is_no_id_is_told_apart_by_its_type_and_all_its_text(self):
+        """A batch has it by that name, so no failure may hide another."""
+        given = ["None", None, "y" * 150 + "1", "y" * 150 + "2", 5, b"5", "None", None]
+
+        outcomes = await collect(Desk(found).lookups(given, distinct=True))
+
+        assert [o.phone_id for o in outcomes] == [
+            "None",
+            "None (NoneType)",
+            "y" * 150 + "1",
+            "y" * 150 + "2",
+            "5",
+            "b'5'",
+        ]
+
 
 class TestEarlyEnd:
     async def refuse(self, answer, *, first=None):
@@ -750,6 +765,14 @@ class TestStats:
         await collect(lookups)
 
         assert lookups.stats.remaining_seconds is None
+
+    async def test_nothing_is_left_of_an_empty_list_or_of_one_that_is_done(self):
+        async with Desk(found).lookups([]) as nothing:
+            assert nothing.stats.remaining_seconds == 0.0
+
+        done = Desk(found).lookups(ids(3))
+        await collect(done)
+        assert done.stats.remaining_seconds == 0.0
 
     async def test_its_time_stands_still_at_the_end(self):
         desk = Desk(found)

@@ -112,6 +112,13 @@ class TestMaking:
             {"proxy": "socks5://x"},
             {"base_url": "https://user:password@diga.example"},
             {"proxy": "http://proxy:3128", "base_url": "http://127.0.0.1:1"},
+            {"retry": Timeouts()},
+            {"timeouts": RetryPolicy()},
+            {"limits": RetryPolicy()},
+            {"trust_env": "no"},
+            {"trust_env": None},
+            {"allow_insecure_http": 1},
+            {"allow_insecure_http": "false"},
         ],
     )
     def test_a_wrong_option_is_refused(self, wrong):
@@ -220,6 +227,14 @@ class TestMany:
             batch.raise_for_failures()
         assert caught.group_contains(InvalidPhoneIdError)
 
+    async def test_a_batch_has_what_is_no_id_by_all_its_text(self, diga):
+        given = ["y" * 150 + "1", "y" * 150 + "2", "None", None]
+
+        batch = await diga.phones.get_many(given * 2)
+
+        assert list(batch.failures) == [*given[:3], "None (NoneType)"]
+        assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
+
     async def test_a_refused_key_ends_a_batch_with_what_there_is(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
             with pytest.raises(AuthenticationError) as caught:
@@ -245,6 +260,10 @@ class TestMany:
             diga.phones.iter_many([], concurrency=wrong)
         with pytest.raises(ConfigurationError, match="concurrency"):
             await diga.phones.get_many([], concurrency=wrong)
+
+    async def test_an_order_is_asked_for_with_a_bool(self, diga):
+        with pytest.raises(ConfigurationError, match="ordered must be True or False"):
+            diga.phones.iter_many([], ordered="no")
 
     async def test_all_work_together_keeps_to_the_clients_limit(self, sandbox):
         sandbox.latency = 0.005

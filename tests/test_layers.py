@@ -45,6 +45,7 @@ DOORS = {
         "_sandbox_operation",
         "_sandbox_serving",
     },
+    "_pytest_asyncio": set(),
     "pytest_plugin": {"__init__", "sandbox"},
     "__main__": {"cli"},
     "_cli_terminal": set(),

@@ -155,6 +155,13 @@ def test_what_is_no_rate_is_refused(value: Any) -> None:
         Limits(per_second=value)
 
 
+@pytest.mark.parametrize("value", ["no", "", None, 0, 1, []], ids=repr)
+def test_what_is_neither_true_nor_false_is_refused(value: Any) -> None:
+    """The text "no" would switch it on."""
+    with pytest.raises(ConfigurationError, match=r"^adaptive must be True or False$"):
+        Limits(adaptive=value)
+
+
 def test_a_total_is_checked_however_it_is_given() -> None:
     with pytest.raises(ConfigurationError, match=r"^total must be"):
         Timeouts.of("5")  # type: ignore[arg-type]
