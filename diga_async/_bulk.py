@@ -24,6 +24,7 @@ from diga_async._errors import (
     PermissionDeniedError,
     WrongLoopError,
 )
+from diga_async._lookup import Lookup, Stage, Tally, outcome_of
 from diga_async._meter import Meter
 from diga_async._outage import Outage
 from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
@@ -31,7 +32,6 @@ from diga_async._places import Places
 from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
-from diga_async._stages import Lookup, Stage, Tally, outcome_of
 from diga_async._turnstile import Turnstile
 from diga_async._watch import Watch
 

@@ -29,9 +29,9 @@ from diga_async import (
     WrongLoopError,
 )
 from diga_async._bulk import Plan, Run
+from diga_async._lookup import Tally
 from diga_async._outage import FAILURES_TO_CLOSE, Outage
 from diga_async._source import Source
-from diga_async._stages import Tally
 from diga_async._watch import Watch
 
 BUSY = InternalServerError(status=503)

@@ -20,6 +20,7 @@ LAYERS = [
     {"_connections", "_credentials", "_admission", "_places", "_watch"}
     | {"_turnstile"},
     {"_transport"},
+    {"_lookup"},
     {"_stages"},
     {"_flights", "_bulk"},
     {"_engine"},

@@ -25,10 +25,11 @@ from diga_async import (
 )
 from diga_async._admission import Admission
 from diga_async._credentials import key_opener
+from diga_async._lookup import Lookup, Tally, kind_of
 from diga_async._outage import Outage
 from diga_async._pace import Pace
 from diga_async._policy import MOST_TOKENS, RETRY_COST, RetryBudget
-from diga_async._stages import Admitted, Lookup, Retrying, Sending, Tally, kind_of
+from diga_async._stages import Admitted, Retrying, Sending
 from diga_async._watch import Watch
 
 FOUND = response(body=phone_fields())
