@@ -8,7 +8,6 @@ places, so a slow consumer holds the source back and memory does not grow.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from diga_async._errors import (
     PermissionDeniedError,
     WrongLoopError,
 )
+from diga_async._ledger import Entry, Ledger
 from diga_async._lookup import Lookup, Stage, Tally, outcome_of
 from diga_async._meter import Meter
 from diga_async._outage import Outage
@@ -34,28 +34,6 @@ from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
 from diga_async._turnstile import Turnstile
 from diga_async._watch import Watch
-
-MAX_GIVEN_CHARACTERS = 100
-
-
-@attrs.define(eq=False, repr=False)
-class _Entry:
-    """
-    One id of a run.
-
-    Attributes:
-        key: Its place among those that are open.
-        phone_id: The id, or what was given when it is none.
-        lookup: Its way to an answer; None when it is no id.
-        outcome: What became of it; None until it is settled.
-        occurrences: How often it was taken and not handed out yet.
-    """
-
-    key: int
-    phone_id: UUID | str
-    lookup: Lookup | None = None
-    outcome: Outcome | None = None
-    occurrences: int = 1
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -103,7 +81,6 @@ class Run:
         watch: Watch,
         on_end: Callable[["Run"], None],
     ) -> None:
-        self.seen: dict[UUID | str, type] | None = {} if plan.distinct else None
         self._source = source
         self._plan = plan
         self._look_up = look_up
@@ -115,12 +92,7 @@ class Run:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._places = Places(2 * plan.concurrency)
-        # By number, as a UUID's own hash is a call of Python; what is no UUID
-        # has a negative one.
-        self._open: dict[int, _Entry] = {}
-        self._refused = 0
-        self._line: deque[_Entry] = deque()
-        self._ready: deque[_Entry] = deque()
+        self._ledger = Ledger(ordered=plan.ordered, distinct=plan.distinct)
         self._wake = asyncio.Event()
         self._turnstile = Turnstile()
         self._feeding = True
@@ -133,7 +105,7 @@ class Run:
         self._meter = Meter()
         self._begun = clock.now()
         self._ended: float | None = None
-        self._workers: dict[asyncio.Task[None], _Entry | None] = {}
+        self._workers: dict[asyncio.Task[None], Entry | None] = {}
         for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
             worker = asyncio.ensure_future(self._work())
             # With eager tasks (Python 3.12) it is at work already.
@@ -155,7 +127,7 @@ class Run:
             self._workers[worker] = None
             self._settle(entry, entry.lookup, answer)
 
-    async def _take(self) -> _Entry | None:
+    async def _take(self) -> Entry | None:
         """Take one more from the source; return it if it is to be looked up."""
         if not self._places.take_now():
             await self._places.take()
@@ -171,12 +143,12 @@ class Run:
             return None
         return self._admit(phone_id)
 
-    def _admit(self, phone_id: UUID) -> _Entry | None:
-        if self._is_repeated(phone_id):
+    def _admit(self, phone_id: UUID) -> Entry | None:
+        if self._ledger.is_repeated(phone_id):
+            self._places.give_back()
             return None
-        shared = self._open.get(phone_id.int)
-        if shared is not None:
-            self._join(shared)
+        if self._ledger.join(phone_id):
+            self._publish()
             return None
         lookup = Lookup(
             phone_id=phone_id,
@@ -184,68 +156,32 @@ class Run:
             patient=True,
             tallies=self._tallies,
         )
-        entry = self._open[phone_id.int] = _Entry(phone_id.int, phone_id, lookup)
-        if self._plan.ordered:
-            self._line.append(entry)
-        return entry
-
-    def _is_repeated(self, phone_id: UUID | str, kind: type = UUID) -> bool:
-        """Whether a run over distinct ids has had this one; if so, let go of it."""
-        if self.seen is None:
-            return False
-        if phone_id in self.seen:
-            self._places.give_back()
-            return True
-        self.seen[phone_id] = kind
-        return False
-
-    def _join(self, shared: _Entry) -> None:
-        """Let one more occurrence of an id share what is there or will be."""
-        shared.occurrences += 1
-        if self._plan.ordered:
-            self._line.append(shared)
-            self._publish()
-        elif shared.outcome is not None:
-            self._ready.append(shared)
-            self._wake.set()
+        return self._ledger.open(lookup)
 
     def _refuse(self, given: object, error: InvalidPhoneIdError) -> None:
-        text, kind = _text_of(given), type(given)
-        cut = text[:MAX_GIVEN_CHARACTERS]
-        name = cut if self.seen is None else _name_among(self.seen, text, kind)
-        if self._is_repeated(name, kind):
+        failed = self._ledger.refuse(given, error)
+        if failed is None:
+            self._places.give_back()
             return
-        outcome = Failed(name, error.with_traceback(None), 0, 0.0)
-        self._watch.lookup(attrs.evolve(outcome, phone_id=cut))
-        self._refused -= 1
-        entry = self._open[self._refused] = _Entry(self._refused, name, outcome=outcome)
-        if self._plan.ordered:
-            self._line.append(entry)
-            self._publish()
-        else:
-            self._ready.append(entry)
-            self._wake.set()
+        self._watch.lookup(failed)
+        self._publish()
 
-    def _settle(self, entry: _Entry, lookup: Lookup, answer: Answer) -> None:
+    def _settle(self, entry: Entry, lookup: Lookup, answer: Answer) -> None:
         if isinstance(answer, DigaError):
             if self._halted and answer.transient:
                 return  # it was not given all its attempts
             if self._is_fatal(answer):
                 self.halt(answer)
                 return
-        entry.outcome = outcome_of(lookup, answer, self._clock.now())
+        outcome = outcome_of(lookup, answer, self._clock.now())
         if self._watch.is_on:
-            self._watch.lookup(entry.outcome)
-        self._permitted = self._permitted or _is_success(entry.outcome)
-        if not self._plan.ordered:
-            self._ready.extend([entry] * entry.occurrences)
+            self._watch.lookup(outcome)
+        self._permitted = self._permitted or _is_success(outcome)
+        self._ledger.settle(entry, outcome)
         self._publish()
 
     def _publish(self) -> None:
-        """Make ready what can be handed out in the order of the source."""
-        while self._line and self._line[0].outcome is not None:
-            self._ready.append(self._line.popleft())
-        if self._ready:
+        if self._ledger.is_ready:
             self._wake.set()
 
     def _is_fatal(self, error: DigaError) -> bool:
@@ -299,8 +235,7 @@ class Run:
             self.halt(error)
         if not self._workers:
             self._ended = self._clock.now()
-            self._ready.extend(e for e in self._line if e.outcome is not None)
-            self._line.clear()
+            self._ledger.end()
             self._wake.set()
             self._watch.run(self.stats, self._error)
             self._on_end(self)
@@ -337,7 +272,7 @@ class Run:
 
     async def _end(self) -> None:
         await self.wait_for_workers()
-        self._ready.clear()
+        self._ledger.drop()
         self._wake.set()
         await self._source.close()
 
@@ -362,7 +297,7 @@ class Run:
             WrongLoopError: The run lives in another loop.
         """
         self._require_home()
-        while not self._ready:
+        while not self._ledger.is_ready:
             if not self._workers:
                 await self._finish()
             self._wake.clear()
@@ -380,15 +315,11 @@ class Run:
             del error  # or it would keep this very frame alive
 
     def _hand_out(self) -> Outcome:
-        entry = self._ready.popleft()
-        entry.occurrences -= 1
-        if not entry.occurrences:
-            del self._open[entry.key]
+        outcome = self._ledger.hand_out()
         self._places.give_back()
         self._meter.count(self._clock.now())
-        assert entry.outcome is not None  # noqa: S101 - ready means settled
-        self._count(entry.outcome)
-        return entry.outcome
+        self._count(outcome)
+        return outcome
 
     def _count(self, outcome: Outcome) -> None:
         match outcome:
@@ -402,12 +333,12 @@ class Run:
     @property
     def unanswered(self) -> tuple[UUID | str, ...]:
         """The ids that were taken and have no outcome, each as often as given."""
-        return tuple(
-            entry.phone_id
-            for entry in self._open.values()
-            if self._closed or entry.outcome is None
-            for _ in range(entry.occurrences)
-        )
+        return self._ledger.unanswered(settled=self._closed)
+
+    @property
+    def seen(self) -> tuple[UUID | str, ...]:
+        """The distinct ids of a run that remembers them, in the source's order."""
+        return tuple(self._ledger.seen or ())
 
     @property
     def stats(self) -> LookupStats:
@@ -440,22 +371,6 @@ def _error_of(worker: asyncio.Task[None]) -> BaseException | None:
         return worker.exception()
     # Nobody asked for it: the source raised it.
     return None if worker.cancelling() else asyncio.CancelledError()
-
-
-def _text_of(given: object) -> str:
-    if isinstance(given, str):
-        return given
-    try:
-        return repr(given)
-    except Exception:  # noqa: BLE001 - it may be anybody's object
-        return f"<{type(given).__name__}>"
-
-
-def _name_among(seen: dict[UUID | str, type], text: str, kind: type) -> str:
-    """Return *text*, with its type when it was that of a value of another type."""
-    while seen.get(text, kind) is not kind:
-        text += f" ({kind.__name__})"
-    return text
 
 
 def _is_success(outcome: Outcome) -> bool:

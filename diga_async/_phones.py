@@ -288,7 +288,7 @@ class PhoneLookups:
     @property
     def distinct_ids(self) -> tuple[UUID | str, ...]:
         """The ids of a `get_many`, each once, in the order of the input."""
-        return () if self._run is None else tuple(self._run.seen or ())
+        return () if self._run is None else self._run.seen
 
     def __reduce__(self) -> str:
         """Refuse to be copied or pickled: the copy would end the run."""
