@@ -117,7 +117,6 @@ def measure(asked, url, core=None):
         "rounds": asked.rounds,
         "at_once": asked.at_once,
         "uvloop": asked.uvloop,
-        "notes": made.notes,
         "contenders": {
             e.label: {
                 "title": wanted[e.label].title,
@@ -182,8 +181,6 @@ def report(measured):
                 f"    against {column:8} CPU {shown(*ratio['cpu'])}"
                 f"   wall {shown(*ratio['wall'])} {other and f'[{other}]'}"
             )
-    for note in measured["notes"]:
-        print(f"note: {note}")
 
 
 def arguments():
