@@ -6,6 +6,7 @@ usual two hooks. Ours makes its own.
 """
 
 import asyncio
+import itertools
 import json
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -97,6 +98,41 @@ async def ours(url, at_once):
             return found
 
         yield run
+
+
+@asynccontextmanager
+async def ours_without_end(url, at_once):
+    """One iter_many over an endless source: each turn goes on where the last ended."""
+    from diga_async import DigaClient, Found, Limits  # noqa: PLC0415 - not for peers
+
+    limits = Limits(concurrency=at_once)
+    async with (
+        DigaClient(KEY, base_url=url, limits=limits) as diga,
+        diga.phones.iter_many(_without_end()) as lookups,
+    ):
+
+        async def run(ids):
+            found = 0
+            for _ in ids:
+                found += type(await anext(lookups)) is Found
+            return found
+
+        yield run
+
+
+def _without_end():
+    return (UUID(int=number) for number in itertools.count())
+
+
+@asynccontextmanager
+async def ours_afresh(url, at_once):
+    """iter_many of a client made anew for each turn: nothing is learnt or open."""
+
+    async def run(ids):
+        async with ours(url, at_once) as run:
+            return await run(ids)
+
+    yield run
 
 
 @asynccontextmanager
