@@ -20,6 +20,7 @@ import attrs
 import peers
 import results
 import servers
+import tables
 import turns
 
 TUNED, WRITTEN, BARE = "tuned", "written", "bare"
@@ -132,55 +133,51 @@ def measure(asked, url, core=None):
 # --- what it says
 
 
-def references(contenders, name):
-    """Return whom a contender is compared with, by the title of the column."""
-    if contenders[name]["at_once"] == 1:
-        return {"bare": BARE} if BARE in contenders else {}
-    both = {n: n for n in (TUNED, WRITTEN) if n in contenders}
-    if len(both) < 2:
-        return both
-    return {"better": turns.cheaper(contenders, both)} | both
+def better(contenders):
+    """Return which of the two ways with aiohttp costs less; None without both."""
+    both = [name for name in (TUNED, WRITTEN) if name in contenders]
+    return turns.cheaper(contenders, both) if len(both) == 2 else None
 
 
-def summary(measured):
-    """Return for each contender its medians, and its ratios to the references."""
+def bulk_rows(measured):
+    """Return a table of those who look many up at once."""
+    yield from _rows(measured, (better(measured["contenders"]), TUNED, WRITTEN))
+
+
+def single_rows(measured):
+    """Return a table of those who look up one after the other."""
+    yield from _rows(measured, (BARE,), single=True)
+
+
+HEADS = {TUNED: "CPU to tuned", WRITTEN: "CPU to as written", BARE: "CPU to aiohttp"}
+
+
+def _rows(measured, others, *, single=False):
     contenders = measured["contenders"]
-    return {
-        name: {
-            "title": of["title"],
-            "cpu": statistics.median(of["cpu"]),
-            "wall": statistics.median(of["wall"]),
-            "ratios": {
-                column: {
-                    kind: turns.paired(of[kind], contenders[other][kind])
-                    for kind in ("cpu", "wall")
-                }
-                for column, other in references(contenders, name).items()
-            },
-        }
-        for name, of in contenders.items()
-    }
+    others = [name for name in dict.fromkeys(others) if name in contenders]
+    heads = [HEADS[name] for name in others]
+    yield ["who", *heads, "wall to the same" if single else "wall", "µs of CPU"]
+    for of in contenders.values():
+        if (of["at_once"] == 1) is not single:
+            continue
+        ratios = [_ratio(of, contenders[name], "cpu") for name in others]
+        walls = [_ratio(of, contenders[name], "wall") for name in others[:1]]
+        yield [of["title"], *ratios, *walls, f"{statistics.median(of['cpu']):.0f}"]
 
 
-def shown(low, median, high):
-    return f"{median:.3f} ({low:.3f} to {high:.3f})"
+def _ratio(one, other, kind):
+    return tables.ratio(turns.paired(one[kind], other[kind]))
 
 
 def report(measured):
     print(
         f"{measured['rounds']} rounds, {measured['at_once']} at once, "
-        f"{'uvloop' if measured['uvloop'] else 'asyncio'}; {measured['made']}\n"
-        "Ratios are medians over the rounds, with quartiles; µs are a lookup's.\n"
+        f"{'uvloop' if measured['uvloop'] else 'asyncio'}. A ratio is the median of "
+        "the rounds, with its quartiles. The first is to the better of aiohttp's two."
     )
-    for name, row in summary(measured).items():
-        print(f"{name}: {row['cpu']:.1f} µs of CPU, {row['wall']:.1f} µs by the clock")
-        for column, ratio in row["ratios"].items():
-            of = measured["contenders"]
-            other = turns.cheaper(of, (TUNED, WRITTEN)) if column == "better" else ""
-            print(
-                f"    against {column:8} CPU {shown(*ratio['cpu'])}"
-                f"   wall {shown(*ratio['wall'])} {other and f'[{other}]'}"
-            )
+    print(", ".join(f"{name} {it}" for name, it in measured["made"].items()))
+    for rows in (bulk_rows, single_rows):
+        print(f"\n{tables.markdown(rows(measured))}", end="")
 
 
 def arguments():

@@ -2,7 +2,7 @@
 How a lookup's cost changes with what is asked: how many, at once, how far away.
 
     python tests/benchmarks/scaling.py               every part, about half an hour
-    python tests/benchmarks/scaling.py latency       one of: at-once, ids, latency, loops
+    python tests/benchmarks/scaling.py latency       or: at-once, ids, loops
     python tests/benchmarks/scaling.py --json FILE   keep what was measured
 
 nginx answers (Debian: ``apt-get install nginx-light``); latency is that of a small
@@ -106,6 +106,7 @@ def latency(asked):
             entrant("ours", OURS, count),
             entrant("afresh", "contenders:ours_afresh", count),
             entrant("tuned", TUNED, count),
+            entrant("floor", "contenders:floor", count),
         ]
         with servers.small(seconds, core=server) as url:
             rounds = max(1, asked.rounds // 10)
@@ -119,6 +120,7 @@ LATENCY_CONTENDERS = {
     "ours": "a client at work",
     "afresh": "a new client",
     "tuned": "aiohttp, tuned by hand",
+    "floor": "asyncio protocol by hand",
 }
 
 
@@ -132,7 +134,7 @@ def latency_rows(took):
                 f"{milliseconds} ms",
                 f"{part['lookups']:,}",
                 title,
-                f"{wall / ideal:.3f}" if ideal else "–",
+                f"{wall / ideal:.3f}" if ideal else "",
                 f"{wall * part['lookups'] / 1e6:.2f}",
             ]
 

@@ -13,8 +13,8 @@ def ratio(quartiles):
     Write a median ratio with its quartiles.
 
     >>> ratio([0.801, 0.83, 0.85])
-    '0.83 (0.80–0.85)'
+    '0.83 (0.80 to 0.85)'
     """
     low, median, high = quartiles
     places = 2 if high < 10 else 1
-    return f"{median:.{places}f} ({low:.{places}f}–{high:.{places}f})"
+    return f"{median:.{places}f} ({low:.{places}f} to {high:.{places}f})"

@@ -1,0 +1,237 @@
+"""
+Charts and tables of the results, for the page on performance.
+
+    python tests/benchmarks/charts.py docs/explanation/performance.json
+
+It draws what it finds in the file: charts as SVG beside it, and the tables into
+the page of the same name, between ``<!-- figures: NAME -->`` and the next comment.
+"""
+
+import argparse
+import json
+import re
+import sys
+from html import escape
+from pathlib import Path
+
+import attrs
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE)]
+
+import compare  # noqa: E402 - found on the line above
+import scaling  # noqa: E402 - the same
+import startup  # noqa: E402 - the same
+import stations  # noqa: E402 - the same
+import tables  # noqa: E402 - the same
+import turns  # noqa: E402 - the same
+
+PEERS = ("httpx", "openapi-generator", "openapi-python-client")
+CLOSE = ("floor", "ours", compare.WRITTEN, compare.TUNED, "tuned-again")
+
+
+# --- drawing
+
+
+@attrs.frozen
+class Bar:
+    """
+    One row of a chart.
+
+    Attributes:
+        label: What it is.
+        quartiles: Low, median, high.
+        ours: Whether it is this library.
+    """
+
+    label: str
+    quartiles: list[float]
+    ours: bool = False
+
+
+WIDE, LONGEST, ROW, BOX = 480, 400, 46, 16
+PICTURE = """\
+<svg class="measured" xmlns="http://www.w3.org/2000/svg" \
+viewBox="0 0 {wide} {high}" role="img" aria-labelledby="{name}-title {name}-desc">
+<title id="{name}-title">{title}</title>
+<desc id="{name}-desc">{desc}</desc>
+<style>
+.measured text {{ fill: var(--color-foreground-primary, #000); \
+font: 14px sans-serif; }}
+.measured rect {{ fill: var(--color-foreground-muted, #6b6f76); fill-opacity: .6; }}
+.measured .ours {{ fill: var(--color-brand-primary, #2a5adf); fill-opacity: .85; }}
+.measured .spread {{ stroke: var(--color-foreground-primary, #000); \
+stroke-width: 1.5; }}
+.measured .one {{ stroke: var(--color-foreground-secondary, #5a5c63); \
+stroke-dasharray: 5 4; }}
+</style>
+{content}
+</svg>
+"""
+
+
+def drawn(name, title, bars):
+    """Draw bars from 0 on; a dashed line marks 1, what they are compared with."""
+    scale = LONGEST / max(1.0, *(bar.quartiles[2] for bar in bars))
+    rows = [_row(bar, number * ROW, scale) for number, bar in enumerate(bars)]
+    high = len(bars) * ROW
+    line = f'<path class="one" d="M{scale:.1f} 0V{high}"/>'
+    return PICTURE.format(
+        wide=WIDE,
+        high=high,
+        name=name,
+        title=escape(title),
+        desc=escape(_described(bars)),
+        content="\n".join([*rows, line]),
+    )
+
+
+def _row(bar, y, scale):
+    low, median, high = (value * scale for value in bar.quartiles)
+    top, middle = y + 20, y + 20 + BOX / 2
+    shown, kind = _shown(bar.quartiles[1]), "ours" if bar.ours else "other"
+    return (
+        f'<text x="0" y="{y + 15}">{escape(bar.label)}</text>'
+        f'<rect class="{kind}" x="0" y="{top}" width="{median:.1f}" height="{BOX}"/>'
+        f'<path class="spread" d="M{low:.1f} {middle}H{high:.1f}"/>'
+        f'<text x="{max(median, high) + 6:.1f}" y="{top + 13}">{shown}</text>'
+    )
+
+
+def _described(bars):
+    parts = (f"{bar.label} {_shown(bar.quartiles[1])}" for bar in bars)
+    return f"Bars, from the top: {'; '.join(parts)}."
+
+
+def _shown(value):
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+# --- charts: each takes the sections of the file
+
+
+def _against_better(measured, names):
+    contenders = measured["contenders"]
+    other = contenders[compare.better(contenders)]
+    return [
+        Bar(
+            contenders[name]["title"].replace("`", ""),
+            turns.paired(contenders[name]["cpu"], other["cpu"]),
+            ours=name.startswith("ours"),
+        )
+        for name in names
+        if name in contenders
+    ]
+
+
+def chart_of_aiohttp(sections):
+    return "CPU of a lookup, to the better of aiohttp's two", _against_better(
+        sections["compare"], CLOSE
+    )
+
+
+def chart_of_peers(sections):
+    return "CPU of a lookup with other clients, to the better of aiohttp's two", (
+        _against_better(sections["compare"], ("ours", *PEERS))
+    )
+
+
+def chart_of_widths(sections):
+    took = sections["at-once"]["took"]
+    bars = [
+        Bar(
+            f"{width} at once",
+            turns.paired(took[f"ours-{width}"]["cpu"], took[f"tuned-{width}"]["cpu"]),
+            ours=True,
+        )
+        for width in scaling.AT_ONCE
+        if f"ours-{width}" in took
+    ]
+    return "CPU of a lookup, to aiohttp tuned by hand, by the number at once", bars
+
+
+def chart_of_decoders(sections):
+    took = sections["stations"]["decoders"]
+    bars = [
+        Bar(name, turns.paired(of, took[stations.OURS]), ours=name == stations.OURS)
+        for name, of in took.items()
+    ]
+    return "CPU of decoding an answer, to ours", bars
+
+
+CHARTS = {
+    "aiohttp": ("compare", chart_of_aiohttp),
+    "peers": ("compare", chart_of_peers),
+    "at-once": ("at-once", chart_of_widths),
+    "decoders": ("stations", chart_of_decoders),
+}
+
+
+def charts(sections):
+    """Yield the name and the SVG of each chart that there are figures for."""
+    for name, (section, chart) in CHARTS.items():
+        if section in sections:
+            title, bars = chart(sections)
+            yield name, drawn(f"performance-{name}", title, bars)
+
+
+# --- tables
+
+
+TABLES = {
+    "bulk": ("compare", compare.bulk_rows),
+    "single": ("compare", compare.single_rows),
+    "bulk-uvloop": ("compare-uvloop", compare.bulk_rows),
+    "single-uvloop": ("compare-uvloop", compare.single_rows),
+    "stations": ("stations", stations.rows),
+    "decoders": ("stations", stations.decoder_rows),
+    "startup": ("startup", startup.rows),
+    **{
+        name: (name, lambda section, rows=rows: rows(section["took"]))
+        for name, (_, rows) in scaling.PARTS.items()
+    },
+}
+
+
+def filled(page, sections):
+    """Return the page with the tables of what there are figures for."""
+
+    def table(match):
+        section, rows = TABLES[match["name"]]
+        if section not in sections:
+            return match[0]
+        return f"{match['head']}\n\n{tables.markdown(rows(sections[section]))}\n"
+
+    figures = r"(?P<head><!-- figures: (?P<name>[\w-]+) -->)\n(?s:.*?)(?=<!--)"
+    made = r"(?<=<!-- made with -->\n\n)(?s:.*?)(?=\n\n<!--)"
+    page = re.sub(figures, table, page)
+    return re.sub(made, made_with(sections), page)
+
+
+def made_with(sections):
+    """Say in a sentence what the figures were made with."""
+    found = dict(sections["compare"]["made"])
+    python, system, cores = (found.pop(n) for n in ("python", "system", "cores"))
+    packages = ", ".join(f"{name} {version}" for name, version in found.items())
+    return (
+        f"These figures were made with CPython {python} on {system} of {cores} cores,\n"
+        f"in {sections['compare']['rounds']} rounds, with {packages}."
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.json")
+    file = parser.parse_args().file
+    sections = json.loads(file.read_text())
+    for name, svg in charts(sections):
+        file.with_name(f"{file.stem}-{name}.svg").write_text(svg)
+    page = file.with_suffix(".md")
+    if page.exists():
+        page.write_text(filled(page.read_text(), sections))
+
+
+if __name__ == "__main__":
+    main()
