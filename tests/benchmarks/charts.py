@@ -4,7 +4,7 @@ Charts and tables of the results, for the page on performance.
     python tests/benchmarks/charts.py docs/explanation/performance.json
 
 It draws what it finds in the file: charts as SVG beside it, and the tables into
-the page of the same name, between ``<!-- figures: NAME -->`` and the next comment.
+the page of the same name, from ``<!-- figures: NAME -->`` to ``<!-- end -->``.
 """
 
 import argparse
@@ -178,45 +178,46 @@ def charts(sections):
 # --- tables
 
 
-TABLES = {
-    "bulk": ("compare", compare.bulk_rows),
-    "single": ("compare", compare.single_rows),
-    "bulk-uvloop": ("compare-uvloop", compare.bulk_rows),
-    "single-uvloop": ("compare-uvloop", compare.single_rows),
-    "stations": ("stations", stations.rows),
-    "decoders": ("stations", stations.decoder_rows),
-    "startup": ("startup", startup.rows),
-    **{
-        name: (name, lambda section, rows=rows: rows(section["took"]))
-        for name, (_, rows) in scaling.PARTS.items()
-    },
-}
-
-
-def filled(page, sections):
-    """Return the page with the tables of what there are figures for."""
-
-    def table(match):
-        section, rows = TABLES[match["name"]]
-        if section not in sections:
-            return match[0]
-        return f"{match['head']}\n\n{tables.markdown(rows(sections[section]))}\n"
-
-    figures = r"(?P<head><!-- figures: (?P<name>[\w-]+) -->)\n(?s:.*?)(?=<!--)"
-    made = r"(?<=<!-- made with -->\n\n)(?s:.*?)(?=\n\n<!--)"
-    page = re.sub(figures, table, page)
-    return re.sub(made, made_with(sections), page)
-
-
-def made_with(sections):
+def made_with(measured):
     """Say in a sentence what the figures were made with."""
-    found = dict(sections["compare"]["made"])
+    found = dict(measured["made"])
     python, system, cores = (found.pop(n) for n in ("python", "system", "cores"))
     packages = ", ".join(f"{name} {version}" for name, version in found.items())
     return (
-        f"These figures were made with CPython {python} on {system} of {cores} cores,\n"
-        f"in {sections['compare']['rounds']} rounds, with {packages}."
+        f"These figures are of {measured['rounds']} rounds, "
+        f"with CPython {python} on {system} of {cores} cores.\n"
+        f"The packages: {packages}.\n"
     )
+
+
+def table(rows, key=None):
+    """Return what makes a table of a section, or of what is under its *key*."""
+    return lambda of: tables.markdown(rows(of if key is None else of[key]))
+
+
+WRITTEN_OUT = {
+    "made-with": ("compare", made_with),
+    "bulk": ("compare", table(compare.bulk_rows)),
+    "single": ("compare", table(compare.single_rows)),
+    "bulk-uvloop": ("compare-uvloop", table(compare.bulk_rows)),
+    "stations": ("stations", table(stations.rows)),
+    "decoders": ("stations", table(stations.decoder_rows)),
+    "startup": ("startup", table(startup.rows)),
+    **{n: (n, table(rows, "took")) for n, (_, rows) in scaling.PARTS.items()},
+}
+PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def filled(page, sections):
+    """Return the page with what there are figures for."""
+
+    def text(place):
+        section, written = WRITTEN_OUT[place[2]]
+        if section not in sections:
+            return place[0]
+        return f"{place[1]}\n{written(sections[section])}\n"
+
+    return PLACE.sub(text, page)
 
 
 def main():

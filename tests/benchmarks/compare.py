@@ -109,7 +109,8 @@ def chosen(asked):
 def measure(asked, url, core=None):
     """Let them all take turns; return what is worth keeping."""
     wanted = chosen(asked)
-    with peers.environment(asked.peers, any(c.peer for c in wanted.values())) as made:
+    needed = any(c.peer for c in wanted.values())
+    with peers.environment(asked.peers, wanted=needed) as made:
         entrants = [entrant(n, c, asked, made.python) for n, c in wanted.items()]
         took = turns.play(entrants, url, asked.rounds, core=core, said="round")
     packages = ("diga-async", "aiohttp", "attrs", "cattrs", "uvloop", "orjson")

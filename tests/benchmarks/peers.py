@@ -40,7 +40,7 @@ class Peers:
 
 
 @contextmanager
-def environment(folder, wanted):
+def environment(folder, *, wanted):
     """Make their environment, or find it in *folder*; without one it is temporary."""
     if not wanted:
         yield Peers()

@@ -5,7 +5,7 @@ What each station of a lookup costs by itself, without a network.
     python tests/benchmarks/stations.py --json FILE   keep what was measured
 
 The stations take turns in an order drawn anew each round. Decoding has rivals,
-and each is compared with ours round by round; pydantic and msgspec where installed.
+and each is compared with ours round by round; those that are optional where installed.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from diga_async import DigaClient, Found
 from diga_async._admission import Admission
 from diga_async._clock import Clock
 from diga_async._connections import Attempt, TimeLimits
+from diga_async._decoding import structure
 from diga_async._outage import Outage
 from diga_async._outcome import Found as Outcome
 from diga_async._pace import Pace
@@ -95,6 +96,13 @@ def by_msgspec():
     return msgspec.json.Decoder(Phone).decode
 
 
+def by_orjson():
+    """Only an experiment: the library has no such option."""
+    import orjson  # noqa: PLC0415 - optional
+
+    return lambda body: structure(orjson.loads(body), diga_async.Phone)
+
+
 def decoders():
     """Return ways from the bytes of an answer to a value with all its types."""
     found = {
@@ -106,6 +114,8 @@ def decoders():
         found["pydantic"] = by_pydantic()
     if find_spec("msgspec"):
         found["msgspec"] = by_msgspec()
+    if find_spec("orjson"):
+        found["diga_async, with orjson"] = by_orjson()
     return {name: _with_body(decode) for name, decode in found.items()}
 
 
@@ -251,7 +261,7 @@ def measure(rounds, count):
     }
 
 
-OPTIONAL = ("pydantic", "msgspec")
+OPTIONAL = ("pydantic", "msgspec", "orjson")
 
 
 def in_turns(works, rounds, count):
