@@ -49,7 +49,7 @@ class Bar:
     ours: bool = False
 
 
-WIDE, LONGEST, ROW, BOX = 480, 400, 46, 16
+WIDE, LONGEST, ROW, BOX = 480, 430, 46, 16
 PICTURE = """\
 <svg class="measured" xmlns="http://www.w3.org/2000/svg" \
 viewBox="0 0 {wide} {high}" role="img" aria-labelledby="{name}-title {name}-desc">
@@ -63,7 +63,7 @@ font: 14px sans-serif; }}
 .measured .spread {{ stroke: var(--color-foreground-primary, #000); \
 stroke-width: 1.5; }}
 .measured .one {{ stroke: var(--color-foreground-secondary, #5a5c63); \
-stroke-dasharray: 5 4; }}
+stroke-width: 1.5; stroke-dasharray: 4 3; }}
 </style>
 {content}
 </svg>
@@ -71,30 +71,29 @@ stroke-dasharray: 5 4; }}
 
 
 def drawn(name, title, bars):
-    """Draw bars from 0 on; a dashed line marks 1, what they are compared with."""
+    """Draw bars from 0 on; dashes mark 1, what they are compared with."""
     scale = LONGEST / max(1.0, *(bar.quartiles[2] for bar in bars))
-    rows = [_row(bar, number * ROW, scale) for number, bar in enumerate(bars)]
-    high = len(bars) * ROW
-    line = f'<path class="one" d="M{scale:.1f} 0V{high}"/>'
     return PICTURE.format(
         wide=WIDE,
-        high=high,
+        high=len(bars) * ROW,
         name=name,
         title=escape(title),
         desc=escape(_described(bars)),
-        content="\n".join([*rows, line]),
+        content="\n".join(_row(b, n * ROW, scale) for n, b in enumerate(bars)),
     )
 
 
 def _row(bar, y, scale):
     low, median, high = (value * scale for value in bar.quartiles)
     top, middle = y + 20, y + 20 + BOX / 2
-    shown, kind = _shown(bar.quartiles[1]), "ours" if bar.ours else "other"
+    kind = "ours" if bar.ours else "other"
     return (
         f'<text x="0" y="{y + 15}">{escape(bar.label)}</text>'
         f'<rect class="{kind}" x="0" y="{top}" width="{median:.1f}" height="{BOX}"/>'
         f'<path class="spread" d="M{low:.1f} {middle}H{high:.1f}"/>'
-        f'<text x="{max(median, high) + 6:.1f}" y="{top + 13}">{shown}</text>'
+        f'<path class="one" d="M{scale:.1f} {top - 4}v{BOX + 8}"/>'
+        f'<text x="{WIDE}" y="{top + 13}" text-anchor="end">'
+        f"{_shown(bar.quartiles[1])}</text>"
     )
 
 
