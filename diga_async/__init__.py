@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ValidationDetail,
         WrongLoopError,
     )
+    from diga_async._events import AttemptEvent, Event, LookupEvent
     from diga_async._outcome import (
         ClientStats,
         Failed,
@@ -53,18 +54,21 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "AttemptEvent",
     "AuthenticationError",
     "ClientClosedError",
     "ClientStats",
     "ConfigurationError",
     "DigaClient",
     "DigaError",
+    "Event",
     "Failed",
     "Found",
     "InternalServerError",
     "InvalidPhoneIdError",
     "InvalidResponseError",
     "Limits",
+    "LookupEvent",
     "LookupStats",
     "Missing",
     "NotFoundError",
@@ -89,6 +93,7 @@ __all__ = [
 
 _ROOMS = {
     "_client": ("DigaClient",),
+    "_events": ("AttemptEvent", "Event", "LookupEvent"),
     "_outcome": (
         "ClientStats",
         "Failed",

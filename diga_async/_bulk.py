@@ -14,26 +14,26 @@ from uuid import UUID
 
 import attrs
 
-from diga_async._clock import Clock, turn
+from diga_async._clock import Clock
 from diga_async._errors import (
     AuthenticationError,
     ClientClosedError,
     DigaError,
     InvalidPhoneIdError,
     InvalidResponseError,
-    NotFoundError,
     PermissionDeniedError,
     WrongLoopError,
 )
 from diga_async._meter import Meter
 from diga_async._outage import Outage
 from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
-from diga_async._phone import Phone
 from diga_async._places import Places
 from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
-from diga_async._stages import Lookup, Stage, Tally
+from diga_async._stages import Lookup, Stage, Tally, outcome_of
+from diga_async._turnstile import Turnstile
+from diga_async._watch import Watch
 
 MAX_GIVEN_CHARACTERS = 100
 
@@ -44,12 +44,14 @@ class _Entry:
     One id of a run.
 
     Attributes:
+        key: Its place among those that are open.
         phone_id: The id, or what was given when it is none.
         lookup: Its way to an answer; None when it is no id.
         outcome: What became of it; None until it is settled.
         occurrences: How often it was taken and not handed out yet.
     """
 
+    key: int
     phone_id: UUID | str
     lookup: Lookup | None = None
     outcome: Outcome | None = None
@@ -98,6 +100,7 @@ class Run:
         tally: Tally,
         outage: Outage,
         clock: Clock,
+        watch: Watch,
         on_end: Callable[["Run"], None],
     ) -> None:
         self.seen: dict[UUID | str, None] | None = {} if plan.distinct else None
@@ -108,18 +111,23 @@ class Run:
         self._tallies = (tally, self._tally)
         self._clock = clock
         self._outage = outage
+        self._watch = watch
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._places = Places(2 * plan.concurrency)
-        # By number: a UUID's own hash is a call of Python.
+        # By number, as a UUID's own hash is a call of Python; what is no UUID
+        # has a negative one.
         self._open: dict[int, _Entry] = {}
+        self._refused = 0
         self._line: deque[_Entry] = deque()
         self._ready: deque[_Entry] = deque()
         self._wake = asyncio.Event()
+        self._turnstile = Turnstile()
         self._feeding = True
         self._error: BaseException | None = None
         self._halted = False
         self._closed = False
+        self._orphaned = False
         self._permitted = False
         self._counts = _Counts()
         self._meter = Meter()
@@ -128,7 +136,8 @@ class Run:
         self._workers: dict[asyncio.Task[None], _Entry | None] = {}
         for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
             worker = asyncio.ensure_future(self._work())
-            self._workers[worker] = None
+            # With eager tasks (Python 3.12) it is at work already.
+            self._workers.setdefault(worker, None)
             worker.add_done_callback(self._worker_done)
 
     # --- the workers' side
@@ -139,10 +148,7 @@ class Run:
         while self._feeding:
             entry = await self._take()
             self._workers[worker] = entry
-            # One turn of the loop: a source of nothing new must not block, and
-            # the answers that have come are all read before more is sent, which
-            # saves a tenth and more of the CPU.
-            await turn()
+            await self._turnstile.wait()  # so a source of nothing new cannot block
             if entry is None or entry.lookup is None:
                 continue
             answer = await self._look_up(entry.lookup)
@@ -178,7 +184,7 @@ class Run:
             patient=True,
             tallies=self._tallies,
         )
-        entry = self._open[phone_id.int] = _Entry(phone_id, lookup)
+        entry = self._open[phone_id.int] = _Entry(phone_id.int, phone_id, lookup)
         if self._plan.ordered:
             self._line.append(entry)
         return entry
@@ -207,7 +213,10 @@ class Run:
         text = _text_of(given)[:MAX_GIVEN_CHARACTERS]
         if self._is_repeated(text):
             return
-        entry = _Entry(text, outcome=Failed(text, error.with_traceback(None), 0, 0.0))
+        outcome = Failed(text, error.with_traceback(None), 0, 0.0)
+        self._watch.lookup(outcome)
+        self._refused -= 1
+        entry = self._open[self._refused] = _Entry(self._refused, text, outcome=outcome)
         if self._plan.ordered:
             self._line.append(entry)
             self._publish()
@@ -222,7 +231,9 @@ class Run:
             if self._is_fatal(answer):
                 self.halt(answer)
                 return
-        entry.outcome = _outcome(lookup, answer, lookup.elapsed(self._clock.now()))
+        entry.outcome = outcome_of(lookup, answer, self._clock.now())
+        if self._watch.is_on:
+            self._watch.lookup(entry.outcome)
         self._permitted = self._permitted or _is_success(entry.outcome)
         if not self._plan.ordered:
             self._ready.extend([entry] * entry.occurrences)
@@ -276,7 +287,7 @@ class Run:
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         entry = self._workers.pop(worker)
-        error = None if worker.cancelled() else worker.exception()
+        error = _error_of(worker)
         if error is not None and entry is None:
             self._error = self._error or error  # the source raised
             self._stop_feeding()
@@ -287,17 +298,28 @@ class Run:
             self._ready.extend(e for e in self._line if e.outcome is not None)
             self._line.clear()
             self._wake.set()
+            self._watch.run(self.stats, self._error)
             self._on_end(self)
+            if self._orphaned:
+                self._source.abandon()
 
     def abandon(self) -> None:
         """Break off, because nobody will ask any more."""
+        self._feeding = False
+        self._halted = True
         for worker in self._workers:
             worker.cancel()
 
     def orphan(self) -> None:
         """Break off from wherever the garbage collector happens to run."""
-        if self._workers and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.abandon)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._be_orphaned)
+
+    def _be_orphaned(self) -> None:
+        self._orphaned = True
+        self.abandon()
+        if not self._workers:
+            self._source.abandon()
 
     async def aclose(self) -> None:
         """Break off; return when nothing is left."""
@@ -305,8 +327,11 @@ class Run:
             self._require_home()
         self._closed = True
         self._error = None
-        self._feeding = False
         self.abandon()
+        # Whoever leaves may be cancelled meanwhile, by anyio again and again.
+        await asyncio.shield(asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
         await self.wait_for_workers()
         self._ready.clear()
         self._wake.set()
@@ -353,8 +378,8 @@ class Run:
     def _hand_out(self) -> Outcome:
         entry = self._ready.popleft()
         entry.occurrences -= 1
-        if not entry.occurrences and entry.lookup is not None:
-            del self._open[entry.lookup.phone_id.int]
+        if not entry.occurrences:
+            del self._open[entry.key]
         self._places.give_back()
         self._meter.count(self._clock.now())
         assert entry.outcome is not None  # noqa: S101 - ready means settled
@@ -371,12 +396,12 @@ class Run:
                 self._counts.failed += 1
 
     @property
-    def unanswered(self) -> tuple[UUID, ...]:
+    def unanswered(self) -> tuple[UUID | str, ...]:
         """The ids that were taken and have no outcome, each as often as given."""
         return tuple(
-            entry.lookup.phone_id
+            entry.phone_id
             for entry in self._open.values()
-            if entry.lookup and (self._closed or entry.outcome is None)
+            if self._closed or entry.outcome is None
             for _ in range(entry.occurrences)
         )
 
@@ -402,6 +427,14 @@ class Run:
         return max(0, self._source.length - done) / rate
 
 
+def _error_of(worker: asyncio.Task[None]) -> BaseException | None:
+    """Return what ended *worker*; None when it was the run itself."""
+    if not worker.cancelled():
+        return worker.exception()
+    # Nobody asked for it: the source raised it.
+    return None if worker.cancelling() else asyncio.CancelledError()
+
+
 def _text_of(given: object) -> str:
     if isinstance(given, str):
         return given
@@ -417,13 +450,3 @@ def _is_success(outcome: Outcome) -> bool:
     return error is None or (
         isinstance(error, InvalidResponseError) and error.status == 200  # noqa: PLR2004
     )
-
-
-def _outcome(lookup: Lookup, answer: Answer, elapsed: float) -> Outcome:
-    match answer:
-        case Phone():
-            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
-        case NotFoundError():
-            return Missing(lookup.phone_id, lookup.attempts, elapsed)
-        case error:
-            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)

@@ -1,5 +1,6 @@
 """`DigaClient`: checks what it is asked to be, and belongs to one loop at a time."""
 
+import inspect
 import os
 import threading
 import warnings
@@ -19,6 +20,7 @@ from diga_async._policy import Limits, RetryPolicy, Timeouts
 from diga_async._protocol import check_base_url, check_proxy
 from diga_async._stages import Tally
 from diga_async._transport import environment_proxy
+from diga_async._watch import Hook
 from diga_async._wire import conceal
 
 DEFAULT_BASE_URL = "https://api.diga.io"
@@ -53,6 +55,10 @@ class DigaClient:
             *base_url*. No netrc is read.
         trace_configs: aiohttp's, called for every request.
             They see the headers, and the key in them.
+        on_event: Called soon after each attempt and each lookup that ends, with
+            one frozen `AttemptEvent` or `LookupEvent`; for metrics.
+            It is a plain function, and must not block.
+            What it raises goes to the loop's exception handler.
         allow_insecure_http: Allow plain http to another machine; also
             ``DIGA_ALLOW_INSECURE_HTTP=1``. Everybody on the way sees the key.
 
@@ -77,6 +83,7 @@ class DigaClient:
         ssl: SSLContext | None = None,
         trust_env: bool = False,
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
+        on_event: Hook | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
         api_key = conceal(_given_or_environment(api_key))
@@ -99,6 +106,7 @@ class DigaClient:
             trace_configs=_all_of_kind(
                 trace_configs, aiohttp.TraceConfig, "trace_configs"
             ),
+            on_event=_plain_or_none(on_event),
         )
         self._tally = Tally()
         self._closed = False
@@ -196,6 +204,10 @@ class DigaClient:
         state = "closed" if self._closed else "open" if self._engine else "not opened"
         return f"<DigaClient {self._options.base_url} {state}>"
 
+    def __reduce__(self) -> str:
+        """Refuse to be copied or pickled: the copy would close the connections."""
+        raise TypeError("a DigaClient cannot be copied or pickled; make another")
+
     def __del__(self) -> None:
         """Say so when it was not closed."""
         engine = self._engine
@@ -235,6 +247,15 @@ def _of_kind(value: Any, kind: type[_T], name: str) -> _T:
 
 def _of_kind_or_none(value: Any, kind: type[_T], name: str) -> _T | None:
     return None if value is None else _of_kind(value, kind, name)
+
+
+def _plain_or_none(on_event: Any) -> Hook | None:
+    if on_event is None:
+        return None
+    if not callable(on_event) or inspect.iscoroutinefunction(on_event):
+        raise ConfigurationError("on_event must be a plain function")
+    hook: Hook = on_event
+    return hook
 
 
 def _all_of_kind(values: Any, kind: type[_T], name: str) -> tuple[_T, ...]:

@@ -131,6 +131,11 @@ class Attempt:
         CURRENT.set(self)
         return self
 
+    def extend(self, seconds: float) -> None:
+        """Let it take so many seconds from now instead."""
+        self._limits.end(self)
+        self._limits.begin(self, seconds)
+
     def expire(self) -> None:
         """End it, because its time is over."""
         self.expired = True

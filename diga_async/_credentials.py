@@ -55,6 +55,11 @@ class Credentials:
         """Ask for another key once *refused* was refused; say whether there is one."""
         return self._ask is not None and await self._ask_anew(refused) != refused
 
+    def forget(self, refused: Secret) -> None:
+        """Have the next lookup ask for another key than the one that was *refused*."""
+        if self._ask is not None and self._held() == refused:
+            self._held = lambda: None
+
     async def _ask_anew(self, refused: Secret | None) -> Secret:
         async with self._asking:
             secret = self._held()

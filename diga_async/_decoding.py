@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 MAX_BODY_BYTES = 1 << 20
 MAX_INTEGER_DIGITS = 100
 MAX_DEPTH = 64
+#: A phone has some twenty values. As objects, they weigh up to eighty times their text.
+MAX_VALUES = 1 << 15
 MAX_NEW_PATH_CHARACTERS = 40
 
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
@@ -70,7 +72,7 @@ class _Mismatch(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Unbounded(Exception):  # noqa: N818 - never leaves this module
-    """A number longer than anybody needs."""
+    """A number longer, or values more, than anybody needs."""
 
 
 def _integer(digits: str) -> int:
@@ -90,6 +92,7 @@ def read_json(body: bytes | str) -> Any:
         InvalidResponseError: It is none, or none of bounded size.
     """
     try:
+        _require_few_values(body)
         return _document(body if isinstance(body, str) else _text_of(body))
     except (_Unbounded, RecursionError):
         raise InvalidResponseError("the body is JSON of unreasonable size") from None
@@ -105,6 +108,13 @@ def _document(text: str) -> Any:
         if end == len(text):
             return document
     return _JSON.decode(text)  # which also judges what is around it
+
+
+def _require_few_values(body: bytes | str) -> None:
+    if len(body) > MAX_VALUES:  # or it cannot have so many
+        commas = body.count(",") if isinstance(body, str) else body.count(b",")
+        if commas >= MAX_VALUES:
+            raise _Unbounded
 
 
 def _text_of(body: bytes) -> str:

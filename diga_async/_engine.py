@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from ssl import SSLContext
 
 import aiohttp
@@ -24,6 +23,7 @@ from diga_async._protocol import phones_url
 from diga_async._source import Source
 from diga_async._stages import Admitted, Retrying, Sending, Tally
 from diga_async._transport import Transport
+from diga_async._watch import Hook, Watch
 
 CLOSE_SECONDS = 1.0
 ANSWER_KINDS = (
@@ -49,6 +49,7 @@ class Options:
     proxy: str | None = attrs.field(repr=False)
     ssl: SSLContext | None
     trace_configs: tuple[aiohttp.TraceConfig, ...]
+    on_event: Hook | None
 
 
 class Engine:
@@ -79,8 +80,9 @@ class Engine:
         )
         phones = phones_url(options.base_url)
         sending = Sending(phones, credentials, self._transport, clock)
+        self._watch = watch = Watch(options.on_event)
         admitted = Admitted(
-            sending.attempt, self._admission, pace, outage, clock, chance
+            sending.attempt, self._admission, pace, outage, clock, chance, watch
         )
         retrying = Retrying(
             admitted.attempt,
@@ -92,7 +94,7 @@ class Engine:
             chance,
         )
         self._look_up = retrying.look_up
-        self.flights = Flights(self._look_up, clock, tally)
+        self.flights = Flights(self._look_up, clock, tally, watch)
         self._runs: set[Run] = set()
 
     @property
@@ -110,6 +112,7 @@ class Engine:
             self._tally,
             self._outage,
             self._clock,
+            self._watch,
             on_end=self._runs.discard,
         )
         self._runs.add(run)
@@ -130,13 +133,19 @@ class Engine:
         runs = tuple(self._runs)
         for run in runs:
             run.halt(ClientClosedError("the client was closed"), at_once=True)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.flights.close()
                 for run in runs:
                     await run.wait_for_workers()
-                self._admission.close()
                 await self._transport.close()
+        except TimeoutError:  # a caller's own code does not let itself be cancelled
+            self.abandon()
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        finally:
+            self._admission.close()
 
     def abandon(self) -> None:
         """Let go without waiting, from any thread, also when the loop is closed."""

@@ -3,34 +3,39 @@
 import asyncio
 import copy
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from diga_async._clock import Clock
-from diga_async._errors import APITimeoutError, ClientClosedError, DigaError
+from diga_async._errors import ClientClosedError, DigaError
 from diga_async._phone import Phone
 from diga_async._policy import Timeouts
 from diga_async._protocol import Answer
-from diga_async._stages import Lookup, Stage, Tally
+from diga_async._stages import Lookup, Stage, Tally, outcome_of, too_late
+from diga_async._watch import Watch
 
 Waiter = asyncio.Future[Answer]
+
+_T = TypeVar("_T")
 
 
 class _Flight:
     """One lookup and all who wait for it, each with a deadline of its own."""
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[Answer]
 
     def __init__(self, lookup: Lookup) -> None:
         self.lookup = lookup
         self.waiters: set[Waiter] = set()
         self._share_deadline = True
 
-    def board(self, deadline: float) -> Waiter:
+    def board(self, deadline: float, now: float) -> Waiter:
         """Add one who waits; the lookup goes on for as long as the last one does."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self.waiters.add(waiter)
-        self._share_deadline &= deadline == self.lookup.deadline
-        self.lookup.deadline = max(deadline, self.lookup.deadline)
+        if deadline != self.lookup.deadline:
+            self._share_deadline = False
+            self.lookup.extend(deadline, now)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
@@ -43,41 +48,47 @@ class _Flight:
         """Give every waiter the answer, each its own copy of an error."""
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_result(
-                    copy.copy(answer) if isinstance(answer, DigaError) else answer
-                )
+                waiter.set_result(_own(answer))
 
     def crash(self, error: BaseException) -> None:
         """Tell every waiter what broke the lookup."""
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_exception(error)
+                waiter.set_exception(_own(error))
+
+    def close(self) -> None:
+        """Tell every waiter, also where the lookup does not let itself be cancelled."""
+        self.land(ClientClosedError("the client was closed"))
+
+    def cancel(self) -> None:
+        """Cancel every wait, as what the caller's own callable waited for was."""
+        for waiter in self.waiters:
+            waiter.cancel()
 
     def ring(self, waiter: Waiter, now: float) -> None:
         """End the wait of one whose deadline has come."""
         # Where all share one deadline the lookup ends itself, and knows better why.
         if not self._share_deadline and not waiter.done():
-            waiter.set_result(self._too_late(now))
+            waiter.set_result(too_late(self.lookup, now))
 
-    def _too_late(self, now: float) -> APITimeoutError:
-        return APITimeoutError(
-            "the deadline came before an answer",
-            phase="wait" if self.lookup.started is None else "read",
-            phone_id=self.lookup.phone_id,
-            attempts=self.lookup.attempts + self.lookup.sending,
-            elapsed=self.lookup.elapsed(now),
-        )
+
+def _own(answer: _T) -> _T:
+    """Return a copy of an error of ours; all else is shared."""
+    return copy.copy(answer) if isinstance(answer, DigaError) else answer
 
 
 class Flights:
     """The single lookups of a client that are on their way, by id."""
 
-    def __init__(self, look_up: Stage, clock: Clock, tally: Tally) -> None:
+    def __init__(
+        self, look_up: Stage, clock: Clock, tally: Tally, watch: Watch
+    ) -> None:
         self._look_up = look_up
+        self._watch = watch
         self._clock = clock
         self._tally = tally
         self._flights: dict[UUID, _Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Answer]] = set()
 
     async def get(self, phone_id: UUID, timeouts: Timeouts) -> Phone:
         """
@@ -99,7 +110,9 @@ class Flights:
             del answer  # or the error would keep this very frame alive
 
     async def close(self) -> None:
-        """End every lookup; whoever waits gets a `ClientClosedError`."""
+        """End every lookup; whoever waits gets a `ClientClosedError`, at once."""
+        for flight in self._flights.values():
+            flight.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -118,18 +131,24 @@ class Flights:
         task.add_done_callback(partial(self._ended, flight))
         return flight
 
-    async def _fly(self, flight: _Flight) -> None:
+    async def _fly(self, flight: _Flight) -> Answer:
         answer = await self._look_up(flight.lookup)
+        if self._watch.is_on:
+            now = self._clock.now()
+            self._watch.lookup(outcome_of(flight.lookup, answer, now))
         self._forget(flight)
-        flight.land(answer)  # a turn of the loop sooner than a callback could
+        flight.land(answer)  # a turn of the loop sooner than the callback
+        return answer
 
-    def _ended(self, flight: _Flight, task: asyncio.Task[None]) -> None:
+    def _ended(self, flight: _Flight, task: asyncio.Task[Answer]) -> None:
         self._tasks.discard(task)
         self._forget(flight)
         if task.cancelled():
-            flight.land(ClientClosedError("the client was closed"))
+            flight.cancel()
         elif (error := task.exception()) is not None:
             flight.crash(error)
+        else:
+            flight.land(task.result())  # an eager task ends before anybody waits
 
     def _forget(self, flight: _Flight) -> None:
         if self._flights.get(flight.lookup.phone_id) is flight:
@@ -138,7 +157,7 @@ class Flights:
     async def _arrival(
         self, flight: _Flight, deadline: float, seconds: float
     ) -> Answer:
-        waiter = flight.board(deadline)
+        waiter = flight.board(deadline, deadline - seconds)
         ring = partial(self._ring, flight, waiter)
         timer = self._clock.call_later(seconds, ring)
         try:

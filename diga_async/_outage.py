@@ -34,17 +34,21 @@ class Outage:
         if self.is_on:
             self._next_probe = now + PROBE_SECONDS
 
-    def answered(self) -> None:
-        """Take note that the server said something of its own."""
+    def answered(self) -> bool:
+        """Note that the server said something; return whether that ended one."""
+        was_on = self._failures >= FAILURES_TO_CLOSE
         self._failures = 0
+        return was_on
 
-    def failed(self, now: float) -> None:
-        """Take note of an attempt without an answer, or with a 5xx."""
+    def failed(self, now: float) -> bool:
+        """Note an attempt without an answer or with a 5xx; return if one begins."""
         if not self._failures:
             self._since = now
         self._failures += 1
-        if self._failures == FAILURES_TO_CLOSE:
-            self._next_probe = now + PROBE_SECONDS
+        if self._failures != FAILURES_TO_CLOSE:
+            return False
+        self._next_probe = now + PROBE_SECONDS
+        return True
 
     def is_hopeless(self, now: float) -> bool:
         """Whether nothing has come back for so long that a run should end."""

@@ -91,7 +91,7 @@ class PhoneBatch:
     phones: Mapping[UUID, Phone] = field(factory=dict)
     missing: tuple[UUID, ...] = ()
     failures: Mapping[UUID | str, DigaError] = field(factory=dict)
-    unanswered: tuple[UUID, ...] = ()
+    unanswered: tuple[UUID | str, ...] = ()
 
     def __repr__(self) -> str:
         """Show how many ids are where."""

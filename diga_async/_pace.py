@@ -409,7 +409,7 @@ class Pace:
         if self._rate == math.inf:
             self._start_search(now, sent_at, delay, in_flight / trip)
         else:
-            self._judge(sent_at)
+            self._judge(sent_at, delay)
         if not delay:
             # Nothing was taken for so long: as long again, and half the probes
             # are saved. One probe at a time while the limit is unknown.
@@ -432,11 +432,12 @@ class Pace:
         )
         measure.restart(sent_at)
 
-    def _judge(self, sent_at: float) -> None:
+    def _judge(self, sent_at: float, delay: float) -> None:
         """Judge anew what the limit is, and go below it."""
         measure, rate = self._measure, self._rate
-        if measure.rate and self._taken_at < self._cut_at:
-            return  # it was asked too early, which says nothing new of the rate
+        # Asked too early, or as the server said and in vain: nothing new of the rate.
+        if (measure.rate or delay) and self._taken_at <= self._cut_at:
+            return
         # A search ends far above the limit, but has measured it well,
         # unless delays have let the server save up.
         exact = not measure.rate and not self._delay

@@ -267,9 +267,11 @@ class PhoneLookups:
         return _NOTHING if self._run is None else self._run.stats
 
     @property
-    def unanswered(self) -> tuple[UUID, ...]:
+    def unanswered(self) -> tuple[UUID | str, ...]:
         """
         The ids that were taken from the source and have no outcome.
+
+        What was given and is no UUID is here as its text.
 
         After an early end these are the ones to ask again,
         together with what the source still holds.
@@ -282,6 +284,10 @@ class PhoneLookups:
     def distinct_ids(self) -> tuple[UUID | str, ...]:
         """The ids of a `get_many`, each once, in the order of the input."""
         return () if self._run is None else tuple(self._run.seen or ())
+
+    def __reduce__(self) -> str:
+        """Refuse to be copied or pickled: the copy would end the run."""
+        raise TypeError("a run cannot be copied or pickled")
 
     def __del__(self) -> None:
         """End a run that nobody listens to any more."""

@@ -78,11 +78,14 @@ def phone_id_of(value: object) -> UUID:
     Raises:
         InvalidPhoneIdError: It is no UUID, nor its canonical text.
     """
-    if isinstance(value, UUID):
+    if type(value) is UUID:
         return value
+    if isinstance(value, UUID):
+        return UUID(int=value.int)  # a driver's own kind, whose text may be anything
     if isinstance(value, str):
-        if UUID_TEXT.fullmatch(value) is not None:
-            return uuid_of(value)
+        match = UUID_TEXT.fullmatch(value)
+        if match is not None:
+            return uuid_of(match[0])
         raise InvalidPhoneIdError(
             "a phone id is a UUID or its canonical 36 characters, "
             f"not a text of {len(value)}"

@@ -45,8 +45,18 @@ async def serving(handler: Handler, listener: Listener) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await _stop_accepting(acceptor, listener)
-            await _drop(server)
+            ending = asyncio.ensure_future(_end(server, acceptor, listener))
+            try:
+                await asyncio.shield(ending)
+            finally:
+                await ending  # also when cancelled: it takes a few turns of the loop
+
+
+async def _end(
+    server: web.Server, acceptor: asyncio.Server, listener: Listener
+) -> None:
+    await _stop_accepting(acceptor, listener)
+    await _drop(server)
 
 
 async def _stop_accepting(acceptor: asyncio.Server, listener: Listener) -> None:

@@ -35,21 +35,39 @@ class Source:
         else:
             self._sync = iter(phone_ids)
         self._turn = asyncio.Lock()
+        self._is_over = False
 
     async def take(self) -> Any:
         """
-        Return the next of what was given.
+        Return the next of what was given; nothing more once that has raised.
 
         Raises:
             StopAsyncIteration: There is no more.
         """
-        if self._async is not None:
-            async with self._turn:  # an async iterator serves one at a time
-                return await anext(self._async)
-        assert self._sync is not None  # noqa: S101 - it is one or the other
-        for given in self._sync:
-            return given
+        try:
+            if self._async is not None:
+                async with self._turn:  # an async iterator serves one at a time
+                    self._require_more()
+                    return await anext(self._async)
+            self._require_more()
+            assert self._sync is not None  # noqa: S101 - it is one or the other
+            for given in self._sync:
+                return given
+        except Exception:
+            self._is_over = True
+            raise
         raise StopAsyncIteration
+
+    def _require_more(self) -> None:
+        if self._is_over:
+            raise StopAsyncIteration
+
+    def abandon(self) -> None:
+        """End a generator without waiting; an async one ends when it is collected."""
+        if isinstance(self._sync, Generator):
+            self._sync.close()
+        self._async = None
+        self._is_over = True
 
     async def close(self) -> None:
         """End a generator, so that its ``finally`` runs; leave all else alone."""

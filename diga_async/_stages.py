@@ -22,6 +22,7 @@ from yarl import URL
 from diga_async._admission import Admission
 from diga_async._advice import rate_limit
 from diga_async._clock import Clock
+from diga_async._connections import Attempt
 from diga_async._credentials import Credentials
 from diga_async._errors import (
     APIConnectionError,
@@ -34,7 +35,9 @@ from diga_async._errors import (
     InvalidResponseError,
     NotFoundError,
 )
+from diga_async._events import AnswerKind, AttemptEvent
 from diga_async._outage import Outage
+from diga_async._outcome import Failed, Found, Missing, Outcome
 from diga_async._pace import Pace
 from diga_async._phone import Phone
 from diga_async._policy import (
@@ -47,6 +50,7 @@ from diga_async._policy import (
 )
 from diga_async._protocol import Answer, read, request_for
 from diga_async._transport import Transport
+from diga_async._watch import Watch
 from diga_async._wire import Secret
 
 _T = TypeVar("_T")
@@ -76,6 +80,9 @@ class Lookup(Progress):
         halted: Whether nothing more may be sent for it.
         renewed: Whether another key was asked for on its account.
         authorization: The header its last request was sent with.
+        attempt: What is open of a single lookup, while it is.
+        begun: When that began.
+        last: Why the attempt before failed.
         advice: What the last answer said of a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
     """
@@ -88,11 +95,15 @@ class Lookup(Progress):
     halted: bool = False
     renewed: bool = False
     authorization: Secret = Secret()  # noqa: RUF009 - frozen
+    attempt: Attempt | None = None
+    begun: float = 0.0
+    last: DigaError | None = None
     advice: tuple[int, float] | None = None
 
     def begin(self, now: float, held: float) -> None:
         """Take note that an attempt begins after the client *held* it back."""
         self.sending = True
+        self.begun = now
         self.advice = None
         if self.started is None:
             self.started = now
@@ -107,17 +118,19 @@ class Lookup(Progress):
     def end(self) -> None:
         """Take note that the attempt is over."""
         self.sending = False
+        self.attempt = None
         for tally in self.tallies:
             tally.in_flight -= 1
 
-    def note(self, answer: Answer, seconds: float) -> None:
-        """Take note of what an attempt of so many *seconds* brought."""
+    def note(self, answer: Answer, seconds: float) -> AnswerKind:
+        """Take note of what an attempt of so many *seconds* brought; name it."""
         self.count(answer)
         kind = kind_of(answer)
         for tally in self.tallies:
             tally.answers[kind] += 1
         if kind == "throttled" and self.patient:
             self.deadline += seconds
+        return kind
 
     def retry(self) -> None:
         """Take note that it is asked again."""
@@ -128,12 +141,23 @@ class Lookup(Progress):
         """Return how long the next attempt may take."""
         return min(self.timeouts.attempt, self.deadline - now)
 
+    def board(self, attempt: Attempt) -> None:
+        """Take note of what is open now."""
+        self.attempt = attempt
+
+    def extend(self, deadline: float, now: float) -> None:
+        """Let it go on until *deadline*, for somebody who has more time."""
+        self.deadline = max(deadline, self.deadline)
+        if self.attempt is not None:
+            left = self.begun + self.timeouts.attempt - now
+            self.attempt.extend(min(left, self.deadline - now))
+
     def elapsed(self, now: float) -> float:
         """Return the seconds since the first attempt began."""
         return 0.0 if self.started is None else now - self.started
 
 
-def kind_of(answer: Answer) -> str:
+def kind_of(answer: Answer) -> AnswerKind:
     """Name the kind of answer as `ClientStats` does."""
     match answer:
         case Phone():
@@ -148,6 +172,25 @@ def kind_of(answer: Answer) -> str:
             return "invalid"
         case _:
             return "lost"
+
+
+def status_of(answer: Answer) -> int | None:
+    """Return the HTTP status of *answer*; None when there was none."""
+    if isinstance(answer, APIStatusError | InvalidResponseError):
+        return answer.status
+    return 200 if isinstance(answer, Phone) else None
+
+
+def outcome_of(lookup: Lookup, answer: Answer, now: float) -> Outcome:
+    """Say how a lookup ended."""
+    elapsed = lookup.elapsed(now)
+    match answer:
+        case Phone():
+            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
+        case NotFoundError():
+            return Missing(lookup.phone_id, lookup.attempts, elapsed)
+        case error:
+            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)
 
 
 Stage = Callable[[Lookup], Awaitable[Answer]]
@@ -170,6 +213,7 @@ class Sending:
             request_for(self.phones, lookup.phone_id, authorization),
             seconds=lookup.seconds(self.clock.now()),
             connect=lookup.timeouts.connect,
+            on_begin=None if lookup.patient else lookup.board,
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self.transport.closed else response
@@ -199,6 +243,7 @@ class Admitted:
     outage: Outage
     clock: Clock
     chance: Callable[[], float]
+    watch: Watch
 
     async def attempt(self, lookup: Lookup) -> Answer | None:
         """Make one attempt when its turn comes; None when it never came in time."""
@@ -215,10 +260,22 @@ class Admitted:
         try:
             answer = await self.next(lookup)
             now = self.clock.now()
-            lookup.note(answer, now - sent)
+            kind = lookup.note(answer, now - sent)
             if lookup.advice is not None:
                 self.pace.advised(now, *lookup.advice)
             self._learn(answer, now, sent, in_flight)
+            if self.watch.is_on:
+                self.watch.attempt(
+                    AttemptEvent(
+                        phone_id=lookup.phone_id,
+                        attempts=lookup.attempts,
+                        answer=kind,
+                        status=status_of(answer),
+                        waited=sent - asked,
+                        elapsed=now - sent,
+                        rate=self.pace.rate,
+                    )
+                )
         finally:
             lookup.end()
             self.admission.leave()
@@ -229,11 +286,13 @@ class Admitted:
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
-            self.outage.failed(now)
+            if self.outage.failed(now):
+                self.watch.outage(is_on=True)
             return
         else:
             self.pace.answered(now, sent, in_flight)
-        self.outage.answered()
+        if self.outage.answered():
+            self.watch.outage(is_on=False)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -250,14 +309,19 @@ class Retrying:
 
     async def look_up(self, lookup: Lookup) -> Answer:
         """Bring one lookup to its end."""
-        last: DigaError | None = None
         if self.credentials.held is None and not await self._has_key(lookup):
-            return self._too_late(lookup, last)
-        while (answer := await self.next(lookup)) is not None:
+            return too_late(lookup, self.clock.now())
+        while True:
+            deadline = lookup.deadline
+            answer = await self.next(lookup)
+            if answer is None:
+                if lookup.deadline > deadline:
+                    continue  # somebody with more time has joined
+                return too_late(lookup, self.clock.now())
             if not isinstance(answer, DigaError):
                 self.budget.give_back(lookup.attempts)
                 return answer
-            last = answer
+            lookup.last = answer
             delay = await self._delay(lookup, answer)
             if delay is None:
                 return self._final(lookup, answer)
@@ -266,11 +330,13 @@ class Retrying:
             lookup.retry()
             if delay > 0.0:
                 await self.clock.sleep(delay)
-        return self._too_late(lookup, last)
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""
-        return await self._in_time(lookup, self.credentials.fetch()) is not None
+        deadline = lookup.deadline
+        if await self._in_time(lookup, self.credentials.fetch()) is not None:
+            return True
+        return lookup.deadline > deadline and await self._has_key(lookup)
 
     async def _in_time(self, lookup: Lookup, asking: Awaitable[_T]) -> _T | None:
         """Wait for the caller's own callable; None when the deadline came first."""
@@ -290,7 +356,11 @@ class Retrying:
         if lookup.halted or (lookup.patient and self.outage.is_hopeless(now)):
             return None
         if isinstance(error, AuthenticationError):
-            return 0.0 if await self._may_renew(lookup) else None
+            if await self._may_renew(lookup):
+                return 0.0
+            if not lookup.renewed:  # the next lookup asks, as this one may not
+                self.credentials.forget(lookup.authorization)
+            return None
         return delay_after(error, lookup, self.policy, now, self.chance())
 
     def _can_pay(self, lookup: Lookup, error: DigaError) -> bool:
@@ -306,17 +376,31 @@ class Retrying:
         asking = self.credentials.renew(lookup.authorization)
         return bool(await self._in_time(lookup, asking))
 
-    def _too_late(self, lookup: Lookup, last: DigaError | None) -> DigaError:
-        error = last or APITimeoutError(
+    def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
+        return final(lookup, error, self.clock.now())
+
+
+def too_late(lookup: Lookup, now: float) -> DigaError:
+    """Say why there is no phone, now that the deadline has come."""
+    if lookup.sending:
+        connected = lookup.attempt is not None and lookup.attempt.connected
+        error: DigaError = APITimeoutError(
+            "the deadline came before an answer",
+            phase="read" if connected else "connect",
+        )
+        lookup = attrs.evolve(lookup, attempts=lookup.attempts + 1)
+    else:
+        error = lookup.last or APITimeoutError(
             "the deadline came before the first attempt", phase="wait"
         )
-        return self._final(lookup, error)
+    return final(lookup, error, now)
 
-    def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
-        """Say what *error* is about, on a new object that holds no traceback."""
-        return attrs.evolve(
-            error,
-            phone_id=lookup.phone_id,
-            attempts=lookup.attempts,
-            elapsed=lookup.elapsed(self.clock.now()),
-        )
+
+def final(lookup: Lookup, error: DigaError, now: float) -> DigaError:
+    """Say what *error* is about, on a new object that holds no traceback."""
+    return attrs.evolve(
+        error,
+        phone_id=lookup.phone_id,
+        attempts=lookup.attempts,
+        elapsed=lookup.elapsed(now),
+    )

@@ -6,7 +6,7 @@ gets past this room.
 """
 
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,14 +48,29 @@ class Transport:
         return self._pool.closed
 
     async def send(
-        self, request: Request, *, seconds: float, connect: float
+        self,
+        request: Request,
+        *,
+        seconds: float,
+        connect: float,
+        on_begin: Callable[[Attempt], object] | None = None,
     ) -> Response | APIConnectionError:
-        """Send *request*; return the whole answer, or why there is none."""
+        """
+        Send *request*; return the whole answer, or why there is none.
+
+        Args:
+            request: What to send.
+            seconds: How long it may take.
+            connect: How long a new connection may take.
+            on_begin: Given the attempt as it begins, to look at and to extend.
+        """
         pool = self._pool
         pool.users += 1
         attempt = Attempt(self._limits, seconds)
         try:
             with attempt:
+                if on_begin is not None:
+                    on_begin(attempt)
                 return await self._exchange(pool.session, request, connect)
         except _ERRORS as error:
             failure = _failure(error, attempt)
@@ -89,7 +104,7 @@ class Transport:
         attempt is closed.
         """
         CURRENT.get().disconnect()
-        if self._lent is None:
+        if self._lent is None and not self.closed:
             retired, self._pool = self._pool, self._new_pool()
             self._retired.add(retired)
             self._drop_if_idle(retired)

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import diga_async
+from diga_async._open import NO_EXTRA
 
 project = "diga_async"
 author = "The diga_async developers"
@@ -135,9 +136,11 @@ def write_defaults_as_python(
     signature: str | None,
     result: str | None,
 ) -> tuple[str | None, str | None]:
-    """Spell enum members as one types them; leave attrs' *made anew* to dots."""
+    """Spell enum members as one types them; leave empty defaults to dots."""
     if signature:
-        signature = ENUM_MEMBER.sub(r"\1", signature).replace("NOTHING", "...")
+        signature = ENUM_MEMBER.sub(r"\1", signature)
+        for made in ("NOTHING", repr(NO_EXTRA)):
+            signature = signature.replace(made, "...")
     return signature, result
 
 

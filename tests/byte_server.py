@@ -16,19 +16,24 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Self
 from uuid import UUID
 
+import pytest
 import trustme
 from fakes import PHONE_ID, phone_fields
 
 Move = Callable[["Wire"], Awaitable[None]]
 
-#: The bound that a test of time gives the loop and the machine to be late.
-LATE = 0.1
+#: How late a busy machine may be. Whatever ends by itself needs less; the limits
+#: that must not have ended it are larger.
+LATE = 2.0
+#: Turns of the loop in which what waits for nothing but itself is over.
+AT_ONCE = 50
 
 
 class Wire:
@@ -173,9 +178,26 @@ def asked_for(head: bytes) -> UUID:
     return UUID(match[1].decode())
 
 
+@contextmanager
+def on_time(seconds: float) -> Iterator[None]:
+    """Fail what ends earlier than *seconds*, or by another limit than that."""
+    started = time.monotonic()
+    yield
+    assert seconds - 0.01 <= time.monotonic() - started < seconds + LATE
+
+
+async def at_once(task: asyncio.Future[Any]) -> None:
+    """Fail unless *task* is over without waiting for the network or a timer."""
+    for _ in range(AT_ONCE):
+        if task.done():
+            return
+        await asyncio.sleep(0)
+    pytest.fail(f"after {AT_ONCE} turns of the loop it still waits: {task}")
+
+
 async def until(holds: Callable[[], object]) -> None:
     """Let the loop turn until *holds* does, which must be soon."""
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(10.0):
         while not holds():  # noqa: ASYNC110 - there is nothing else to wait for
             await asyncio.sleep(0)
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import importlib
 import inspect
 import logging
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,16 @@ from blockbuster import BlockBuster
 pytest_plugins = ["pytester", "command"]
 
 DESCRIPTORS = Path("/proc/self/fd")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--uvloop", action="store_true", help="run tests under uvloop")
+
+
+def pytest_configure(config):
+    if config.getoption("--uvloop"):
+        uvloop = importlib.import_module("uvloop")
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,8 +76,18 @@ async def nothing_left_in_loop():
 
 
 def open_sockets():
-    """Return the sockets this process has open, where the system tells."""
+    """Return the connections this process has open, where the system tells."""
     if not DESCRIPTORS.exists():
         return set()
-    links = (os.path.realpath(d) for d in DESCRIPTORS.iterdir())
-    return {link.rsplit("/", 1)[-1] for link in links if "socket:" in link}
+    return {link for d in os.listdir(DESCRIPTORS) if (link := connection_of(d))}  # noqa: PTH208
+
+
+def connection_of(descriptor):
+    """Return the name of a socket of TCP or UDP: loops have pairs of their own."""
+    # A descriptor of the listing may be closed by now, as that of the listing is.
+    with suppress(OSError):
+        link = os.readlink(DESCRIPTORS / descriptor)  # noqa: PTH115 - it is no path
+        if link.startswith("socket:"):
+            with socket.socket(fileno=os.dup(int(descriptor))) as copy:
+                return link if copy.family != socket.AF_UNIX else None
+    return None

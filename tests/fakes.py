@@ -110,7 +110,7 @@ class ScriptedTransport:
         self.closed = False
 
     async def send(
-        self, request: Request, *, seconds: float, connect: float
+        self, request: Request, *, seconds: float, connect: float, on_begin: Any = None
     ) -> Response | APIConnectionError:
         self.requests.append(request)
         self.seconds.append(seconds)

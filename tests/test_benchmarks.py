@@ -1,7 +1,7 @@
 """The benchmarks still run; their figures are another matter."""
 
+import asyncio
 import importlib
-import importlib.util
 import json
 import statistics
 import sys
@@ -208,3 +208,46 @@ def test_a_ratio_is_the_median_of_pairs(bench):
     slow, fast = [200.0, 20.0, 4.0], [100.0, 10.0, 1.0]
 
     assert turns.paired(slow, fast)[1] == statistics.median([2.0, 2.0, 4.0])
+
+
+# --- what goes wrong, at length
+
+
+def test_the_soak_does_everything_and_sees_what_grows(bench):
+    soak, said = bench("soak"), []
+
+    asyncio.run(soak.soak(0.1, show=said.append))
+
+    done = next(line for line in said if line.startswith("done"))
+    deeds = ("get", "outcome", "cancel", "close", "lent", "fault", "forgotten")
+    assert [deed for deed in deeds if f"'{deed}'" not in done] == []
+    kept = soak.Left(kib=60_000, objects=1, descriptors=9, tasks=1, threads=2)
+    leaking = [attrs.evolve(kept, kib=60_000 + 1000 * n, tasks=n) for n in range(30)]
+    assert list(soak.grown([kept] * 30)) == []
+    assert len(list(soak.grown(leaking))) == 2
+
+
+def test_the_fuzz_tries_every_kind_and_finds_nothing(bench):
+    fuzz = bench("fuzz")
+
+    report = asyncio.run(fuzz.fuzz(0.5, "test"))
+
+    assert report.wrong == []
+    assert report.came["Phone"] > 0
+    assert set(report.tried) <= set(fuzz.KINDS)
+
+
+def test_what_a_denial_costs_is_measured(bench):
+    denial = bench("denial")
+
+    figures = denial.figures_of("endless header")
+
+    assert figures.came.startswith("APIConnectionError")
+    assert figures.seconds < denial.MOST_SECONDS
+    assert figures.mib > 1
+
+
+def test_every_row_of_denial_can_be_made(bench):
+    denial = bench("denial")
+
+    assert all(callable(row) for row in denial.ROWS.values())

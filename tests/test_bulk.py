@@ -32,6 +32,7 @@ from diga_async._bulk import Plan, Run
 from diga_async._outage import FAILURES_TO_CLOSE, Outage
 from diga_async._source import Source
 from diga_async._stages import Tally
+from diga_async._watch import Watch
 
 BUSY = InternalServerError(status=503)
 ENDLESS = 10**9
@@ -90,6 +91,7 @@ class Desk:
                 Tally(),
                 self.outage,
                 self.clock,
+                Watch(None),
                 self.ended.append,
             )
             self.runs.append(run)
@@ -277,6 +279,44 @@ class TestSources:
         with pytest.raises(KeyError):
             await task
         assert lookups.stats.failed == 1
+
+    async def test_it_is_read_no_further_once_it_has_raised(self):
+        """An iterator that could go on must not be asked by the other workers."""
+
+        class Source:
+            def __init__(self):
+                self.numbers = itertools.count()
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                number = next(self.numbers)
+                if number == 5:
+                    raise KeyError
+                return phone_id(number)
+
+        source = Source()
+        lookups = Desk(found).lookups(source, concurrency=8)
+        outcomes = [await anext(lookups) for _ in range(5)]
+        with pytest.raises(KeyError):
+            await anext(lookups)
+
+        assert sorted(numbers(outcomes)) == list(range(5))
+        assert next(source.numbers) == 6
+
+    async def test_a_cancellation_of_its_own_is_not_swallowed(self):
+        """It awaited something that somebody else cancelled."""
+
+        async def source():
+            yield phone_id(0)
+            raise asyncio.CancelledError
+
+        lookups = Desk(found).lookups(source())
+        await anext(lookups)
+
+        with pytest.raises(asyncio.CancelledError):
+            await anext(lookups)
 
     @pytest.mark.parametrize(
         "one", ["3c90c3cc-0d44-4b50-8888-8dd25736052a", b"x", phone_id(1)]
@@ -570,6 +610,48 @@ class TestLeaving:
             assert lookups.unanswered == ()
 
         assert len(lookups.unanswered) == 8
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_what_is_no_id_is_unanswered_as_well(self, ordered):
+        lookups = Desk(found).lookups(["a", "b", phone_id(0), "c"], ordered=ordered)
+        async with lookups:
+            outcome = await anext(lookups)
+            await turn()
+
+        left = {"a", "b", "c", phone_id(0)} - {outcome.phone_id}
+        assert set(lookups.unanswered) == left
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    async def test_leaving_without_a_block_ends_the_source(self, is_async):
+        """At once, not when the garbage is collected the next time."""
+        ended = []
+
+        def source():
+            try:
+                yield from ids(100)
+            finally:
+                ended.append(True)
+
+        async def async_source():
+            try:
+                for each in ids(100):
+                    yield each
+            finally:
+                ended.append(True)
+
+        async def leave():
+            given = async_source() if is_async else source()
+            async for _ in Desk(found).lookups(given):
+                break
+
+        gc.disable()
+        try:
+            await leave()
+            await turn()
+        finally:
+            gc.enable()
+
+        assert ended == [True]
 
     async def test_cancelling_one_anext_loses_nothing(self):
         desk = Desk()

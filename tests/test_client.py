@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from byte_server import LATE, at_once, on_time
 
 from diga_async import (
     AuthenticationError,
@@ -154,12 +155,9 @@ class TestGet:
 
     async def test_a_number_is_its_total_timeout(self, sandbox, diga):
         sandbox.faults = Faults(hangs=1.0)
-        started = time.monotonic()
 
-        with pytest.raises(TimeoutError):
+        with on_time(0.2), pytest.raises(TimeoutError):
             await diga.phones.get(sandbox.phone_ids[0], timeouts=0.2)
-
-        assert time.monotonic() - started == pytest.approx(0.2, abs=0.1)
 
     async def test_those_at_the_same_time_share_a_request(self, sandbox, diga):
         i = sandbox.phone_ids[0]
@@ -272,13 +270,11 @@ class TestMany:
 
     async def test_a_limit_one_sets_is_kept(self, sandbox):
         limits = Limits(per_second=100.0)
-        started = time.monotonic()
         async with DigaClient(
             sandbox.api_key, base_url=sandbox.url, limits=limits
         ) as diga:
-            await diga.phones.get_many(sandbox.phone_ids)
-
-        assert 0.5 < time.monotonic() - started < 1.0
+            with on_time(0.5):
+                await diga.phones.get_many(sandbox.phone_ids)
 
     async def test_more_than_an_outage_may_last_ends_the_run(self, sandbox):
         sandbox.per_second, sandbox.burst, sandbox.retry_after = 10.0, 1, 3600
@@ -305,7 +301,7 @@ class TestMany:
                         sandbox.down, ended = False, time.monotonic()
                     if isinstance(outcome, Missing):
                         break
-            assert time.monotonic() - ended < 2.0
+            assert time.monotonic() - ended < 1.0 + LATE  # it probes once a second
             assert failed <= 8 + 35
 
     async def test_single_lookups_go_ahead_of_a_run(self, sandbox):
@@ -449,7 +445,6 @@ class TestClosing:
 
     async def test_whoever_waits_is_told(self, sandbox, diga):
         sandbox.faults = Faults(hangs=1.0)
-        started = time.monotonic()
         waiting = [
             asyncio.create_task(diga.phones.get(sandbox.phone_ids[0])),
             asyncio.create_task(diga.phones.get_many(sandbox.phone_ids)),
@@ -457,12 +452,14 @@ class TestClosing:
         while diga.stats.in_flight < 5:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)
 
-        await diga.close()
+        closing = asyncio.create_task(diga.close())
+        for one in waiting:
+            await at_once(one)
+        await closing
 
-        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        errors = [one.exception() for one in waiting]
         assert [type(e) for e in errors] == [ClientClosedError] * 2
         assert errors[1].partial.unanswered == sandbox.phone_ids
-        assert time.monotonic() - started < 1.0
 
     async def test_one_collected_unclosed_complains_once_and_says_what_to_do(
         self, sandbox

@@ -1,14 +1,12 @@
 """The key: asked for when needed, as seldom as can be, and within the deadline."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from byte_server import LATE, ByteServer, Wire, answer, answers, phone, until
+from byte_server import ByteServer, Wire, answer, answers, on_time, phone, until
 from fakes import PHONE_ID
 
 from diga_async import (
@@ -56,14 +54,6 @@ class Doors:
         self.seen.append(key.removeprefix("Bearer "))
         right = phone(wire.asked_for)
         await wire.send(right if key in self.valid else answer({}, "401 Who?"))
-
-
-@contextmanager
-def on_time(seconds: float) -> Iterator[None]:
-    """Fail what ends later than *seconds*, or earlier."""
-    started = time.monotonic()
-    yield
-    assert seconds - 0.01 <= time.monotonic() - started < seconds + LATE
 
 
 def client(server: ByteServer, key: Any, **options: Any) -> DigaClient:
@@ -288,9 +278,8 @@ async def test_another_key_is_waited_for_until_the_deadline() -> None:
         return "sk-1"
 
     async with ByteServer(Doors()) as server, client(server, source) as diga:
-        async with asyncio.timeout(0.5):
-            with on_time(0.1), pytest.raises(AuthenticationError):
-                await diga.phones.get(PHONE_ID, timeouts=Timeouts(0.1))
+        with on_time(0.1), pytest.raises(AuthenticationError):
+            await diga.phones.get(PHONE_ID, timeouts=Timeouts(0.1))
 
 
 async def test_a_callables_own_timeout_is_the_callers_own() -> None:
@@ -329,3 +318,16 @@ async def test_credentials_show_nothing() -> None:
     credentials = key_opener("sk-fa17ed")()
 
     assert "sk-fa17ed" not in f"{credentials!r} {vars(credentials)}"
+
+
+async def test_a_refused_key_is_not_kept_where_nothing_may_be_tried_again() -> None:
+    """A rotated key would else be refused for ever where one attempt is allowed."""
+    once = RetryPolicy(max_attempts=1)
+    async with (
+        ByteServer(Doors("sk-number-2")) as server,
+        client(server, Vault(), retry=once) as diga,
+    ):
+        with pytest.raises(AuthenticationError):
+            await diga.phones.get(PHONE_ID)
+
+        assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID

@@ -15,6 +15,7 @@ from diga_async._decoding import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
     MAX_INTEGER_DIGITS,
+    MAX_VALUES,
     inflate,
     read_json,
     structure,
@@ -105,6 +106,8 @@ def test_an_empty_body_is_called_so(body: bytes | str) -> None:
         "[" * 100_000,
         '{"a":' * 100_000,
         "[" * 100_000 + "]" * 100_000,
+        "[" + "0," * MAX_VALUES + "0]",
+        "[" + '{"":0},' * MAX_VALUES + "0]",
     ],
 )
 def test_json_of_unreasonable_size_is_refused_for_good(body: str) -> None:

@@ -52,6 +52,7 @@ PROGRAMS = (
     "metrics",
     "nightly",
     "progress",
+    "prometheus_metrics",
 )
 """The examples that run to an end by themselves; the tutorial runs two more."""
 
@@ -632,9 +633,10 @@ def test_the_house_is_drawn_as_it_is_built() -> None:
             assert imported <= set(rooms[:number]), room
 
 
-def test_the_tests_that_show_a_promise_are_there() -> None:
-    page = (DOCS / "explanation" / "reliability.md").read_text(encoding="utf-8")
-    shown = re.findall(r"``(test_\w+)``: ([^.`]+)\.", page)
+@pytest.mark.parametrize("name", ["reliability", "attacks"])
+def test_the_tests_that_a_page_names_are_there(name: str) -> None:
+    page = (DOCS / "explanation" / f"{name}.md").read_text(encoding="utf-8")
+    shown = re.findall(r"`(test_\w+)`{1,2}: ([^.`)]+)[.)]", page)
     missing = [
         (file, claim)
         for file, claims in shown
@@ -644,7 +646,18 @@ def test_the_tests_that_show_a_promise_are_there() -> None:
     ]
 
     assert missing == []
-    assert len(shown) > 20
+    assert len(shown) >= 20
+
+
+def test_every_promise_has_its_row_and_no_cell_is_empty() -> None:
+    page = (DOCS / "explanation" / "reliability.md").read_text(encoding="utf-8")
+    (table,) = (body for kind, body in FENCE.findall(page) if kind == "{eval-rst}")
+    _, _, *rows = re.split(r"^   \* - ", table, flags=MULTILINE)
+    cells = [re.split(r"^     - ", row, flags=MULTILINE) for row in rows]
+
+    assert [number.strip() for number, *_ in cells] == [str(n) for n in range(1, 21)]
+    assert [row for row in cells if len(row) != 4 or not all(map(str.strip, row))] == []
+    assert [number for number, *_, shown in cells if "``test_" not in shown] == []
 
 
 def options_of(command: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Single lookups that share a request."""
 
 import asyncio
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,12 +10,15 @@ from fakes import PHONE_ID, FakeClock, phone_fields, turn
 from diga_async import (
     APITimeoutError,
     ClientClosedError,
+    ConfigurationError,
+    InternalServerError,
     NotFoundError,
     Phone,
     Timeouts,
 )
 from diga_async._flights import Flights
 from diga_async._stages import Tally
+from diga_async._watch import Watch
 
 PHONE = Phone.from_dict(phone_fields())
 X = UUID(PHONE_ID)
@@ -25,7 +29,7 @@ class Server:
 
     def __init__(self):
         self.clock = FakeClock()
-        self.flights = Flights(self._look_up, self.clock, Tally())
+        self.flights = Flights(self._look_up, self.clock, Tally(), Watch(None))
         self.lookups = []
         self.answers = []
         self.cancelled = 0
@@ -129,16 +133,17 @@ async def test_after_that_the_next_one_starts_afresh(server):
     assert await second is PHONE
 
 
-async def test_a_joiner_keeps_its_own_deadline(server):
+@pytest.mark.parametrize(("connected", "phase"), [(True, "read"), (False, "connect")])
+async def test_a_joiner_keeps_its_own_deadline(server, connected, phase):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
-    server.lookups[0].started = server.clock.now()
-    server.lookups[0].sending = True
+    server.lookups[0].begin(server.clock.now(), 0.0)
+    server.lookups[0].attempt = SimpleNamespace(connected=connected)
     await server.clock.advance(5.0)
 
     # The lookup's deadline is the first one's, so the second is ended apart.
     with pytest.raises(APITimeoutError) as caught:
         await second
-    assert (caught.value.phase, caught.value.phone_id) == ("read", X)
+    assert (caught.value.phase, caught.value.phone_id) == (phase, X)
     assert caught.value.attempts == 1
     assert not first.done()
     server.answers[0].set_result(PHONE)
@@ -156,6 +161,36 @@ async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
     assert caught.value.phase == "wait"
     server.answers[0].set_result(PHONE)
     assert await second is PHONE
+
+
+async def test_a_joiner_whose_deadline_comes_in_a_pause_hears_the_last_error(server):
+    first, second = await server.get(total=60.0), await server.get(total=5.0)
+    server.lookups[0].attempts = 1
+    server.lookups[0].last = InternalServerError(status=503)
+
+    await server.clock.advance(5.0)
+
+    with pytest.raises(InternalServerError) as caught:
+        await second
+    assert (caught.value.status, caught.value.attempts) == (503, 1)
+    first.cancel()
+
+
+async def test_a_joiner_with_more_time_extends_what_is_open(server):
+    """Its attempt began with no more than the first one had left."""
+    first = await server.get(total=5.0)
+    extended = []
+    server.lookups[0].begin(server.clock.now(), 0.0)
+    server.lookups[0].attempt = SimpleNamespace(extend=extended.append)
+    await server.clock.advance(1.0)
+
+    second = await server.get(total=8.0)
+    third = await server.get(total=60.0)
+
+    # Until the joiner's deadline, and then for as long as an attempt may take.
+    assert extended == [8.0, 9.0]
+    for task in (first, second, third):
+        task.cancel()
 
 
 async def test_a_lookup_of_one_waiter_ends_itself(server):
@@ -177,6 +212,16 @@ async def test_what_a_lookup_raises_reaches_everybody(server):
     for task in (first, second):
         with pytest.raises(ZeroDivisionError):
             await task
+
+
+async def test_every_waiter_gets_its_own_copy_of_what_a_callable_returned(server):
+    tasks = [await server.get() for _ in range(2)]
+    server.answers[0].set_exception(ConfigurationError("no key"))
+
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [ConfigurationError] * 2
+    assert errors[0] is not errors[1]
 
 
 async def test_what_nobody_waits_for_any_more_is_not_complained_about(server):

@@ -12,11 +12,13 @@ PACKAGE = Path(diga_async.__file__).parent
 
 #: From the ground up; a room imports only from lines above its own.
 LAYERS = [
-    {"_version", "_errors", "_open", "_wire", "_meter", "_outage", "_pace", "_clock"},
+    {"_version", "_errors", "_events", "_open", "_wire", "_meter", "_outage", "_pace"}
+    | {"_clock"},
     {"_policy", "_decoding", "_source", "_advice"},
     {"_phone"},
     {"_outcome", "_protocol"},
-    {"_connections", "_credentials", "_admission", "_places"},
+    {"_connections", "_credentials", "_admission", "_places", "_watch"}
+    | {"_turnstile"},
     {"_transport"},
     {"_stages"},
     {"_flights", "_bulk"},
@@ -94,6 +96,7 @@ PURE = {
     "_cli_ids",
     "_cli_rows",
     "_errors",
+    "_events",
     "_open",
     "_wire",
     "_meter",

@@ -276,6 +276,22 @@ class TestHolds:
         assert pace.wait(12.9) > 0.0
         assert pace.wait(13.2) == 0.0
 
+    def test_delays_in_a_row_slow_no_further_than_they_ask(self) -> None:
+        """
+        A server in maintenance asks for a second again and again.
+
+        That says nothing of its limit; the rate was halved each time all the same.
+        """
+        pace, now = Pace(concurrency=64), 0.0
+        for _ in range(12):
+            now += pace.wait(now)
+            pace.sent(now, 0.5)
+            pace.refused(now + 0.01, now, 1.0, 0.5, 1)
+
+        assert pace.rate is not None
+        assert pace.rate >= 0.9
+        assert now < 12 * 2.0
+
     def test_a_delay_of_0_slows_nothing(self) -> None:
         pace = running()
 

@@ -38,7 +38,6 @@ from byte_server import (
     until,
 )
 from fakes import PHONE_ID, phone_fields
-from yarl import URL
 
 from diga_async import (
     APIConnectionError,
@@ -53,7 +52,6 @@ from diga_async import (
 )
 from diga_async._protocol import check_key, phones_url, request_for
 from diga_async._transport import Transport
-from diga_async._wire import Secret
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 KEY = "sk-fa17ed00fa17ed00fa17ed00fa17ed00"
@@ -386,6 +384,53 @@ async def test_nothing_is_logged_or_warned_of_with_the_key(
     caplog.clear()  # slow callbacks: asyncio was asked to tell
 
 
+PERSONAL: dict[str, Any] = {
+    "number": "+34999888777",
+    "nickname": "Mrs. Nobody",
+    "checkout_url": "https://pay.diga.test/live-link",
+    "sip_config": {
+        "termination_uri": "sip.nobody.test",
+        "username": "nobodys-name",
+        "allowed_addresses": ["192.0.2.77"],
+    },
+}
+PRIVATE = ("live-link", "sip.nobody.test", "nobodys-name", "192.0.2.77")
+
+
+async def test_a_phones_data_are_in_no_log_and_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At DEBUG, in warnings, and in what a record that is refused says of itself."""
+    asyncio.get_running_loop().set_debug(True)
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="asyncio")
+    broken: list[dict[str, Any]] = [{name: [PERSONAL[name]]} for name in PERSONAL]
+    broken += [{"status": None}, {"released_at": "+34999888777"}, {"region_codes": 1}]
+    moves = [says(phone(**PERSONAL | changes)) for changes in broken]
+    moves += [closes(phone(**PERSONAL)[:-9]), says(answer(PERSONAL, "500 No"))]
+    said: list[object] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async with ByteServer(*moves, says(phone(**PERSONAL))) as server:
+            diga = client(server.url, retry=RetryPolicy(max_attempts=1))
+            for _ in moves:
+                asking = diga.phones.get(PHONE_ID)
+                (error,) = await asyncio.gather(asking, return_exceptions=True)
+                said.append(everything_of(error.with_traceback(None)))
+            batch = await diga.phones.get_many([PHONE_ID])
+            del diga, asking
+            gc.collect()
+            await until(lambda: all(wire.is_left for wire in server.wires))
+
+    assert len(said) == len(moves)
+    logged = [f"{r.getMessage()} {r.args} {r.exc_info}" for r in caplog.records]
+    shown = " ".join(map(str, [*logged, *caught, *said]))
+    assert [value for value in ("+34999888777", *PRIVATE) if value in shown] == []
+    assert "Mrs. Nobody" not in shown
+    assert [value for value in PRIVATE if value in f"{batch!r} {batch}"] == []
+    caplog.clear()  # slow callbacks: asyncio was asked to tell
+
+
 # --- what a server echoes
 
 
@@ -664,42 +709,3 @@ async def test_a_proxy_that_does_not_connect_is_no_connection(first: Move) -> No
         assert len(proxy.wires) == 2
         told = [head for wire in proxy.wires for head in wire.requests]
         assert_hidden(told, everything_of(caught.value).replace(KEY, "", 2))
-
-
-# --- traps that are worked around
-
-
-async def test_aiohttp_still_tells_a_proxy_the_authorization_of_a_session() -> None:
-    async with proxied() as at:
-        headers = {"Authorization": "Bearer of-the-session"}
-        async with aiohttp.ClientSession(headers=headers) as session:
-            response = await session.get(
-                f"{at.server.url}/v1/phone/{PHONE_ID}",
-                proxy=at.proxy.url,
-                ssl=client_tls(),
-            )
-            await response.read()
-
-        assert b"Proxy-Authorization: Bearer of-the-session" in at.told
-
-
-async def test_aiohttp_still_keeps_the_key_in_its_errors() -> None:
-    what, headers = says(b"what?\r\n\r\n"), {"Authorization": f"Bearer {KEY}"}
-    async with ByteServer(what) as server, aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ClientResponseError) as caught:
-            await session.get(f"{server.url}/v1/phone/{PHONE_ID}", headers=headers)
-
-    assert KEY in repr(caught.value)
-
-
-async def test_aiohttp_still_keeps_the_very_object_it_is_given() -> None:
-    """Or else its frames show the key, and not the stars of `Secret`."""
-    request = aiohttp.ClientRequest(
-        "GET",
-        URL("http://127.0.0.1"),
-        headers={"Authorization": Secret("Bearer sk-1")},
-        loop=asyncio.get_running_loop(),
-    )
-
-    assert type(request.headers["Authorization"]) is Secret
-    assert "sk-1" not in repr(request.headers)

@@ -29,6 +29,7 @@ from diga_async._outage import Outage
 from diga_async._pace import Pace
 from diga_async._policy import MOST_TOKENS, RETRY_COST, RetryBudget
 from diga_async._stages import Admitted, Lookup, Retrying, Sending, Tally, kind_of
+from diga_async._watch import Watch
 
 FOUND = response(body=phone_fields())
 BUSY = response(503)
@@ -49,6 +50,7 @@ class Stack:
         self.tally = Tally()
         self.pace = Pace(**{"concurrency": 64, "adaptive": False, **(limits or {})})
         self.chance = lambda: chance
+        self.hook = None
         self.admission = Admission(self.pace, self.outage, self.clock, self.chance)
 
     async def look_up(self, lookup):
@@ -62,6 +64,7 @@ class Stack:
             self.outage,
             self.clock,
             self.chance,
+            Watch(self.hook),
         )
         retrying = Retrying(
             admitted.attempt,

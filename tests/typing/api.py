@@ -137,7 +137,7 @@ async def look_many_up(client: DigaClient) -> None:
             assert_type(outcome, Outcome)
             describe(outcome)
     assert_type(lookups.stats, LookupStats)
-    assert_type(lookups.unanswered, tuple[UUID, ...])
+    assert_type(lookups.unanswered, tuple[UUID | str, ...])
     assert_type([o async for o in client.phones.iter_many(given_ids())], list[Outcome])
     async with client.phones.iter_many(asked_ids()) as stream:
         assert_type(stream, PhoneLookups)
@@ -151,7 +151,7 @@ async def collect(client: DigaClient) -> None:
     assert_type(batch.phones, Mapping[UUID, Phone])
     assert_type(batch.missing, tuple[UUID, ...])
     assert_type(batch.failures, Mapping[UUID | str, DigaError])
-    assert_type(batch.unanswered, tuple[UUID, ...])
+    assert_type(batch.unanswered, tuple[UUID | str, ...])
     batch.raise_for_failures()
 
 
