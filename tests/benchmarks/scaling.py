@@ -31,11 +31,11 @@ def entrant(label, contender, lookups, at_once=64, loop=None):
     )
 
 
-def played(entrants, asked, rounds, said):
+def played(entrants, rounds, said, **options):
     """Let entrants take turns with nginx."""
     server, client = servers.cores()
     with servers.nginx(body=servers.FULL, core=server) as url:
-        return turns.play(entrants, url, rounds, core=client, said=said)
+        return turns.play(entrants, url, rounds, core=client, said=said, **options)
 
 
 # --- the parts: each returns results by label, and has a table
@@ -48,7 +48,7 @@ def at_once(asked):
         for width in AT_ONCE
         for name, contender in (("ours", OURS), ("tuned", TUNED))
     ]
-    return played(entrants, asked, asked.rounds, "at once: round")
+    return played(entrants, asked.rounds, "at once: round")
 
 
 def at_once_rows(took):
@@ -77,7 +77,8 @@ def ids(asked):
         entrant("10,000", OURS, block),
         entrant("1,000", OURS, max(1, block // 10)),
     ]
-    return played(entrants, asked, max(2, asked.most_ids // block), "ids: block")
+    blocks = max(2, asked.most_ids // block)
+    return played(entrants, blocks, "ids: block", sitting=blocks)
 
 
 def ids_rows(took):
@@ -154,7 +155,7 @@ def loops(asked):
         ),
         entrant("tuned, uvloop", TUNED, asked.lookups, loop="uvloop"),
     ]
-    return played(entrants, asked, asked.rounds, "loops: round")
+    return played(entrants, asked.rounds, "loops: round")
 
 
 def loops_rows(took):

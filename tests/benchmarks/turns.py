@@ -69,27 +69,48 @@ def worker(entrant, url, core):
         process.stdin.close()
 
 
-def play(entrants, url, rounds, *, core=None, said=None):
+SITTING = 10
+"""
+Rounds with the same processes; then they are started anew.
+
+Two processes of one program differ by some percent for as long as they live, by
+where their memory happens to be. No number of rounds would average that out.
+"""
+
+
+def play(  # noqa: PLR0913 - one place plays them all
+    entrants, url, rounds, *, core=None, said=None, sitting=SITTING
+):
     """
-    Let each take a turn in every round; throw the first round away.
+    Let each take a turn in every round, in sittings; throw first rounds away.
 
     Returns:
         For each label the microseconds a lookup of CPU and of wall time, by round.
     """
     results = {e.label: {"cpu": [], "wall": []} for e in entrants}
-    with ExitStack() as stack:
-        turns = {e: stack.enter_context(worker(e, url, core)) for e in entrants}
-        for number in range(rounds + 1):
-            for entrant in random.sample(entrants, len(entrants)):
-                took = turns[entrant]()
-                for kind in ("cpu", "wall") if number else ():
-                    each = took[kind] / entrant.lookups * 1e6
-                    results[entrant.label][kind].append(round(each, 2))
-            if said is not None:
-                print(f"\r{said} {number}/{rounds}", end="", file=sys.stderr)
+    for begun in range(0, rounds, sitting):
+        with ExitStack() as stack:
+            turns = {e: stack.enter_context(worker(e, url, core)) for e in entrants}
+            _ = _round(turns)
+            for number in range(begun, min(begun + sitting, rounds)):
+                if said is not None:
+                    print(f"\r{said} {number + 1}/{rounds}", end="", file=sys.stderr)
+                for entrant, took in _round(turns):
+                    _note(results[entrant.label], took, entrant.lookups)
     if said is not None:
         print(file=sys.stderr)
     return results
+
+
+def _round(turns):
+    """Let each take one turn; return who took what."""
+    order = random.sample(list(turns), len(turns))
+    return [(entrant, turns[entrant]()) for entrant in order]
+
+
+def _note(result, took, lookups):
+    for kind in ("cpu", "wall"):
+        result[kind].append(round(took[kind] / lookups * 1e6, 2))
 
 
 def paired(one, other):
