@@ -75,6 +75,7 @@ CONTENDERS = (
     "ours_one_by_one",
     "ours_with_orjson",
     "tuned",
+    "tuned_with_a_turn",
     "written",
     "bare",
     "floor",

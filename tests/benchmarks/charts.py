@@ -177,16 +177,24 @@ def charts(sections):
 # --- tables
 
 
-def made_with(measured):
-    """Say in a sentence what the figures were made with."""
-    found = dict(measured["made"])
+def made_with(sections):
+    """Say what the figures were made with, and of how many rounds each part is."""
+    found = dict(sections["compare"]["made"])
     python, system, cores = (found.pop(n) for n in ("python", "system", "cores"))
     packages = ", ".join(f"{name} {version}" for name, version in found.items())
+    parts = ", ".join(f"{name} {_rounds(of)}" for name, of in sections.items())
     return (
-        f"These figures are of {measured['rounds']} rounds, "
-        f"with CPython {python} on {system} of {cores} cores.\n"
+        f"Made with CPython {python} on {system} of {cores} cores.\n"
         f"The packages: {packages}.\n"
+        f"The rounds: {parts}.\n"
     )
+
+
+def _rounds(value):
+    """Return the length of the first list of figures that there is."""
+    if isinstance(value, dict):
+        return next(filter(None, map(_rounds, value.values())), 0)
+    return len(value) if isinstance(value, list) else 0
 
 
 def table(rows, key=None):
@@ -214,7 +222,8 @@ def filled(page, sections):
         section, written = WRITTEN_OUT[place[2]]
         if section not in sections:
             return place[0]
-        return f"{place[1]}\n{written(sections[section])}\n"
+        of = sections if written is made_with else sections[section]
+        return f"{place[1]}\n{written(of)}\n"
 
     return PLACE.sub(text, page)
 

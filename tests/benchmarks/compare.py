@@ -78,6 +78,10 @@ CONTENDERS = {
     ),
 }
 EXPERIMENTS = {
+    "tuned-turn": Contender(
+        "tuned by hand, one turn of the loop before each send",
+        "contenders:tuned_with_a_turn",
+    ),
     "ours-orjson": Contender("diga_async with orjson", "contenders:ours_with_orjson"),
     "ours-uvloop": Contender("diga_async on uvloop", "contenders:ours", loop="uvloop"),
 }
@@ -178,7 +182,9 @@ def report(measured):
     )
     print(", ".join(f"{name} {it}" for name, it in measured["made"].items()))
     for rows in (bulk_rows, single_rows):
-        print(f"\n{tables.markdown(rows(measured))}", end="")
+        found = list(rows(measured))
+        if len(found) > 1:
+            print(f"\n{tables.markdown(found)}", end="")
 
 
 def arguments():

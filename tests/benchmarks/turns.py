@@ -73,8 +73,8 @@ SITTING = 10
 """
 Rounds with the same processes; then they are started anew.
 
-Two processes of one program differ by some percent for as long as they live, by
-where their memory happens to be. No number of rounds would average that out.
+What a process happens to begin with, as where its memory lies, stays with it for as
+long as it lives; no number of rounds would average that out.
 """
 
 
