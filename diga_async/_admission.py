@@ -2,6 +2,7 @@
 Who may send next: so many at once, no faster than the pace, single lookups first.
 
 Runs also wait while an outage is on; single lookups do not.
+Whoever a ``Retry-After`` would hold for longer than it can wait is turned away.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ from diga_async._pace import Pace
 
 #: When an attempt was let in, and how many were in flight then, itself included.
 Turn = tuple[float, int]
-Queue = deque[asyncio.Future[Turn | None]]
+Waiter = asyncio.Future[Turn | None]
+#: Who waits, and until when at most.
+Queue = deque[tuple[Waiter, float]]
 
 
 class Admission:
@@ -49,7 +52,8 @@ class Admission:
             deadline: When to give up, on the client's clock.
 
         Returns:
-            The turn it got; None when the deadline came first.
+            The turn it got; None when the deadline came first, or at once when
+            the pace is held for longer than there is.
         """
         turn = self.enter_now(self._clock.now(), urgent=urgent)
         return turn or await self._wait(urgent=urgent, deadline=deadline)
@@ -81,8 +85,22 @@ class Admission:
             if delay > 0.0:
                 self._set_timer(now, delay)
                 return
-            waiter = queue.popleft()
+            waiter, _ = queue.popleft()
             waiter.set_result(self._start(queue, now))
+
+    def turn_away(self, now: float) -> None:
+        """The pace may be held anew: give up for those that it leaves no time."""
+        if not self._pace.held(now):
+            return
+        for queue in (self._urgent, self._patient):
+            for waiter, deadline in queue:
+                if self._is_held_too_long(queue, deadline, now):
+                    _give_up(waiter)
+
+    def _is_held_too_long(self, queue: Queue, deadline: float, now: float) -> bool:
+        is_run = queue is self._patient
+        most = self._outage.most_seconds if is_run else deadline - now
+        return self._pace.held(now) > most
 
     def _delay(self, queue: Queue, now: float) -> float:
         if self.in_flight >= self._pace.slots:
@@ -92,22 +110,26 @@ class Admission:
 
     def _start(self, queue: Queue, now: float) -> Turn:
         self.in_flight += 1
-        self._pace.sent(now, self._chance())
+        chance = self._chance()
+        self._pace.sent(now, chance)
         if queue is self._patient:
-            self._outage.sent(now)
+            self._outage.sent(now, chance)
         return now, self.in_flight
 
     def _next_queue(self) -> Queue | None:
         for queue in (self._urgent, self._patient):
-            while queue and queue[0].done():
+            while queue and queue[0][0].done():
                 _ = queue.popleft()
             if queue:
                 return queue
         return None
 
     async def _wait(self, *, urgent: bool, deadline: float) -> Turn | None:
-        waiter: asyncio.Future[Turn | None] = asyncio.get_running_loop().create_future()
-        (self._urgent if urgent else self._patient).append(waiter)
+        queue = self._urgent if urgent else self._patient
+        if self._is_held_too_long(queue, deadline, self._clock.now()):
+            return None
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        queue.append((waiter, deadline))
         self.serve()
         give_up = None
         if deadline < math.inf:
@@ -144,6 +166,6 @@ class Admission:
             self._timer = None
 
 
-def _give_up(waiter: asyncio.Future[Turn | None]) -> None:
+def _give_up(waiter: Waiter) -> None:
     if not waiter.done():
         waiter.set_result(None)

@@ -24,6 +24,7 @@ from diga_async._errors import (
     PermissionDeniedError,
     WrongLoopError,
 )
+from diga_async._lookup import Lookup, Stage, Tally, outcome_of
 from diga_async._meter import Meter
 from diga_async._outage import Outage
 from diga_async._outcome import Failed, Found, LookupStats, Missing, Outcome
@@ -31,7 +32,6 @@ from diga_async._places import Places
 from diga_async._policy import Timeouts, is_throttling
 from diga_async._protocol import Answer, phone_id_of
 from diga_async._source import Source
-from diga_async._stages import Lookup, Stage, Tally, outcome_of
 from diga_async._turnstile import Turnstile
 from diga_async._watch import Watch
 
@@ -103,7 +103,7 @@ class Run:
         watch: Watch,
         on_end: Callable[["Run"], None],
     ) -> None:
-        self.seen: dict[UUID | str, None] | None = {} if plan.distinct else None
+        self.seen: dict[UUID | str, type] | None = {} if plan.distinct else None
         self._source = source
         self._plan = plan
         self._look_up = look_up
@@ -189,14 +189,14 @@ class Run:
             self._line.append(entry)
         return entry
 
-    def _is_repeated(self, phone_id: UUID | str) -> bool:
+    def _is_repeated(self, phone_id: UUID | str, kind: type = UUID) -> bool:
         """Whether a run over distinct ids has had this one; if so, let go of it."""
         if self.seen is None:
             return False
         if phone_id in self.seen:
             self._places.give_back()
             return True
-        self.seen[phone_id] = None
+        self.seen[phone_id] = kind
         return False
 
     def _join(self, shared: _Entry) -> None:
@@ -210,13 +210,15 @@ class Run:
             self._wake.set()
 
     def _refuse(self, given: object, error: InvalidPhoneIdError) -> None:
-        text = _text_of(given)[:MAX_GIVEN_CHARACTERS]
-        if self._is_repeated(text):
+        text, kind = _text_of(given), type(given)
+        cut = text[:MAX_GIVEN_CHARACTERS]
+        name = cut if self.seen is None else _name_among(self.seen, text, kind)
+        if self._is_repeated(name, kind):
             return
-        outcome = Failed(text, error.with_traceback(None), 0, 0.0)
-        self._watch.lookup(outcome)
+        outcome = Failed(name, error.with_traceback(None), 0, 0.0)
+        self._watch.lookup(attrs.evolve(outcome, phone_id=cut))
         self._refused -= 1
-        entry = self._open[self._refused] = _Entry(self._refused, text, outcome=outcome)
+        entry = self._open[self._refused] = _Entry(self._refused, name, outcome=outcome)
         if self._plan.ordered:
             self._line.append(entry)
             self._publish()
@@ -252,10 +254,12 @@ class Run:
             return not self._permitted
         if error.transient and self._outage.is_hopeless(self._clock.now()):
             return True
-        # A run waits out any throttling but one that asks for too long.
-        return isinstance(
-            error, AuthenticationError | ClientClosedError
-        ) or is_throttling(error)
+        if isinstance(error, AuthenticationError | ClientClosedError):
+            return True
+        # A run waits out any throttling, and any delay but one that is too long.
+        asked = getattr(error, "retry_after", None) or 0.0
+        too_long = error.transient and asked > self._outage.most_seconds
+        return too_long or is_throttling(error)
 
     # --- the end
 
@@ -421,10 +425,13 @@ class Run:
         )
 
     def _remaining(self, rate: float) -> float | None:
-        if self._source.length is None or not rate:
+        if self._source.length is None:
             return None
         done = self._counts.found + self._counts.missing + self._counts.failed
-        return max(0, self._source.length - done) / rate
+        left = self._source.length - done
+        if left <= 0:
+            return 0.0
+        return left / rate if rate else None
 
 
 def _error_of(worker: asyncio.Task[None]) -> BaseException | None:
@@ -442,6 +449,13 @@ def _text_of(given: object) -> str:
         return repr(given)
     except Exception:  # noqa: BLE001 - it may be anybody's object
         return f"<{type(given).__name__}>"
+
+
+def _name_among(seen: dict[UUID | str, type], text: str, kind: type) -> str:
+    """Return *text*, with its type when it was that of a value of another type."""
+    while seen.get(text, kind) is not kind:
+        text += f" ({kind.__name__})"
+    return text
 
 
 def _is_success(outcome: Outcome) -> bool:

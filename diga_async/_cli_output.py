@@ -4,7 +4,6 @@ The file a fetch writes to: one run at a time, whole rows, nothing lost or done 
 What is done is not kept anywhere else: the file itself says so.
 """
 
-import errno
 import os
 import stat
 from collections import Counter
@@ -206,6 +205,7 @@ def output_file(
             or it cannot be used. Nothing was changed.
     """
     form = format_of(path)
+    path = _target_of(path)
     output = OutputFile(path, form, _open_locked(path, is_new=not resume))
     try:
         output.take_stock()
@@ -214,6 +214,11 @@ def output_file(
         yield output
     finally:
         output.close()
+
+
+def _target_of(path: Path) -> Path:
+    """Follow a symbolic link, so that what takes OUT's place leaves the link alone."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _open_locked(path: Path, *, is_new: bool = False) -> int:
@@ -232,10 +237,7 @@ def _open_locked(path: Path, *, is_new: bool = False) -> int:
             f"{path} exists; nothing was touched. --resume goes on where it ends"
         ) from None
     except OSError as error:
-        why = (
-            "it is a symbolic link" if error.errno == errno.ELOOP else reason_of(error)
-        )
-        raise usage_error(f"cannot open {path}: {why}") from None
+        raise usage_error(f"cannot open {path}: {reason_of(error)}") from None
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:

@@ -14,11 +14,11 @@ import aiohttp
 from diga_async._credentials import KeySource, key_opener
 from diga_async._engine import Engine, Options, client_stats
 from diga_async._errors import ClientClosedError, ConfigurationError, WrongLoopError
+from diga_async._lookup import Tally
 from diga_async._outcome import ClientStats
 from diga_async._phones import Phones
-from diga_async._policy import Limits, RetryPolicy, Timeouts
+from diga_async._policy import Limits, RetryPolicy, Timeouts, check_flag
 from diga_async._protocol import check_base_url, check_proxy
-from diga_async._stages import Tally
 from diga_async._transport import environment_proxy
 from diga_async._watch import Hook
 from diga_async._wire import conceal
@@ -88,6 +88,8 @@ class DigaClient:
     ) -> None:
         api_key = conceal(_given_or_environment(api_key))
         self._credentials = key_opener(api_key)
+        check_flag("trust_env", trust_env)
+        check_flag("allow_insecure_http", allow_insecure_http)
         insecure = allow_insecure_http or _environment("ALLOW_INSECURE_HTTP") == "1"
         url = check_base_url(
             _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),

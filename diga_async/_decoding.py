@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -39,6 +40,7 @@ UUID_TEXT = re.compile(
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_Nothing = type(attrs.NOTHING)
 _UNKNOWN = SafeUUID.unknown
 _is_uuid = UUID_TEXT.fullmatch
 _is_date_time = _DATE_TIME.fullmatch
@@ -84,25 +86,31 @@ def _integer(digits: str) -> int:
 _JSON = json.JSONDecoder(parse_int=_integer)
 
 
-def read_json(body: bytes | str) -> Any:
+def read_json(body: bytes | bytearray | memoryview | str) -> Any:
     """
     Read one JSON document of UTF-8, 16 or 32 (RFC 8259 section 8.1).
 
     Raises:
         InvalidResponseError: It is none, or none of bounded size.
+        TypeError: *body* is neither bytes nor text.
     """
     try:
-        _require_few_values(body)
         return _document(body if isinstance(body, str) else _text_of(body))
     except (_Unbounded, RecursionError):
-        raise InvalidResponseError("the body is JSON of unreasonable size") from None
+        is_bounded = False
     except ValueError:
-        raise InvalidResponseError(
-            "the body is not JSON" if body else "the body is empty", undecodable=True
-        ) from None
+        is_bounded = True
+    # Out here, or the error would keep json's as its context, and that the body.
+    if not is_bounded:
+        raise InvalidResponseError("the body is JSON of unreasonable size")
+    complaint = "the body is not JSON" if body else "the body is empty"
+    raise InvalidResponseError(complaint, undecodable=True)
 
 
 def _document(text: str) -> Any:
+    # A list of small values takes 26 times as much memory as its text.
+    if len(text) > MAX_VALUES and text.count(",") >= MAX_VALUES:
+        raise _Unbounded
     if text.startswith("{"):
         document, end = _JSON.raw_decode(text)
         if end == len(text):
@@ -110,18 +118,19 @@ def _document(text: str) -> Any:
     return _JSON.decode(text)  # which also judges what is around it
 
 
-def _require_few_values(body: bytes | str) -> None:
-    if len(body) > MAX_VALUES:  # or it cannot have so many
-        commas = body.count(",") if isinstance(body, str) else body.count(b",")
-        if commas >= MAX_VALUES:
-            raise _Unbounded
-
-
-def _text_of(body: bytes) -> str:
+def _text_of(body: bytes | bytearray | memoryview) -> str:
+    if type(body) is not bytes:
+        body = _bytes_of(body)
     # UTF-16 and UTF-32 have a zero byte next to an ASCII brace.
     if body[:1] == b"{" and body[1:2] != b"\0":
         return body.decode()
     return body.decode(json.detect_encoding(body))
+
+
+def _bytes_of(body: object) -> bytes:
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"a body is bytes or text, not {type(body).__name__}")
 
 
 def inflate(body: bytes, encoding: str) -> bytes:
@@ -136,10 +145,11 @@ def inflate(body: bytes, encoding: str) -> bytes:
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         raise InvalidResponseError("unknown Content-Encoding", undecodable=True)
     inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
+    plain = None
+    with suppress(zlib.error):
         plain = inflating.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise InvalidResponseError("corrupt encoding", undecodable=True) from None
+    if plain is None:
+        raise InvalidResponseError("corrupt encoding", undecodable=True)
     if len(plain) > MAX_BODY_BYTES:
         raise InvalidResponseError("the body is larger than 1 MiB")
     if not inflating.eof:
@@ -265,8 +275,12 @@ def _optional(kind: Any) -> Callable[[Any, Any], Any]:
 
 
 def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
-    structure = make_dict_structure_fn(kind, _CONVERTER)
-    names = frozenset(a.name for a in attrs.fields(kind)) - {"extra"}  # type: ignore[arg-type]
+    fields = [a for a in attrs.fields(kind) if a.name != "extra"]  # type: ignore[arg-type]
+    names = frozenset(a.name for a in fields)
+    hooks: dict[str, Any] = {
+        a.name: override(struct_hook=_or_default(a)) for a in fields if _has_value(a)
+    }
+    structure = make_dict_structure_fn(kind, _CONVERTER, **hooks)
 
     def structure_record(value: Any, target: Any) -> _T:
         if not isinstance(value, Mapping):
@@ -276,6 +290,22 @@ def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
         return structure(value, target)
 
     return structure_record
+
+
+def _has_value(attribute: Any) -> bool:
+    """Whether a field that is not sent is something other than None."""
+    return not isinstance(attribute.default, NoneType | _Nothing | attrs.Factory)
+
+
+def _or_default(attribute: Any) -> Callable[[Any, Any], Any]:
+    """Read null as if the field were not there: it need not be."""
+    kind, default = attribute.type, attribute.default
+    structure = _CONVERTER.get_structure_hook(kind)
+
+    def structure_or_default(value: Any, _: Any) -> Any:
+        return default if value is None else structure(value, kind)
+
+    return structure_or_default
 
 
 def _with_extra(value: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from diga_async._clock import Clock
 from diga_async._credentials import Credentials
 from diga_async._errors import ClientClosedError, WrongLoopError
 from diga_async._flights import Flights
+from diga_async._lookup import Tally
 from diga_async._outage import Outage
 from diga_async._outcome import ClientStats
 from diga_async._pace import Pace
 from diga_async._policy import Limits, RetryBudget, RetryPolicy, Timeouts
 from diga_async._protocol import phones_url
 from diga_async._source import Source
-from diga_async._stages import Admitted, Retrying, Sending, Tally
+from diga_async._stages import Admitted, Retrying, Sending
 from diga_async._transport import Transport
 from diga_async._watch import Hook, Watch
 

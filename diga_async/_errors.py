@@ -20,7 +20,9 @@ The family of what can go wrong; plain facts.
     └── InvalidResponseError        a success that is not the phone asked for
 """
 
+import pickle
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -34,9 +36,9 @@ MAX_TEXT_BYTES = 200
 MAX_CODE_BYTES = 100
 MAX_REASON_CHARACTERS = 300
 MAX_FACTS = 8
-MAX_FACTS_BYTES = 1250
-#: What a fact weighs in a pickle beside its text.
-FACT_BYTES = 60
+MAX_PICKLED_BYTES = 2048
+#: What an error weighs pickled beside its texts: names, numbers and an id.
+OUTLINE_BYTES = 280
 
 #: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
 #: section 5.2, RFC 6585 section 4).
@@ -104,17 +106,20 @@ class ValidationDetail:
         return f"{'.'.join(map(str, self.loc))}: {self.msg}"
 
 
-def _first_facts(facts: Iterable[Any]) -> tuple[Any, ...]:
+def _that_fit(facts: tuple[Any, ...], *texts: str | None) -> tuple[Any, ...]:
     """Keep what fits: errors travel between processes and pile up in lists."""
-    kept: list[Any] = []
-    size = 0
-    for fact in facts:
-        text = f"{fact}{getattr(fact, 'type', '')}"
-        size += len(text.encode()) + FACT_BYTES
-        if len(kept) == MAX_FACTS or size > MAX_FACTS_BYTES:
-            break
-        kept.append(fact)
-    return tuple(kept)
+    kept = facts
+    while kept and _pickled_bytes(kept, texts) + OUTLINE_BYTES > MAX_PICKLED_BYTES:
+        kept = kept[:-1]
+    return kept
+
+
+def _pickled_bytes(*values: Any) -> int:
+    return len(pickle.dumps(values))
+
+
+def _first_facts(facts: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(islice(facts, MAX_FACTS))
 
 
 def _first_texts(texts: Iterable[str]) -> tuple[str, ...]:
@@ -259,6 +264,11 @@ class APIStatusError(DigaError):
     request_id: str | None = field(default=None, converter=_shorten_code)
     retry_after: float | None = None
 
+    def __attrs_post_init__(self) -> None:
+        """Keep as many details as an error of bounded size can hold."""
+        texts = (self.reason, self.error_code, self.message, self.request_id)
+        self.details = _that_fit(self.details, *texts)
+
     @property
     def transient(self) -> bool:
         """Whether the same lookup may go well later: 408, 425, 429 and 5xx."""
@@ -339,6 +349,10 @@ class InvalidResponseError(DigaError):
     problems: tuple[str, ...] = field(default=(), converter=_first_texts)
     undecodable: bool = False
     foreign: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Keep as many problems as an error of bounded size can hold."""
+        self.problems = _that_fit(self.problems, self.reason)
 
     @property
     def transient(self) -> bool:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from diga_async._clock import Clock
 from diga_async._errors import ClientClosedError, DigaError
+from diga_async._lookup import Lookup, Stage, Tally, outcome_of, too_late
 from diga_async._phone import Phone
 from diga_async._policy import Timeouts
 from diga_async._protocol import Answer
-from diga_async._stages import Lookup, Stage, Tally, outcome_of, too_late
 from diga_async._watch import Watch
 
 Waiter = asyncio.Future[Answer]

@@ -1,5 +1,6 @@
 """What the server may send tomorrow: enum values and fields not published yet."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Self, final
@@ -44,8 +45,12 @@ class Extra(Mapping[str, Any]):
     """
     Fields this library does not know, as the server sent them; read-only.
 
-    >>> Extra({"color": "red"})["color"]
-    'red'
+    What is read from it is a copy, so that nobody changes a frozen value's inside.
+
+    >>> extra = Extra({"colors": ["red"]})
+    >>> extra["colors"].append("blue")
+    >>> extra["colors"]
+    ['red']
     """
 
     __slots__ = ("_fields",)
@@ -54,8 +59,8 @@ class Extra(Mapping[str, Any]):
         self._fields = dict(fields or {})
 
     def __getitem__(self, name: str) -> Any:
-        """Return the field of that name."""
-        return self._fields[name]
+        """Return a copy of the field of that name."""
+        return copy.deepcopy(self._fields[name])
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names in the server's order."""
@@ -64,6 +69,10 @@ class Extra(Mapping[str, Any]):
     def __len__(self) -> int:
         """Count the fields."""
         return len(self._fields)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with every protocol: the oldest two know nothing of slots."""
+        return Extra, (self._fields,)
 
     def __repr__(self) -> str:
         """Show the names alone: what nobody has published may be personal."""

@@ -81,7 +81,7 @@ class PhoneBatch:
         phones: The phones found, by id, in the order of the input.
         missing: The ids the project has no phone for, in that order.
         failures: Why ids could not be looked up, by id,
-            or by the text given when it was no UUID.
+            or by the whole text given when it was no UUID.
         unanswered: The ids that were taken from the input and not answered,
             because the run ended early; else empty.
 
@@ -130,7 +130,8 @@ class LookupStats:
         elapsed: Seconds since the first id was taken; stands still at the end.
         rate: Outcomes a second over the last seconds.
         remaining_seconds: Estimate of the time left;
-            None when the source has no length, or nothing to go by yet.
+            None when the source has no length, or nothing to go by yet;
+            0 when nothing is left.
 
     .. versionadded:: 0.1.0
     """

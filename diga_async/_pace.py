@@ -68,14 +68,22 @@ DOUBLING_DELAYS = 3
 SEARCH = 1.3
 """In the search each answer speeds up by this, but once a round trip at most..."""
 
-SEARCH_DELAYED = 0.1
-"""...and in no less than so many seconds, where each refusal costs a delay."""
+SEARCH_DELAYED, START_DELAYED = 0.1, 10.0
+"""
+...and in no less than so many seconds, where each refusal costs a delay.
+
+There it starts at so many a second at least: what was taken before a first refusal
+says little, and over a long delay it would be next to nothing.
+"""
 
 SLOWEST, FASTEST = 1 / 30, 1e6
 """Bounds of any rate: 30 s is the longest silence between two probes."""
 
 ENOUGH_FIRST, ENOUGH = (8, 0.05), (20, 0.1)
 """Attempts and seconds that make a measurement: the first one, and later ones."""
+
+FEWEST = 5
+"""Attempts between two delays below which the second one says nothing of a limit."""
 
 ALIKE = 4
 """Refusals at the same number in flight that are no chance. Of fewer, all may be."""
@@ -120,6 +128,10 @@ class _Measure:
         self.saved = saved
         self.pause = pause
 
+    def window(self, until: float) -> float:
+        """Return what was taken a second, the pause before included."""
+        return self.taken / max(until - self.since + self.pause, 1e-3)
+
     def read(self, until: float) -> bool:
         """End the stretch, if it is long enough to tell; else let it go on."""
         seconds = until - self.since
@@ -127,8 +139,7 @@ class _Measure:
         if self.taken < enough or seconds < least:
             return False
         bucket = (self.taken - self.saved) / seconds
-        window = self.taken / (seconds + self.pause)
-        self.rate = max(bucket, window)
+        self.rate = max(bucket, self.window(until))
         self.restart(until)
         return True
 
@@ -192,7 +203,8 @@ class Pace:
     4. Attempts that were on their way when the rate was cut cut it no further.
        While nothing is taken at all, the rate stays and pauses double.
     5. ``Retry-After`` holds everybody. Probing becomes rarer, as refusals have
-       become dearer.
+       become dearer. One before which nothing was taken, or next to nothing since
+       the last, has measured nothing: when it is over, all goes on as before.
     6. If refusals come with a number in flight, that is limited, and no rate.
 
     Clients that cannot talk to each other share a limit by the same rule:
@@ -216,6 +228,7 @@ class Pace:
 
     __slots__ = (
         "_adaptive",
+        "_asked_until",
         "_base",
         "_binding",
         "_burst",
@@ -250,11 +263,12 @@ class Pace:
         self._rate = math.inf  # what was learned; base plus excess in the track
         self._base = self._excess = 0.0
         self._next = NEVER  # nothing may start before
-        self._held_until = NEVER  # by a Retry-After
+        self._held_until = NEVER  # by a Retry-After, or by headers that say as much
+        self._asked_until = NEVER  # by a Retry-After
         self._cut_at = NEVER  # of attempts sent before, refusals are old news
         self._taken_at = NEVER  # when one was last taken, once one was refused
         self._binding = True  # whether it is the pace that holds attempts back
-        self._delay = 0.0  # the last Retry-After
+        self._delay = 0.0  # what the last refusal asked for
         self._burst = 0  # what was taken before the first refusal
         self._row = 0  # pauses in a row, if not adaptive
         self._measure = _Measure()
@@ -274,6 +288,10 @@ class Pace:
         """Return the seconds until the next attempt may start; 0.0 is now."""
         delay = self._next - now
         return delay if delay > EARLY else 0.0
+
+    def held(self, now: float) -> float:
+        """Return the seconds for which a ``Retry-After`` holds everybody yet."""
+        return max(0.0, self._asked_until - now)
 
     def sent(self, now: float, chance: float) -> None:
         """
@@ -342,11 +360,24 @@ class Pace:
                 self._back_off(now, delay, chance)
             elif self._crowd.limits(in_flight):
                 self._narrow()
-            else:
+            elif not delay or self._tells():
                 self._slow_down(now, sent_at, delay, chance, in_flight)
             self._cut_at = now
         if delay:
-            self._hold(now, delay, chance)
+            self._delay = delay
+            self.hold(now, delay, chance)
+
+    def hold(self, now: float, seconds: float, chance: float) -> None:
+        """
+        Note a ``Retry-After``; by itself it tells nothing of a limit.
+
+        Args:
+            now: The time.
+            seconds: What the server asks for.
+            chance: From 0.0 to 1.0, to spread what comes after the pause.
+        """
+        self._asked_until = max(self._asked_until, now + seconds)
+        self._hold(now, seconds, chance)
 
     def advised(self, now: float, remaining: int, reset: float) -> None:
         """
@@ -364,6 +395,7 @@ class Pace:
         if now >= self._held_until:
             self._slow_down(now, now, reset, 0.5, 1)
             self._cut_at = now
+            self._delay = reset
             self._hold(now, reset, 0.5)
 
     def _advance(self, now: float, chance: float) -> None:
@@ -401,6 +433,10 @@ class Pace:
             seconds = max(trip, SEARCH_DELAYED if self._delay else 0.0)
             self._run_at(rate * SEARCH ** (1.0 / max(seconds * rate, 1.0)))
 
+    def _tells(self) -> bool:
+        """Whether enough was taken before a delay to tell anything of the limit."""
+        return self._measure.taken >= (1 if self._rate == math.inf else FEWEST)
+
     def _slow_down(
         self, now: float, sent_at: float, delay: float, chance: float, in_flight: int
     ) -> None:
@@ -409,7 +445,7 @@ class Pace:
         if self._rate == math.inf:
             self._start_search(now, sent_at, delay, in_flight / trip)
         else:
-            self._judge(sent_at, delay)
+            self._judge(sent_at)
         if not delay:
             # Nothing was taken for so long: as long again, and half the probes
             # are saved. One probe at a time while the limit is unknown.
@@ -426,24 +462,24 @@ class Pace:
         seconds = sent_at - measure.since
         self._burst = measure.taken if seconds < BURST else 0
         self._taken_at = now
-        # So many in that time is what a window allows, and a bucket at least.
-        self._run_at(
-            max(measure.taken, 1) / (seconds + delay) if delay else speed / 2.0
-        )
+        first = speed / 2.0
+        if delay:
+            # So many in that time is what a window allows, and a bucket at least.
+            first = max(measure.taken / (seconds + delay), START_DELAYED)
+        self._run_at(first)
         measure.restart(sent_at)
 
-    def _judge(self, sent_at: float, delay: float) -> None:
+    def _judge(self, sent_at: float) -> None:
         """Judge anew what the limit is, and go below it."""
         measure, rate = self._measure, self._rate
-        # Asked too early, or as the server said and in vain: nothing new of the rate.
-        if (measure.rate or delay) and self._taken_at <= self._cut_at:
-            return
+        if measure.rate and self._taken_at < self._cut_at:
+            return  # it was asked too early, which says nothing new of the rate
         # A search ends far above the limit, but has measured it well,
         # unless delays have let the server save up.
         exact = not measure.rate and not self._delay
         fresh = measure.read(sent_at)
         if not measure.rate:
-            self._run_at(rate / 2.0)
+            self._retreat(sent_at)
             return
         # The measurement is too low by what was not asked for while the server
         # was full; the rate in use is too high by what it had saved up.
@@ -458,6 +494,16 @@ class Pace:
         self._excess = limit * (EXCESS_ROUGH if rough else EXCESS)
         self._run_at(self._base + self._excess)
 
+    def _retreat(self, until: float) -> None:
+        """Slow a search that was refused before it could measure."""
+        if self._delay:
+            # What was saved up in the delay has let it grow, which proves nothing;
+            # but what was taken in all that time is allowed.
+            proved = min(self._base, self._rate) / 2.0
+            self._run_at(max(proved, self._measure.window(until)))
+        else:
+            self._run_at(self._rate / 2.0)
+
     def _narrow(self) -> None:
         """Limit the number in flight instead of the rate."""
         self._slots = min(self._crowd.ceiling, self._most)
@@ -467,7 +513,8 @@ class Pace:
 
     def _hold(self, now: float, delay: float, chance: float) -> None:
         """Let nobody start before *delay* is over; then a few, not a herd."""
-        self._delay = delay
+        if not self._measure.rate:
+            self._base = self._rate  # the search goes on from here
         self._held_until = now + delay
         self._next = max(self._next, now + delay + chance * self._gap)
         self._slots = min(self._slots, FEW)

@@ -1,5 +1,6 @@
 """What a phone is."""
 
+import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -74,7 +75,7 @@ def _extra() -> Any:
 
 
 def _read_only(fields: Mapping[str, Any]) -> Extra:
-    return fields if isinstance(fields, Extra) else Extra(fields)
+    return fields if isinstance(fields, Extra) else Extra(copy.deepcopy(dict(fields)))
 
 
 @attrs.frozen(kw_only=True)
@@ -86,11 +87,11 @@ class SipConfig:
         termination_uri: Host or address that outbound calls are sent to;
             None when there is none.
         username: User for digest authentication; None when there is none.
-        inbound_media_encryption: For calls coming in; `ALLOW` when not sent.
-        outbound_media_encryption: For calls going out; `ALLOW` when not sent.
+        inbound_media_encryption: For calls coming in; `ALLOW` when not sent or null.
+        outbound_media_encryption: For calls going out; `ALLOW` when not sent or null.
         allowed_addresses: Addresses or CIDR blocks that calls may come from;
             None when not set.
-        extra: Fields this library does not know, read-only.
+        extra: Fields this library does not know, read-only; each read is a copy.
 
     .. versionadded:: 0.1.0
     """
@@ -113,7 +114,7 @@ class Phone:
     A phone number registered to a Diga project, as the server described it.
 
     Fields newer than the first published answer are None or empty
-    when the server does not send them.
+    when the server does not send them, or sends null.
     The ``repr`` leaves out the payment link and the SIP data.
 
     Attributes:
@@ -131,7 +132,7 @@ class Phone:
         checkout_url: A live payment link while it is in checkout; else None.
         reservation_expires_at: When a reservation ends; None when not reserved.
         region_codes: Spanish regions of its prefix; empty when it has none.
-        extra: Fields this library does not know, read-only.
+        extra: Fields this library does not know, read-only; each read is a copy.
 
     Every date-time is aware; one that the server sent without an offset is UTC.
 
@@ -155,7 +156,7 @@ class Phone:
     extra: Mapping[str, Any] = _extra()
 
     @classmethod
-    def from_json(cls, body: bytes | str) -> Self:
+    def from_json(cls, body: bytes | bytearray | memoryview | str) -> Self:
         """
         Read the server's answer.
 
@@ -165,6 +166,7 @@ class Phone:
         Raises:
             InvalidResponseError: It is not JSON, or not a phone;
                 `problems` say where, without the value.
+            TypeError: *body* is neither bytes nor text.
 
         .. versionadded:: 0.1.0
         """

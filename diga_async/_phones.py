@@ -18,7 +18,7 @@ from diga_async._outcome import (
     PhoneBatch,
 )
 from diga_async._phone import Phone
-from diga_async._policy import Timeouts
+from diga_async._policy import Timeouts, check_flag
 from diga_async._protocol import phone_id_of
 from diga_async._source import PhoneIds, Source
 
@@ -129,10 +129,12 @@ class Phones:
 
         Raises:
             TypeError: *phone_ids* is one id, or not iterable.
-            ConfigurationError: *concurrency* or *timeouts* is out of range.
+            ConfigurationError: *concurrency* or *timeouts* is out of range,
+                or *ordered* is no `bool`.
 
         .. versionadded:: 0.1.0
         """
+        check_flag("ordered", ordered)
         return self._lookups(phone_ids, concurrency, timeouts=timeouts, ordered=ordered)
 
     async def get_many(
@@ -146,7 +148,10 @@ class Phones:
         Look up many phones; collect what became of them.
 
         As `iter_many`, but each distinct id is asked once, and everything is
-        kept in memory.
+        kept in memory. What is no id is told apart by its type and its whole
+        text, which is its key in `PhoneBatch.failures`; the ``repr`` stands in
+        for the text of what is none. When a value of another type has that key
+        already, as None and ``"None"`` may, the later one bears its type behind.
 
         Args:
             phone_ids: Any finite iterable or async iterable of ids.

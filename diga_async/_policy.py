@@ -11,6 +11,8 @@ from diga_async._errors import APIStatusError, ConfigurationError, DigaError
 
 RETRY_COST = 14
 MOST_TOKENS = 500
+#: The longest pause, in seconds, after a ``Retry-After`` of 0.
+SOON = 0.25
 _MOST_DOUBLINGS = 60
 
 
@@ -41,6 +43,21 @@ def _positive_or_none(_: object, attribute: Any, value: Any) -> None:
 def _count(_: object, attribute: Any, value: Any) -> None:
     if type(value) is not int or value < 1:
         raise ConfigurationError(f"{attribute.name} must be a whole number from 1 up")
+
+
+def _yes_or_no(_: object, attribute: Any, value: Any) -> None:
+    check_flag(attribute.name, value)
+
+
+def check_flag(name: str, value: object) -> None:
+    """
+    Refuse what only looks like yes or no, such as the text ``"no"``.
+
+    Raises:
+        ConfigurationError: *value* is no `bool`.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False")
 
 
 @attrs.frozen
@@ -123,7 +140,7 @@ class Limits:
 
     concurrency: int = field(default=64, validator=_count)
     per_second: float | None = field(default=None, validator=_positive_or_none)
-    adaptive: bool = True
+    adaptive: bool = field(default=True, validator=_yes_or_no)
 
 
 @attrs.define(kw_only=True)
@@ -209,16 +226,22 @@ def delay_after(
     Decide how many seconds to wait before the next attempt; None means stop.
 
     A pause that would end at or after the deadline is not begun.
+    What ``Retry-After`` asks for is waited out at the pace, with everybody,
+    and uses up nothing of a run's deadline.
     """
     throttled = is_throttling(error)
     pause = _throttled_pause if throttled else _transient_pause
     delay = pause(error, progress, policy, chance)
-    if delay is None or (throttled and progress.patient):
-        return delay  # throttling uses up nothing of a run's
-    wait = max(delay, getattr(error, "retry_after", None) or 0.0)
-    if now + wait >= progress.deadline:
+    if delay is None:
         return None
-    return delay if throttled else wait  # throttling is waited out at the pace
+    asked = getattr(error, "retry_after", None) or 0.0
+    if not progress.patient:
+        in_time = now + max(delay, asked) < progress.deadline
+    else:
+        in_time = asked <= policy.max_outage and (
+            throttled or now + delay < progress.deadline
+        )
+    return delay if in_time else None
 
 
 def _transient_pause(
@@ -235,11 +258,11 @@ def _throttled_pause(
 ) -> float | None:
     retry_after = getattr(error, "retry_after", None)
     if progress.patient:
-        if retry_after is not None and retry_after > policy.max_outage:
-            return None
         if retry_after != 0:
             return 0.0  # the pace holds it back, with everybody else
     elif policy.max_attempts == 1 or progress.attempts >= policy.max_attempts:
         return None
-    base = policy.base_delay if retry_after == 0 else policy.throttle_delay
-    return full_jitter(base, progress.refusals - 1, policy.max_delay, chance)
+    base, most = policy.throttle_delay, policy.max_delay
+    if retry_after == 0:
+        base, most = policy.base_delay, min(SOON, most)
+    return full_jitter(base, progress.refusals - 1, most, chance)

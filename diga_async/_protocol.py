@@ -67,6 +67,10 @@ _PERSONAL = re.compile(
     r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9a-z]{8,}", re.IGNORECASE
 )
 
+#: Below this a key of letters alone may be a word that anybody writes.
+MIN_TELLING_CHARACTERS = 8
+_QUOTED = re.compile(r"""((?<=\bBearer )|(?<=[:=] )|(?<=[:='"`]))\w+""", re.IGNORECASE)
+
 
 def phone_id_of(value: object) -> UUID:
     """
@@ -254,9 +258,16 @@ def _class_for(status: int) -> type[APIStatusError]:
 
 def _clean(text: str, key: Secret) -> str:
     """Take out the key and what may be personal."""
-    known = text.replace(key, "***")[:2000]
+    known = _without(key, text)[:2000]
     printable = "".join(c if c.isprintable() else " " for c in known)
     return _PERSONAL.sub("***", printable)
+
+
+def _without(key: Secret, text: str) -> str:
+    if len(key) >= MIN_TELLING_CHARACTERS or not key.isalpha():
+        return text.replace(key, "***")
+    # A test's key, such as "key": taken out where a key stands, left in prose.
+    return _QUOTED.sub(lambda m: "***" if m[0] == key else m[0], text)
 
 
 class _ErrorBody:

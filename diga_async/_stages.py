@@ -11,10 +11,8 @@ whoever asked raises it where it means something.
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from uuid import UUID
 
 import attrs
 from yarl import URL
@@ -22,178 +20,32 @@ from yarl import URL
 from diga_async._admission import Admission
 from diga_async._advice import rate_limit
 from diga_async._clock import Clock
-from diga_async._connections import Attempt
 from diga_async._credentials import Credentials
 from diga_async._errors import (
     APIConnectionError,
     APIStatusError,
-    APITimeoutError,
     AuthenticationError,
     ClientClosedError,
     DigaError,
     InternalServerError,
     InvalidResponseError,
-    NotFoundError,
+    RateLimitError,
 )
-from diga_async._events import AnswerKind, AttemptEvent
+from diga_async._events import AttemptEvent
+from diga_async._lookup import Lookup, Stage, final, status_of, too_late
 from diga_async._outage import Outage
-from diga_async._outcome import Failed, Found, Missing, Outcome
 from diga_async._pace import Pace
-from diga_async._phone import Phone
 from diga_async._policy import (
-    Progress,
     RetryBudget,
     RetryPolicy,
-    Timeouts,
     delay_after,
     is_throttling,
 )
 from diga_async._protocol import Answer, read, request_for
 from diga_async._transport import Transport
 from diga_async._watch import Watch
-from diga_async._wire import Secret
 
 _T = TypeVar("_T")
-
-
-@attrs.define(eq=False, repr=False)
-class Tally:
-    """What was done and is going on, of a client or of one run."""
-
-    requests: int = 0
-    retries: int = 0
-    in_flight: int = 0
-    answers: Counter[str] = attrs.field(factory=Counter)
-
-
-@attrs.define(eq=False, repr=False, kw_only=True)
-class Lookup(Progress):
-    """
-    One id on its way.
-
-    Attributes:
-        phone_id: The id.
-        timeouts: How long it may take.
-        tallies: Where to count what is done for it.
-        started: When the first attempt began, on the client's clock.
-        sending: Whether a request of it is open.
-        halted: Whether nothing more may be sent for it.
-        renewed: Whether another key was asked for on its account.
-        authorization: The header its last request was sent with.
-        attempt: What is open of a single lookup, while it is.
-        begun: When that began.
-        last: Why the attempt before failed.
-        advice: What the last answer said of a rate limit: how many requests
-            are left, and for how many seconds; None when nothing.
-    """
-
-    phone_id: UUID
-    timeouts: Timeouts
-    tallies: tuple[Tally, ...]
-    started: float | None = None
-    sending: bool = False
-    halted: bool = False
-    renewed: bool = False
-    authorization: Secret = Secret()  # noqa: RUF009 - frozen
-    attempt: Attempt | None = None
-    begun: float = 0.0
-    last: DigaError | None = None
-    advice: tuple[int, float] | None = None
-
-    def begin(self, now: float, held: float) -> None:
-        """Take note that an attempt begins after the client *held* it back."""
-        self.sending = True
-        self.begun = now
-        self.advice = None
-        if self.started is None:
-            self.started = now
-            if self.patient:
-                self.deadline = now + self.timeouts.total
-        elif self.patient:
-            self.deadline += held
-        for tally in self.tallies:
-            tally.requests += 1
-            tally.in_flight += 1
-
-    def end(self) -> None:
-        """Take note that the attempt is over."""
-        self.sending = False
-        self.attempt = None
-        for tally in self.tallies:
-            tally.in_flight -= 1
-
-    def note(self, answer: Answer, seconds: float) -> AnswerKind:
-        """Take note of what an attempt of so many *seconds* brought; name it."""
-        self.count(answer)
-        kind = kind_of(answer)
-        for tally in self.tallies:
-            tally.answers[kind] += 1
-        if kind == "throttled" and self.patient:
-            self.deadline += seconds
-        return kind
-
-    def retry(self) -> None:
-        """Take note that it is asked again."""
-        for tally in self.tallies:
-            tally.retries += 1
-
-    def seconds(self, now: float) -> float:
-        """Return how long the next attempt may take."""
-        return min(self.timeouts.attempt, self.deadline - now)
-
-    def board(self, attempt: Attempt) -> None:
-        """Take note of what is open now."""
-        self.attempt = attempt
-
-    def extend(self, deadline: float, now: float) -> None:
-        """Let it go on until *deadline*, for somebody who has more time."""
-        self.deadline = max(deadline, self.deadline)
-        if self.attempt is not None:
-            left = self.begun + self.timeouts.attempt - now
-            self.attempt.extend(min(left, self.deadline - now))
-
-    def elapsed(self, now: float) -> float:
-        """Return the seconds since the first attempt began."""
-        return 0.0 if self.started is None else now - self.started
-
-
-def kind_of(answer: Answer) -> AnswerKind:
-    """Name the kind of answer as `ClientStats` does."""
-    match answer:
-        case Phone():
-            return "found"
-        case NotFoundError():
-            return "missing"
-        case APIStatusError():
-            if is_throttling(answer):
-                return "throttled"
-            return "server_errors" if answer.status >= 500 else "rejected"  # noqa: PLR2004
-        case InvalidResponseError():
-            return "invalid"
-        case _:
-            return "lost"
-
-
-def status_of(answer: Answer) -> int | None:
-    """Return the HTTP status of *answer*; None when there was none."""
-    if isinstance(answer, APIStatusError | InvalidResponseError):
-        return answer.status
-    return 200 if isinstance(answer, Phone) else None
-
-
-def outcome_of(lookup: Lookup, answer: Answer, now: float) -> Outcome:
-    """Say how a lookup ended."""
-    elapsed = lookup.elapsed(now)
-    match answer:
-        case Phone():
-            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
-        case NotFoundError():
-            return Missing(lookup.phone_id, lookup.attempts, elapsed)
-        case error:
-            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)
-
-
-Stage = Callable[[Lookup], Awaitable[Answer]]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -246,7 +98,12 @@ class Admitted:
     watch: Watch
 
     async def attempt(self, lookup: Lookup) -> Answer | None:
-        """Make one attempt when its turn comes; None when it never came in time."""
+        """
+        Make one attempt when its turn comes; None when it never came in time.
+
+        Where a ``Retry-After`` holds everybody for longer than this lookup can
+        wait, nothing is sent, and the answer is that it was refused once more.
+        """
         asked = self.clock.now()
         urgent = not lookup.patient
         turn = self.admission.enter_now(asked, urgent=urgent)
@@ -254,7 +111,7 @@ class Admitted:
             deadline = lookup.deadline if urgent else math.inf
             turn = await self.admission.enter(urgent=urgent, deadline=deadline)
         if turn is None:
-            return None
+            return self._turned_away()
         sent, in_flight = turn
         lookup.begin(sent, sent - asked)
         try:
@@ -264,6 +121,8 @@ class Admitted:
             if lookup.advice is not None:
                 self.pace.advised(now, *lookup.advice)
             self._learn(answer, now, sent, in_flight)
+            if isinstance(answer, APIStatusError) and answer.retry_after:
+                self._hold(answer, now, answer.retry_after)
             if self.watch.is_on:
                 self.watch.attempt(
                     AttemptEvent(
@@ -281,12 +140,24 @@ class Admitted:
             self.admission.leave()
         return answer
 
+    def _turned_away(self) -> RateLimitError | None:
+        """Say why no turn came: a hold, or else the deadline."""
+        held = self.pace.held(self.clock.now())
+        reason = "nothing was sent: an earlier Retry-After is not over"
+        return RateLimitError(reason, status=429, retry_after=held) if held else None
+
+    def _hold(self, error: APIStatusError, now: float, seconds: float) -> None:
+        """Let a ``Retry-After`` hold everybody; end who has no time for it."""
+        if error.transient and not is_throttling(error):
+            self.pace.hold(now, seconds, self.chance())
+        self.admission.turn_away(now)
+
     def _learn(self, answer: Answer, now: float, sent: float, in_flight: int) -> None:
         if isinstance(answer, APIStatusError) and is_throttling(answer):
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
         elif isinstance(answer, APIConnectionError | InternalServerError):
             self.pace.lost(now, sent)
-            if self.outage.failed(now):
+            if self.outage.failed(now, self.chance()):
                 self.watch.outage(is_on=True)
             return
         else:
@@ -309,6 +180,15 @@ class Retrying:
 
     async def look_up(self, lookup: Lookup) -> Answer:
         """Bring one lookup to its end."""
+        if not lookup.patient:
+            return await self._try(lookup)
+        self.outage.begin(self.clock.now())
+        try:
+            return await self._try(lookup)
+        finally:
+            self.outage.end(self.clock.now())
+
+    async def _try(self, lookup: Lookup) -> Answer:
         if self.credentials.held is None and not await self._has_key(lookup):
             return too_late(lookup, self.clock.now())
         while True:
@@ -329,7 +209,14 @@ class Retrying:
                 return self._final(lookup, _unpaid(answer))
             lookup.retry()
             if delay > 0.0:
-                await self.clock.sleep(delay)
+                await self._pause(lookup, answer, delay)
+
+    async def _pause(self, lookup: Lookup, error: DigaError, seconds: float) -> None:
+        """Wait; what a run waits because it was throttled uses up no deadline."""
+        begun = self.clock.now()
+        await self.clock.sleep(seconds)
+        if lookup.patient and is_throttling(error):
+            lookup.deadline += self.clock.now() - begun
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""
@@ -378,29 +265,3 @@ class Retrying:
 
     def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
         return final(lookup, error, self.clock.now())
-
-
-def too_late(lookup: Lookup, now: float) -> DigaError:
-    """Say why there is no phone, now that the deadline has come."""
-    if lookup.sending:
-        connected = lookup.attempt is not None and lookup.attempt.connected
-        error: DigaError = APITimeoutError(
-            "the deadline came before an answer",
-            phase="read" if connected else "connect",
-        )
-        lookup = attrs.evolve(lookup, attempts=lookup.attempts + 1)
-    else:
-        error = lookup.last or APITimeoutError(
-            "the deadline came before the first attempt", phase="wait"
-        )
-    return final(lookup, error, now)
-
-
-def final(lookup: Lookup, error: DigaError, now: float) -> DigaError:
-    """Say what *error* is about, on a new object that holds no traceback."""
-    return attrs.evolve(
-        error,
-        phone_id=lookup.phone_id,
-        attempts=lookup.attempts,
-        elapsed=lookup.elapsed(now),
-    )

@@ -252,8 +252,10 @@ def fetch(
       130  interrupted
     After 3, 4 and 130, --resume goes on.
     """  # noqa: D301 - click looks for the character, not for its name
-    if out is None and (resume or retry_failed):
-        raise usage_error("--resume and --retry-failed need -o OUT")
+    if out is None and retry_failed:
+        raise usage_error("--retry-failed needs -o OUT")
+    if out is None and resume:
+        say("nothing to resume without -o OUT; starting afresh")
     if file is None and is_terminal(sys.stdin):
         raise usage_error("name a FILE with phone ids, or send them to standard input")
     from diga_async import _cli_fetch

@@ -4,9 +4,8 @@ Fixtures for the tests of code that uses this library.
 Nothing heavy is imported until a test asks for a fixture.
 """
 
-import functools
-import inspect
-from collections.abc import Awaitable, Callable, Generator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import pytest
@@ -16,17 +15,23 @@ _MARKERS: Final = {
     "diga_sandbox": "diga_async.sandbox.Sandbox",
     "diga_client": "diga_async.DigaClient",
 }
-_CLIENT: Final = pytest.StashKey[Any]()
+_PYTEST_ASYNCIO: Final = ("asyncio", "pytest_asyncio.plugin")  # as it may be loaded
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
+    """Register the markers, and what only pytest-asyncio understands."""
+    if _has_pytest_asyncio(config):
+        config.pluginmanager.import_plugin("diga_async._pytest_asyncio")
     for marker, settled in _MARKERS.items():
         line = (
             f"{marker}(**settings): settings of the test's {marker}, named as "
             f"{settled} names them. The closest marker wins, setting by setting."
         )
         config.addinivalue_line("markers", line)
+
+
+def _has_pytest_asyncio(config: pytest.Config) -> bool:
+    return any(map(config.pluginmanager.hasplugin, _PYTEST_ASYNCIO))
 
 
 @pytest.fixture
@@ -44,46 +49,52 @@ def diga_sandbox(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
-def diga_client(request: pytest.FixtureRequest, diga_sandbox: Any) -> Any:
+def diga_client(request: pytest.FixtureRequest, diga_sandbox: Any) -> Iterator[Any]:
     """
     Make a diga_async.DigaClient for the sandbox; it opens on first use.
 
-    An async test closes it at its end, inside its own loop, under pytest-asyncio and
-    anyio alike. @pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1)) sets it up.
+    Once the test and the fixtures that use it are done, it is closed, inside the loop
+    it was used in, under pytest-asyncio and anyio alike.
+    A plain test that uses it in a loop of its own closes it there.
+    @pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1)) sets it up.
     """
     from diga_async import DigaClient  # noqa: PLC0415 - aiohttp, only if asked for
 
+    _keep_loop(request)
     settings = {"base_url": diga_sandbox.url} | _settings(request.node, "diga_client")
     client = DigaClient(diga_sandbox.api_key, **settings)
-    request.node.stash[_CLIENT] = client
-    return client
+    yield client
+    _close(client)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Have an async test close its client, whatever plugin gives it a loop."""
-    client = item.stash.get(_CLIENT, None)
-    test = getattr(item, "obj", None)
-    if client is None or not inspect.iscoroutinefunction(test):
-        return (yield)
-    with pytest.MonkeyPatch.context() as patch:
-        # Before the item runs: pytest-asyncio and anyio take the function from it then.
-        patch.setattr(item, "obj", _closing(test, client))
-        return (yield)
+@pytest.fixture
+async def _diga_loop_of_anyio() -> AsyncIterator[None]:
+    yield  # noqa: PT022 - anyio keeps its loop for as long as this is not done
 
 
-def _closing(
-    test: Callable[..., Awaitable[object]], client: Any
-) -> Callable[..., Awaitable[object]]:
-    @functools.wraps(test)
-    async def closing_test(*args: Any, **kwargs: Any) -> object:
-        __tracebackhide__ = True
-        try:
-            return await test(*args, **kwargs)
-        finally:
-            await client.close()
+def _keep_loop(request: pytest.FixtureRequest) -> None:
+    """Have the loop of the test outlive whatever asked for this, whoever runs it."""
+    if _is_in_a_loop():  # an async test that calls `getfixturevalue`: it is alive
+        return
+    of_anyio = "anyio_backend" in request.fixturenames
+    if of_anyio and request.node.get_closest_marker("asyncio") is None:
+        request.getfixturevalue("_diga_loop_of_anyio")
+    elif _has_pytest_asyncio(request.config):
+        request.getfixturevalue("_diga_loop_of_pytest_asyncio")
 
-    return closing_test
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _close(client: Any) -> None:
+    engine = client._engine  # noqa: SLF001 - which loop is nobody else's business
+    if engine is not None and not engine.loop.is_closed():
+        engine.loop.run_until_complete(client.close())
 
 
 def _settings(item: pytest.Item, marker: str) -> dict[str, Any]:

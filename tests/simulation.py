@@ -209,6 +209,21 @@ class WithRetryAfter:
         return Verdict(taken=False, retry_after=self.seconds, advice=verdict.advice)
 
 
+class Moody:
+    """No limit, but attempts of some numbers are refused, with a delay."""
+
+    def __init__(self, refuses: Callable[[int], bool], seconds: float) -> None:
+        self.refuses = refuses
+        self.seconds = seconds
+        self.number = 0
+
+    def take(self, now: float) -> Verdict:
+        self.number += 1
+        if self.refuses(self.number):
+            return Verdict(taken=False, retry_after=self.seconds)
+        return TAKEN
+
+
 class Unreliable:
     """The same server behind something that loses a *share* of the answers."""
 

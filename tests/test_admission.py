@@ -18,6 +18,10 @@ class Pace:
         self.gap = gap
         self.next = 0.0
         self.chances = []
+        self.held_until = -math.inf
+
+    def held(self, now):
+        return max(0.0, self.held_until - now)
 
     def wait(self, now):
         return max(0.0, self.next - now)
@@ -212,7 +216,7 @@ async def test_the_pace_is_told_of_every_start_with_its_chance(pace, queue):
 async def test_an_outage_holds_runs_and_not_single_lookups(pace, outage, clock, queue):
     pace.slots = 9
     for _ in range(FAILURES_TO_CLOSE):
-        outage.failed(clock.now())
+        outage.failed(clock.now(), 0.0)
     for name in ("run 1", "run 2", "run 3"):
         await queue.come(name)
     await queue.come("single", urgent=True)
@@ -224,6 +228,50 @@ async def test_an_outage_holds_runs_and_not_single_lookups(pace, outage, clock, 
     outage.answered()
     await queue.leave()
     assert queue.entered == ["single", "run 1", "run 2", "run 3"]
+
+
+@pytest.mark.parametrize(("left", "refused"), [(10.1, False), (9.9, True)])
+async def test_a_hold_turns_a_newcomer_away_if_it_leaves_no_time(
+    pace, clock, queue, left, refused
+):
+    pace.next = pace.held_until = clock.now() + 10.0
+    await queue.come("one", urgent=True, deadline=clock.now() + left)
+
+    assert bool(queue.refused) is refused
+    await clock.advance(10.0)
+    assert bool(queue.entered) is not refused
+
+
+async def test_a_hold_turns_away_those_who_wait_already(door, pace, clock, queue):
+    """A run as long as an outage may last, and no longer."""
+    await queue.come("first")
+    await queue.come("run 1")
+    await queue.come("in a hurry", urgent=True, deadline=clock.now() + 300.0)
+    await queue.come("at leisure", urgent=True, deadline=clock.now() + 400.0)
+
+    pace.held_until = clock.now() + 300.0
+    door.turn_away(clock.now())
+    await turn()
+    assert queue.refused == []
+
+    pace.held_until = clock.now() + 300.1
+    door.turn_away(clock.now())
+    await turn()
+    assert queue.refused == ["in a hurry", "run 1"]
+
+    await queue.leave()
+    assert queue.entered == ["first", "at leisure"]
+
+
+async def test_a_run_waits_for_what_is_left_of_a_long_hold(pace, clock, queue):
+    pace.next = pace.held_until = clock.now() + 3_600.0
+    await queue.come("run 1")
+    assert queue.refused == ["run 1"]
+
+    await clock.advance(3_300.0)
+    await queue.come("run 2")
+    await clock.advance(300.0)
+    assert queue.entered == ["run 2"]
 
 
 async def test_closing_stops_the_timer(door, pace, clock, queue):

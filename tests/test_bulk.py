@@ -29,9 +29,9 @@ from diga_async import (
     WrongLoopError,
 )
 from diga_async._bulk import Plan, Run
+from diga_async._lookup import Tally
 from diga_async._outage import FAILURES_TO_CLOSE, Outage
 from diga_async._source import Source
-from diga_async._stages import Tally
 from diga_async._watch import Watch
 
 BUSY = InternalServerError(status=503)
@@ -414,6 +414,21 @@ class TestRepeatedIds:
         )
         assert len(desk.asked) == 2
 
+    async def test_what_is_no_id_is_told_apart_by_its_type_and_all_its_text(self):
+        """A batch has it by that name, so no failure may hide another."""
+        given = ["None", None, "y" * 150 + "1", "y" * 150 + "2", 5, b"5", "None", None]
+
+        outcomes = await collect(Desk(found).lookups(given, distinct=True))
+
+        assert [o.phone_id for o in outcomes] == [
+            "None",
+            "None (NoneType)",
+            "y" * 150 + "1",
+            "y" * 150 + "2",
+            "5",
+            "b'5'",
+        ]
+
 
 class TestEarlyEnd:
     async def refuse(self, answer, *, first=None):
@@ -442,6 +457,7 @@ class TestEarlyEnd:
             AuthenticationError(status=401),
             PermissionDeniedError(status=403),
             RateLimitError(status=429, retry_after=3600.0),
+            InternalServerError(status=502, retry_after=3600.0),
             ClientClosedError("closed"),
         ],
     )
@@ -480,7 +496,7 @@ class TestEarlyEnd:
     async def test_nothing_for_too_long_ends_a_run(self):
         desk = Desk(lambda _: BUSY)
         for _ in range(FAILURES_TO_CLOSE):
-            desk.outage.failed(desk.clock.now())
+            desk.outage.failed(desk.clock.now(), 0.0)
         await desk.clock.advance(300.0)
         lookups = desk.lookups(ids(9))
 
@@ -749,6 +765,14 @@ class TestStats:
         await collect(lookups)
 
         assert lookups.stats.remaining_seconds is None
+
+    async def test_nothing_is_left_of_an_empty_list_or_of_one_that_is_done(self):
+        async with Desk(found).lookups([]) as nothing:
+            assert nothing.stats.remaining_seconds == 0.0
+
+        done = Desk(found).lookups(ids(3))
+        await collect(done)
+        assert done.stats.remaining_seconds == 0.0
 
     async def test_its_time_stands_still_at_the_end(self):
         desk = Desk(found)

@@ -131,6 +131,18 @@ def test_what_is_there_is_not_asked_again(diga, sandbox, ids, out):
     assert "torn" in words
 
 
+def test_a_file_that_is_not_there_is_resumed_from_its_start(diga, ids, out):
+    assert diga("phone", "fetch", ids, "-o", out, "--resume")[0] == 0
+    assert len(outcomes(out)) == 20
+
+
+def test_standard_output_is_never_resumed(diga, ids):
+    """Nobody knows what was printed before."""
+    code, printed, words = diga("phone", "fetch", ids, "--resume")
+    assert (code, len(rows(printed))) == (0, 20)
+    assert "nothing to resume without -o OUT; starting afresh" in words
+
+
 def test_what_failed_is_asked_again_when_told_so(diga, sandbox, ids, out):
     sandbox.faults = Faults(wrong_ids=1.0)
     assert diga("phone", "fetch", ids, "-o", out)[0] == 1
@@ -150,8 +162,7 @@ def test_retry_failed_starts_a_file_that_is_not_there(diga, sandbox, ids, out):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["ids.txt", "--resume"], "need -o OUT"),
-        (["ids.txt", "--retry-failed"], "need -o OUT"),
+        (["ids.txt", "--retry-failed"], "needs -o OUT"),
         (["ids.txt", "-o", "out.txt"], ".jsonl or .csv"),
         (["ids.txt", "-o", "out"], ".jsonl or .csv"),
         (["no.txt", "-o", "out.csv"], "cannot read no.txt: no such file"),

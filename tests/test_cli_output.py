@@ -292,20 +292,36 @@ async def test_a_disk_that_fails_at_the_end_is_told_of(path, monkeypatch):
 @pytest.mark.parametrize("resume", [False, True])
 def test_what_is_no_ordinary_file_is_refused(tmp_path, resume):
     (tmp_path / "folder.csv").mkdir()
-    (tmp_path / "target.csv").write_bytes(Csv.header)
-    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
-    (tmp_path / "dangling.csv").symlink_to(tmp_path / "nowhere.csv")
     os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "pipe.csv")
+    (tmp_path / "circle.csv").symlink_to(tmp_path / "circle.csv")
     why = {
         "folder": "is a directory",
-        "link": "symbolic link",
-        "dangling": "symbolic link",
         "pipe": "no ordinary file",
+        "link": "no ordinary file",
+        "circle": "symbolic links",
     }
     for name, words in why.items():
         expected = words if resume else "exists"
         assert expected in refused(tmp_path / f"{name}.csv", resume=resume)
-    assert not (tmp_path / "nowhere.csv").exists()
+
+
+async def test_a_link_stands_for_what_it_leads_to(tmp_path):
+    """Whoever keeps results on another disk links OUT to it."""
+    link, target = tmp_path / "out.csv", tmp_path / "elsewhere" / "rows"
+    target.parent.mkdir()
+    link.symlink_to(target)
+
+    await write(link, ROWS[2], ROWS[0])
+    assert "exists" in refused(link, resume=False)
+    with output_file(link, resume=True, retry_failed=False):
+        assert "another run" in refused(target.parent / ".." / "out.csv")
+    await write(link, ROWS[1], resume=True, retry_failed=True)
+
+    assert link.is_symlink()
+    assert target.read_bytes().count(b"\n") == 3
+    assert b"failed" not in target.read_bytes()
+    assert [file.name for file in target.parent.iterdir()] == ["rows"]
 
 
 def test_a_folder_that_is_not_there_is_told_of(tmp_path):

@@ -12,9 +12,19 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from byte_server import LATE, at_once, on_time
+from byte_server import (
+    LATE,
+    ByteServer,
+    answer,
+    answers,
+    at_once,
+    hangs,
+    on_time,
+    says,
+)
 
 from diga_async import (
+    APITimeoutError,
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
@@ -102,6 +112,13 @@ class TestMaking:
             {"proxy": "socks5://x"},
             {"base_url": "https://user:password@diga.example"},
             {"proxy": "http://proxy:3128", "base_url": "http://127.0.0.1:1"},
+            {"retry": Timeouts()},
+            {"timeouts": RetryPolicy()},
+            {"limits": RetryPolicy()},
+            {"trust_env": "no"},
+            {"trust_env": None},
+            {"allow_insecure_http": 1},
+            {"allow_insecure_http": "false"},
         ],
     )
     def test_a_wrong_option_is_refused(self, wrong):
@@ -210,6 +227,14 @@ class TestMany:
             batch.raise_for_failures()
         assert caught.group_contains(InvalidPhoneIdError)
 
+    async def test_a_batch_has_what_is_no_id_by_all_its_text(self, diga):
+        given = ["y" * 150 + "1", "y" * 150 + "2", "None", None]
+
+        batch = await diga.phones.get_many(given * 2)
+
+        assert list(batch.failures) == [*given[:3], "None (NoneType)"]
+        assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
+
     async def test_a_refused_key_ends_a_batch_with_what_there_is(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
             with pytest.raises(AuthenticationError) as caught:
@@ -235,6 +260,10 @@ class TestMany:
             diga.phones.iter_many([], concurrency=wrong)
         with pytest.raises(ConfigurationError, match="concurrency"):
             await diga.phones.get_many([], concurrency=wrong)
+
+    async def test_an_order_is_asked_for_with_a_bool(self, diga):
+        with pytest.raises(ConfigurationError, match="ordered must be True or False"):
+            diga.phones.iter_many([], ordered="no")
 
     async def test_all_work_together_keeps_to_the_clients_limit(self, sandbox):
         sandbox.latency = 0.005
@@ -285,6 +314,28 @@ class TestMany:
         assert caught.value.retry_after == 3600.0
         assert caught.value.partial.unanswered
 
+    async def test_what_ends_one_run_ends_the_other_and_whoever_comes_later(self):
+        slow_down = says(answer(b"", "429 Slow", Retry_After="3600"))
+        async with (
+            ByteServer(slow_down, answers) as server,
+            DigaClient("sk-1", base_url=server.url) as diga,
+        ):
+            runs = [
+                diga.phones.get_many([uuid4() for _ in range(9)], concurrency=1)
+                for _ in range(2)
+            ]
+            errors = await asyncio.gather(*runs, return_exceptions=True)
+            with pytest.raises(RateLimitError) as late:
+                await diga.phones.get_many([uuid4()])
+            with pytest.raises(RateLimitError) as single:
+                await diga.phones.get(uuid4())
+
+        assert [type(e) for e in errors] == [RateLimitError] * 2
+        assert late.value.partial.unanswered
+        assert server.attempts <= 3
+        assert 3590.0 < single.value.retry_after <= 3600.0
+        assert single.value.attempts == 0
+
     async def test_an_outage_burns_few_ids_and_is_over_when_it_is_over(self, sandbox):
         retry = RetryPolicy(max_attempts=1)
         async with DigaClient(
@@ -303,6 +354,24 @@ class TestMany:
                         break
             assert time.monotonic() - ended < 1.0 + LATE  # it probes once a second
             assert failed <= 8 + 35
+
+    async def test_silence_ends_a_run_that_asks_one_at_a_time(self):
+        """And burns few ids, though each is allowed one attempt only."""
+        retry = RetryPolicy(max_attempts=1, max_outage=0.2)
+        async with (
+            ByteServer(hangs()) as server,
+            DigaClient(
+                "sk-1",
+                base_url=server.url,
+                retry=retry,
+                timeouts=Timeouts(attempt=0.1),
+            ) as diga,
+        ):
+            with pytest.raises(APITimeoutError) as caught:
+                await diga.phones.get_many([uuid4() for _ in range(15)], concurrency=1)
+
+        assert server.attempts <= 4
+        assert len(caught.value.partial.failures) <= 3
 
     async def test_single_lookups_go_ahead_of_a_run(self, sandbox):
         sandbox.latency = 0.01

@@ -27,9 +27,13 @@ from diga_async._open import Extra
 def refusal_of(body: bytes | str) -> InvalidResponseError:
     with pytest.raises(InvalidResponseError) as caught:
         read_json(body)
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert_has_no_past(caught.value)
     return caught.value
+
+
+def assert_has_no_past(error: InvalidResponseError) -> None:
+    """What json and zlib raise holds the whole body, even where it is not shown."""
+    assert (error.__cause__, error.__context__) == (None, None)
 
 
 # --- bytes to JSON
@@ -117,6 +121,21 @@ def test_json_of_unreasonable_size_is_refused_for_good(body: str) -> None:
         assert not refused.transient
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_any_bytes_are_read(kind: Any) -> None:
+    assert read_json(kind(b'{"a": 1}')) == {"a": 1}
+    assert str(refusal_of(kind(b"{"))) == "the body is not JSON"
+    assert str(refusal_of(kind(b""))) == "the body is empty"
+
+
+@pytest.mark.parametrize("body", [None, 5, [123], {}, object()])
+def test_what_is_neither_bytes_nor_text_is_a_mistake_of_the_caller_s(
+    body: Any,
+) -> None:
+    with pytest.raises(TypeError, match="a body is bytes or text, not "):
+        read_json(body)
+
+
 def test_integers_are_read_up_to_the_bound() -> None:
     assert read_json("1" * MAX_INTEGER_DIGITS) == int("1" * MAX_INTEGER_DIGITS)
 
@@ -171,6 +190,7 @@ def test_what_cannot_be_unpacked_is_worth_another_try(
 
     assert str(caught.value) == reason
     assert caught.value.transient
+    assert_has_no_past(caught.value)
 
 
 def test_a_body_is_unpacked_up_to_its_bound() -> None:

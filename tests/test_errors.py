@@ -243,16 +243,21 @@ def test_text_of_a_hundred_characters_is_kept(text: str) -> None:
 
 
 @given(
+    reason=HOSTILE,
     code=HOSTILE,
     message=HOSTILE,
     request_id=HOSTILE,
     details=st.lists(st.builds(ValidationDetail, STEPS, HOSTILE, HOSTILE), max_size=12),
 )
 def test_a_status_error_stays_small_whatever_the_server_says(
-    code: str, message: str, request_id: str, details: list[ValidationDetail]
+    reason: str,
+    code: str,
+    message: str,
+    request_id: str,
+    details: list[ValidationDetail],
 ) -> None:
     error = UnprocessableEntityError(
-        "not tried again: the retry budget is spent",
+        reason,
         status=422,
         error_code=code,
         message=message,
@@ -269,12 +274,17 @@ def test_a_status_error_stays_small_whatever_the_server_says(
     assert isinstance(str(error).encode(), bytes)
 
 
-@given(problems=st.lists(HOSTILE, max_size=12))
+@given(reason=HOSTILE, problems=st.lists(HOSTILE, max_size=12))
 def test_an_invalid_response_error_stays_small_whatever_was_wrong(
-    problems: list[str],
+    reason: str, problems: list[str]
 ) -> None:
     error = InvalidResponseError(
-        "not a Phone", status=200, problems=tuple(problems), phone_id=PHONE_ID
+        reason,
+        status=200,
+        problems=tuple(problems),
+        phone_id=PHONE_ID,
+        attempts=1000,
+        elapsed=1.0 / 3,
     )
 
     assert len(pickle.dumps(error)) < MAX_PICKLED
@@ -304,6 +314,38 @@ def test_eight_ordinary_details_fit() -> None:
 
     assert len(pickle.dumps(error)) < MAX_PICKLED
     assert error.details == details
+
+
+@pytest.mark.parametrize("character", ["x", "é"])
+def test_eight_problems_as_long_as_can_be_fit(character: str) -> None:
+    problems = tuple(f"{n}{character * 300}" for n in range(20))
+    error = InvalidResponseError(
+        "not a Phone", status=200, problems=problems, phone_id=PHONE_ID
+    )
+
+    assert error.problems == tuple(problem[:100] for problem in problems[:8])
+    assert len(pickle.dumps(error)) < MAX_PICKLED
+
+
+def test_eight_details_fit_beside_every_other_fact() -> None:
+    details = tuple(
+        ValidationDetail(("path", "phone_id"), f"{n}{'x' * 300}", "uuid_parsing")
+        for n in range(20)
+    )
+    error = UnprocessableEntityError(
+        status=422,
+        error_code="c" * 300,
+        message="m" * 300,
+        details=details,
+        request_id="r" * 300,
+        retry_after=1e7,
+        phone_id=PHONE_ID,
+        attempts=1000,
+        elapsed=1.0 / 3,
+    )
+
+    assert error.details == details[:8]
+    assert len(pickle.dumps(error)) < MAX_PICKLED
 
 
 def test_of_long_details_some_are_kept() -> None:

@@ -17,7 +17,7 @@ from diga_async import (
     Timeouts,
 )
 from diga_async._flights import Flights
-from diga_async._stages import Tally
+from diga_async._lookup import Tally
 from diga_async._watch import Watch
 
 PHONE = Phone.from_dict(phone_fields())

@@ -20,6 +20,7 @@ LAYERS = [
     {"_connections", "_credentials", "_admission", "_places", "_watch"}
     | {"_turnstile"},
     {"_transport"},
+    {"_lookup"},
     {"_stages"},
     {"_flights", "_bulk"},
     {"_engine"},
@@ -45,6 +46,7 @@ DOORS = {
         "_sandbox_operation",
         "_sandbox_serving",
     },
+    "_pytest_asyncio": set(),
     "pytest_plugin": {"__init__", "sandbox"},
     "__main__": {"cli"},
     "_cli_terminal": set(),

@@ -12,7 +12,7 @@ from diga_async import Phone, PhoneStatus, SipMediaEncryption, TelephonyProvider
 from diga_async._open import Extra, OpenStrEnum
 
 KINDS = [PhoneStatus, TelephonyProvider, SipMediaEncryption]
-PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,6 +140,18 @@ def test_extra_is_read_only() -> None:
     with pytest.raises(AttributeError):
         extra.colour = "blue"
     assert not hasattr(extra, "update")
+
+
+def test_what_is_read_from_extra_is_a_copy() -> None:
+    """A value in a set or a cache must not change its inside, or its equality."""
+    extra = Extra({"new": {"x": [1]}})
+    extra["new"]["x"].append(2)
+    extra.get("new", {}).clear()
+    dict(extra)["new"]["x"].clear()
+    for value in extra.values():
+        value.clear()
+
+    assert extra == {"new": {"x": [1]}}
 
 
 def test_extra_is_no_view_of_what_it_was_made_of() -> None:

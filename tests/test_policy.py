@@ -155,6 +155,13 @@ def test_what_is_no_rate_is_refused(value: Any) -> None:
         Limits(per_second=value)
 
 
+@pytest.mark.parametrize("value", ["no", "", None, 0, 1, []], ids=repr)
+def test_what_is_neither_true_nor_false_is_refused(value: Any) -> None:
+    """The text "no" would switch it on."""
+    with pytest.raises(ConfigurationError, match=r"^adaptive must be True or False$"):
+        Limits(adaptive=value)
+
+
 def test_a_total_is_checked_however_it_is_given() -> None:
     with pytest.raises(ConfigurationError, match=r"^total must be"):
         Timeouts.of("5")  # type: ignore[arg-type]
@@ -335,6 +342,18 @@ def test_retry_after_zero_is_asked_again_soon() -> None:
         assert delay(throttled(0.0), progress, chance=1.0) == 0.05
 
 
+@pytest.mark.parametrize("patient", [False, True])
+@pytest.mark.parametrize(
+    ("refusals", "pause"), [(1, 0.05), (2, 0.1), (3, 0.2), (4, 0.25), (100, 0.25)]
+)
+def test_pauses_after_retry_after_zero_stay_small(
+    refusals: int, pause: float, *, patient: bool
+) -> None:
+    progress = Progress(patient=patient, refusals=refusals)
+
+    assert delay(throttled(0.0), progress, chance=1.0) == pause
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_run_waits_for_as_long_as_an_outage_may_last_and_no_longer(
     status: int,
@@ -378,18 +397,21 @@ def test_a_runs_deadline_stands_still_while_it_is_throttled() -> None:
     assert delay(LOST, progress) is None
 
 
-@pytest.mark.parametrize("status", [408, 425, 500, 502, 504])
-def test_retry_after_is_a_floor_under_every_pause(status: int) -> None:
-    """RFC 9110 section 10.2.3 leaves no status out."""
-    progress = Progress(attempts=1)
-
-    assert delay(throttled(7.0, status), progress) == 7.0
-    assert delay(throttled(0.01, status), progress) == 0.025
-
-
-def test_retry_after_of_throttling_is_left_to_the_pace() -> None:
+@pytest.mark.parametrize(
+    ("status", "pause"), [(429, 0.5), (503, 0.5), (408, 0.025), (500, 0.025)]
+)
+def test_retry_after_is_left_to_the_pace(status: int, pause: float) -> None:
     """There it holds everybody back; here it would hold back one."""
-    assert delay(throttled(7.0), Progress(refusals=1)) == 0.5
+    assert delay(throttled(7.0, status), Progress(attempts=1, refusals=1)) == pause
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 504])
+def test_retry_after_uses_up_no_deadline_of_a_run(status: int) -> None:
+    """RFC 9110 section 10.2.3 leaves no status out."""
+    progress = Progress(patient=True, attempts=1, deadline=NOW + 1.0)
+
+    assert delay(throttled(300.0, status), progress) == 0.025
+    assert delay(throttled(300.1, status), progress) is None
 
 
 # --- the budget

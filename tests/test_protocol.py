@@ -730,7 +730,7 @@ def test_a_scheme_in_capitals_is_one(words: str) -> None:
     assert refusal(400, {"message": words}).message == "***"
 
 
-@pytest.mark.parametrize("length", [1, 64, 1999, 3000, 4096])
+@pytest.mark.parametrize("length", [8, 64, 1999, 3000, 4096])
 def test_a_key_of_any_length_is_masked_wherever_it_stands(length: int) -> None:
     key = "K" * length
     for before in ("", "y" * 50, "y" * 1990):
@@ -739,6 +739,31 @@ def test_a_key_of_any_length_is_masked_wherever_it_stands(length: int) -> None:
         )
         assert isinstance(refused, AuthenticationError)
         assert "K" not in (refused.message or "")
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "kept"),
+    [
+        ("key", "Invalid or missing API key", "Invalid or missing API key"),
+        ("key", "the keyring of key holders", "the keyring of key holders"),
+        ("key", "Invalid API key: key", "Invalid API key: ***"),
+        ("secret", "Incorrect key 'secret'", "Incorrect key '***'"),
+        ("secret", 'api_key="secret"', 'api_key="***"'),
+        ("secret", "Authorization: Bearer secret", "Authorization: Bearer ***"),
+        ("secret", "bearer secret, secrets: none", "bearer ***, secrets: none"),
+        ("k1", "k1 is unknown, as is xk1x", "*** is unknown, as is x***x"),
+        ("sk-1", "unknown: sk-1", "unknown: ***"),
+        ("password", "your password is password", "your *** is ***"),
+    ],
+)
+def test_a_short_word_is_masked_only_where_a_key_stands(
+    key: str, words: str, kept: str
+) -> None:
+    """Keys of tests and sandboxes are short; prose would be eaten."""
+    refused = read(response(401, {"message": words}), X, Secret(f"Bearer {key}"))
+
+    assert isinstance(refused, AuthenticationError)
+    assert refused.message == kept
 
 
 def test_the_request_id_is_the_servers_header() -> None:

@@ -25,10 +25,11 @@ from diga_async import (
 )
 from diga_async._admission import Admission
 from diga_async._credentials import key_opener
+from diga_async._lookup import Lookup, Tally, kind_of
 from diga_async._outage import Outage
 from diga_async._pace import Pace
 from diga_async._policy import MOST_TOKENS, RETRY_COST, RetryBudget
-from diga_async._stages import Admitted, Lookup, Retrying, Sending, Tally, kind_of
+from diga_async._stages import Admitted, Retrying, Sending
 from diga_async._watch import Watch
 
 FOUND = response(body=phone_fields())
@@ -262,6 +263,38 @@ class TestThrottling:
         await first
         await second
 
+    @pytest.mark.parametrize("status", [429, 503, 500, 502, 408, 425])
+    @pytest.mark.parametrize("patient", [False, True])
+    async def test_retry_after_holds_everybody_whatever_the_status(
+        self, status, patient
+    ):
+        stack = Stack(response(status, Retry_After="7"), FOUND, FOUND)
+        first = asyncio.create_task(stack.look_up(stack.lookup(patient=True)))
+        await turn()
+
+        answer, seconds = await stack.run(patient=patient, seconds=20.0)
+
+        assert isinstance(answer, Phone)
+        assert 7.0 <= seconds <= 8.0
+        assert isinstance(await first, Phone)
+
+    async def test_a_delay_of_a_server_in_trouble_is_no_refusal(self):
+        stack = Stack(response(500, Retry_After="7"), FOUND, limits={"adaptive": True})
+
+        _, seconds = await stack.run(patient=True)
+
+        assert seconds == 7.0
+        assert stack.pace.rate is None
+
+    @pytest.mark.parametrize("status", [400, 404])
+    async def test_retry_after_of_what_will_not_pass_is_nothing(self, status):
+        stack = Stack(response(status, Retry_After="3600"), FOUND)
+        await stack.run()
+
+        _, seconds = await stack.run()
+
+        assert seconds == 0.0
+
     async def test_a_header_that_says_none_are_left_holds_everybody(self):
         empty = response(
             body=phone_fields(), RateLimit_Remaining="0", RateLimit_Reset="9"
@@ -285,6 +318,15 @@ class TestThrottling:
         await stack.clock.advance(0.05)
         assert isinstance(await first, Phone)
 
+    async def test_retry_after_zero_uses_up_no_deadline_of_a_run(self):
+        stack = Stack(*[response(429, Retry_After="0")] * 12, FOUND, chance=1.0)
+
+        answer, seconds = await stack.run(patient=True, total=2.0)
+
+        assert isinstance(answer, Phone)
+        assert seconds > 2.0
+        assert stack.transport.seconds == pytest.approx([2.0] * 13)
+
     async def test_more_than_the_deadline_is_not_waited_for(self):
         stack = Stack(response(429, Retry_After="3600"))
 
@@ -299,6 +341,54 @@ class TestThrottling:
         answer, seconds = await stack.run(patient=True)
 
         assert (answer.retry_after, seconds) == (301.0, 0.0)
+
+    @pytest.mark.parametrize("patient", [False, True])
+    async def test_a_hold_that_is_too_long_ends_who_comes_later(self, patient):
+        """Nothing is sent, nothing is slept, and the error says how long."""
+        stack = Stack(response(429, Retry_After="3600"))
+        await stack.run(seconds=100.0)
+
+        answer, seconds = await stack.run(patient=patient)
+
+        assert isinstance(answer, RateLimitError)
+        assert (answer.status, answer.retry_after, seconds) == (429, 3500.0, 0.0)
+        assert (answer.attempts, answer.phone_id) == (0, UUID(PHONE_ID))
+        assert (stack.sent, stack.tally.requests) == (1, 1)
+
+    @pytest.mark.parametrize("patient", [False, True])
+    async def test_a_hold_that_is_too_long_ends_who_waits_already(self, patient):
+        refusal = asyncio.get_running_loop().create_future()
+        stack = Stack(refusal, limits={"concurrency": 1})
+        first = asyncio.create_task(stack.look_up(stack.lookup()))
+        await turn()
+        second = asyncio.create_task(stack.look_up(stack.lookup(patient=patient)))
+        await turn()
+
+        refusal.set_result(response(429, Retry_After="3600"))
+        for task in (first, second):
+            assert (await task).retry_after == 3600.0
+        assert stack.sent == 1
+
+    async def test_who_has_sent_before_is_told_of_the_hold_as_well(self):
+        stack = Stack(BUSY, response(429, Retry_After="3600"), chance=1.0)
+        first = asyncio.create_task(stack.look_up(stack.lookup()))
+        await turn()
+        await stack.run(seconds=0.0)
+
+        await stack.clock.advance(1.0)
+        assert (await first).retry_after == pytest.approx(3600.0 - 0.05)
+        assert (await first).attempts == 1
+
+    async def test_a_hold_is_waited_for_when_there_is_time(self):
+        stack = Stack(response(429, Retry_After="50"), FOUND, FOUND)
+        first = asyncio.create_task(stack.look_up(stack.lookup()))
+        await stack.clock.advance(1.0)
+
+        answer, seconds = await stack.run()
+
+        assert isinstance(answer, Phone)
+        assert seconds >= 49.0
+        await first
 
     async def test_a_503_that_says_when_counts_as_an_attempt_of_a_single_lookup(self):
         stack = Stack(
@@ -551,6 +641,28 @@ class TestEnd:
 
         assert isinstance(answer, APIConnectionError)
         assert 5.0 <= seconds <= 6.0
+
+    async def test_few_failures_stop_a_run_when_they_last(self):
+        """One lookup at a time makes few of them."""
+        policy = RetryPolicy(
+            max_attempts=100, max_outage=5.0, base_delay=2.0, max_delay=2.0
+        )
+        stack = Stack(*[LOST] * 300, policy=policy, chance=0.5)
+
+        answer, seconds = await stack.run(patient=True, total=1000.0)
+
+        assert isinstance(answer, APIConnectionError)
+        assert (stack.sent, seconds) == (6, 5.0)
+
+    async def test_time_between_two_lookups_of_a_run_does_not_count(self):
+        """Its source may be slow."""
+        policy = RetryPolicy(max_attempts=2, max_outage=5.0)
+        stack = Stack(LOST, LOST, LOST, FOUND, policy=policy)
+        await stack.run(patient=True, seconds=100.0)
+
+        answer, _ = await stack.run(patient=True)
+
+        assert isinstance(answer, Phone)
 
     async def test_an_error_tells_of_the_whole_lookup(self):
         stack = Stack(BUSY, response(404), policy=RetryPolicy(base_delay=2.0))

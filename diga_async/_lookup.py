@@ -1,0 +1,188 @@
+"""One id on its way: what is counted and remembered of it, and how it ended."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import attrs
+
+from diga_async._connections import Attempt
+from diga_async._errors import (
+    APIStatusError,
+    APITimeoutError,
+    DigaError,
+    InvalidResponseError,
+    NotFoundError,
+)
+from diga_async._events import AnswerKind
+from diga_async._outcome import Failed, Found, Missing, Outcome
+from diga_async._phone import Phone
+from diga_async._policy import Progress, Timeouts, is_throttling
+from diga_async._protocol import Answer
+from diga_async._wire import Secret
+
+
+@attrs.define(eq=False, repr=False)
+class Tally:
+    """What was done and is going on, of a client or of one run."""
+
+    requests: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    answers: Counter[str] = attrs.field(factory=Counter)
+
+
+@attrs.define(eq=False, repr=False, kw_only=True)
+class Lookup(Progress):
+    """
+    One id on its way.
+
+    Attributes:
+        phone_id: The id.
+        timeouts: How long it may take.
+        tallies: Where to count what is done for it.
+        started: When the first attempt began, on the client's clock.
+        sending: Whether a request of it is open.
+        halted: Whether nothing more may be sent for it.
+        renewed: Whether another key was asked for on its account.
+        authorization: The header its last request was sent with.
+        attempt: What is open of a single lookup, while it is.
+        begun: When that began.
+        last: Why the attempt before failed.
+        advice: What the last answer said of a rate limit: how many requests
+            are left, and for how many seconds; None when nothing.
+    """
+
+    phone_id: UUID
+    timeouts: Timeouts
+    tallies: tuple[Tally, ...]
+    started: float | None = None
+    sending: bool = False
+    halted: bool = False
+    renewed: bool = False
+    authorization: Secret = Secret()  # noqa: RUF009 - frozen
+    attempt: Attempt | None = None
+    begun: float = 0.0
+    last: DigaError | None = None
+    advice: tuple[int, float] | None = None
+
+    def begin(self, now: float, held: float) -> None:
+        """Take note that an attempt begins after the client *held* it back."""
+        self.sending = True
+        self.begun = now
+        self.advice = None
+        if self.started is None:
+            self.started = now
+            if self.patient:
+                self.deadline = now + self.timeouts.total
+        elif self.patient:
+            self.deadline += held
+        for tally in self.tallies:
+            tally.requests += 1
+            tally.in_flight += 1
+
+    def end(self) -> None:
+        """Take note that the attempt is over."""
+        self.sending = False
+        self.attempt = None
+        for tally in self.tallies:
+            tally.in_flight -= 1
+
+    def note(self, answer: Answer, seconds: float) -> AnswerKind:
+        """Take note of what an attempt of so many *seconds* brought; name it."""
+        self.count(answer)
+        kind = kind_of(answer)
+        for tally in self.tallies:
+            tally.answers[kind] += 1
+        if kind == "throttled" and self.patient:
+            self.deadline += seconds
+        return kind
+
+    def retry(self) -> None:
+        """Take note that it is asked again."""
+        for tally in self.tallies:
+            tally.retries += 1
+
+    def seconds(self, now: float) -> float:
+        """Return how long the next attempt may take."""
+        return min(self.timeouts.attempt, self.deadline - now)
+
+    def board(self, attempt: Attempt) -> None:
+        """Take note of what is open now."""
+        self.attempt = attempt
+
+    def extend(self, deadline: float, now: float) -> None:
+        """Let it go on until *deadline*, for somebody who has more time."""
+        self.deadline = max(deadline, self.deadline)
+        if self.attempt is not None:
+            left = self.begun + self.timeouts.attempt - now
+            self.attempt.extend(min(left, self.deadline - now))
+
+    def elapsed(self, now: float) -> float:
+        """Return the seconds since the first attempt began."""
+        return 0.0 if self.started is None else now - self.started
+
+
+def kind_of(answer: Answer) -> AnswerKind:
+    """Name the kind of answer as `ClientStats` does."""
+    match answer:
+        case Phone():
+            return "found"
+        case NotFoundError():
+            return "missing"
+        case APIStatusError():
+            if is_throttling(answer):
+                return "throttled"
+            return "server_errors" if answer.status >= 500 else "rejected"  # noqa: PLR2004
+        case InvalidResponseError():
+            return "invalid"
+        case _:
+            return "lost"
+
+
+def status_of(answer: Answer) -> int | None:
+    """Return the HTTP status of *answer*; None when there was none."""
+    if isinstance(answer, APIStatusError | InvalidResponseError):
+        return answer.status
+    return 200 if isinstance(answer, Phone) else None
+
+
+def outcome_of(lookup: Lookup, answer: Answer, now: float) -> Outcome:
+    """Say how a lookup ended."""
+    elapsed = lookup.elapsed(now)
+    match answer:
+        case Phone():
+            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
+        case NotFoundError():
+            return Missing(lookup.phone_id, lookup.attempts, elapsed)
+        case error:
+            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)
+
+
+def too_late(lookup: Lookup, now: float) -> DigaError:
+    """Say why there is no phone, now that the deadline has come."""
+    if lookup.sending:
+        connected = lookup.attempt is not None and lookup.attempt.connected
+        error: DigaError = APITimeoutError(
+            "the deadline came before an answer",
+            phase="read" if connected else "connect",
+        )
+        lookup = attrs.evolve(lookup, attempts=lookup.attempts + 1)
+    else:
+        error = lookup.last or APITimeoutError(
+            "the deadline came before the first attempt", phase="wait"
+        )
+    return final(lookup, error, now)
+
+
+def final(lookup: Lookup, error: DigaError, now: float) -> DigaError:
+    """Say what *error* is about, on a new object that holds no traceback."""
+    return attrs.evolve(
+        error,
+        phone_id=lookup.phone_id,
+        attempts=lookup.attempts,
+        elapsed=lookup.elapsed(now),
+    )
+
+
+Stage = Callable[[Lookup], Awaitable[Answer]]
