@@ -13,8 +13,9 @@ import pytest
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from foreign import PhoneRegisterResponseSchema, SipConfigResponseSchema
 from hypothesis import given
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from strategies import PAYLOADS, mutations, payload, phones
 
 from diga_async import (
@@ -37,57 +38,6 @@ KEY = "sk-0123456789abcdef"
 BLIND_KEY = "sk-fedcba9876543210"
 NOWHERE = UUID(int=0)
 PHONES = {UUID(payload(version)["id"]): payload(version) for version in PAYLOADS}
-
-
-# --- the published schema, as a FastAPI service has it
-
-
-class TelephonyProvider(Enum):
-    NETELIP = "netelip"
-    CUSTOM = "custom"
-
-
-class PhoneRegisterStatus(Enum):
-    RESERVED = "reserved"
-    PENDING_VERIFICATION = "pending_verification"
-    ASSIGNED = "assigned"
-    RELEASED = "released"
-    FINISHED = "finished"
-
-
-class SipMediaEncryption(Enum):
-    DISABLE = "disable"
-    ALLOW = "allow"
-    REQUIRE = "require"
-
-
-class SipConfigResponseSchema(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    termination_uri: str | None = None
-    username: str | None = None
-    inbound_media_encryption: SipMediaEncryption = SipMediaEncryption.ALLOW
-    outbound_media_encryption: SipMediaEncryption = SipMediaEncryption.ALLOW
-    allowed_addresses: list[str] | None = None
-
-
-class PhoneRegisterResponseSchema(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    id: UUID
-    nickname: str | None = None
-    number: str
-    telephony_provider: TelephonyProvider
-    status: PhoneRegisterStatus
-    released_at: datetime | None = None
-    scheduled_release_at: datetime | None = None
-    assigned_at: datetime | None = None
-    inbound_agent_id: UUID | None = None
-    outbound_agent_id: UUID | None = None
-    sip_config: SipConfigResponseSchema | None = None
-    checkout_url: str | None = None
-    reservation_expires_at: datetime | None = None
-    region_codes: list[str] = []
 
 
 SCHEMA = TypeAdapter(PhoneRegisterResponseSchema)

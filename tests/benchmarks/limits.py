@@ -14,11 +14,8 @@ import argparse
 import asyncio
 import json
 import random
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,15 +24,10 @@ from uuid import UUID
 import attrs
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import simulation as sim  # noqa: E402 - found on the line above
-
-BODY = (
-    '{{"id":"{}","number":"+34911234567","telephony_provider":"netelip",'
-    '"status":"assigned"}}'
-)
-REFUSAL = '{"status":"error","error_code":"TOO_MANY_REQUESTS","message":"slow down"}'
+from servers import REFUSAL, SHORT, nginx  # noqa: E402 - the same
 
 
 @attrs.frozen(kw_only=True)
@@ -136,70 +128,6 @@ ROWS = {
 # --- servers
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
-
-
-NGINX = """
-worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; keepalive_requests 1000000; keepalive_timeout 600s;
-  client_body_temp_path {folder}/1; proxy_temp_path {folder}/2;
-  fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-  limit_req_zone $server_port zone=all:1m rate={rate}r/s;
-  server {{
-    listen 127.0.0.1:{port}; default_type application/json;
-    limit_req zone=all burst={burst} nodelay; limit_req_status 429;
-    location ~ "^/v1/phone/(?<phone>[0-9a-f-]+)$" {{ try_files /none @phone; }}
-    location @phone {{ return 200 '{body}'; }}
-    error_page 429 @refused;
-    location @refused {{ {retry_after} return 429 '{refusal}'; }}
-  }}
-}}
-"""
-
-
-@contextmanager
-def nginx(options):
-    """Run nginx with one limit; yield its address."""
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(program).exists():
-        sys.exit("nginx is missing; on Debian: apt-get install nginx-light")
-    header = f'add_header Retry-After "{options["retry_after"]}" always;'
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        text = NGINX.format(
-            folder=folder,
-            port=port,
-            rate=options["rate"],
-            burst=options["burst"],
-            retry_after=header if options["retry_after"] else "",
-            body=BODY.format("$phone"),
-            refusal=REFUSAL,
-        )
-        config = Path(folder, "nginx.conf")
-        config.write_text(text)
-        with subprocess.Popen([program, "-c", str(config)]) as process:
-            wait_for(port)
-            try:
-                yield f"http://127.0.0.1:{port}"
-            finally:
-                process.terminate()
-
-
-def wait_for(port):
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    sys.exit("the server did not start")
-
-
 @contextmanager
 def model(name):
     """Run a model server of that row in a process of its own; yield its address."""
@@ -222,7 +150,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data):
         phone_id = data.split(b" ", 2)[1].rsplit(b"/", 1)[-1].decode()
         verdict = self._server.take(time.monotonic())
-        body, status = (BODY.format(phone_id), "200 OK")
+        body, status = (SHORT.replace("$phone", phone_id), "200 OK")
         if not verdict.taken:
             body, status = REFUSAL, "429 Too Many Requests"
         answer = (

@@ -1,0 +1,310 @@
+"""
+What each station of a lookup costs by itself, without a network.
+
+    python tests/benchmarks/stations.py               all of them, about a minute
+    python tests/benchmarks/stations.py --json FILE   keep what was measured
+
+The stations take turns in an order drawn anew each round. Decoding has rivals,
+and each is compared with ours round by round; those that are optional where installed.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import random
+import statistics
+import sys
+import time
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import UUID
+
+import results
+import servers
+import tables
+import turns
+from contenders import CONVERTER, KEY, Phone, PhoneStatus, TelephonyProvider
+from multidict import CIMultiDict
+
+import diga_async
+from diga_async import DigaClient, Found
+from diga_async._admission import Admission
+from diga_async._clock import Clock
+from diga_async._connections import Attempt, TimeLimits
+from diga_async._decoding import structure
+from diga_async._outage import Outage
+from diga_async._outcome import Found as Outcome
+from diga_async._pace import Pace
+from diga_async._protocol import check_key, phone_id_of, phones_url, read, request_for
+from diga_async._wire import Response
+
+PHONE_ID = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
+BODY = servers.FULL.replace("$phone", str(PHONE_ID)).encode()
+OURS = "diga_async"
+
+
+# --- decoding, and its rivals
+
+
+def by_hand(body):
+    """Read an answer as one writes it for this class alone; nothing is checked."""
+    fields = json.loads(body)
+    return Phone(
+        id=UUID(fields["id"]),
+        nickname=fields["nickname"],
+        number=fields["number"],
+        telephony_provider=TelephonyProvider(fields["telephony_provider"]),
+        status=PhoneStatus(fields["status"]),
+        released_at=_moment(fields["released_at"]),
+        scheduled_release_at=_moment(fields["scheduled_release_at"]),
+        assigned_at=_moment(fields["assigned_at"]),
+        inbound_agent_id=_uuid(fields["inbound_agent_id"]),
+        outbound_agent_id=_uuid(fields["outbound_agent_id"]),
+        sip_config=fields["sip_config"],
+        checkout_url=fields["checkout_url"],
+        reservation_expires_at=_moment(fields["reservation_expires_at"]),
+        region_codes=tuple(fields["region_codes"]),
+    )
+
+
+def _moment(text):
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _uuid(text):
+    return None if text is None else UUID(text)
+
+
+def by_cattrs(body):
+    return CONVERTER.structure(json.loads(body), Phone)
+
+
+def by_pydantic():
+    sys.path.append(str(Path(__file__).parents[1]))
+    from foreign import (  # noqa: PLC0415 - optional, on the path set above
+        PhoneRegisterResponseSchema,
+    )
+
+    return PhoneRegisterResponseSchema.model_validate_json
+
+
+def by_msgspec():
+    import msgspec  # noqa: PLC0415 - optional
+
+    return msgspec.json.Decoder(Phone).decode
+
+
+def by_orjson():
+    """Only an experiment: the library has no such option."""
+    import orjson  # noqa: PLC0415 - optional
+
+    return lambda body: structure(orjson.loads(body), diga_async.Phone)
+
+
+def decoders():
+    """Return ways from the bytes of an answer to a value with all its types."""
+    found = {
+        OURS: diga_async.Phone.from_json,
+        "json, and attrs by hand": by_hand,
+        "json, and cattrs with two hooks": by_cattrs,
+    }
+    if find_spec("pydantic") and find_spec("fastapi"):
+        found["pydantic"] = by_pydantic()
+    if find_spec("msgspec"):
+        found["msgspec"] = by_msgspec()
+    if find_spec("orjson"):
+        found["diga_async, with orjson"] = by_orjson()
+    return {name: _with_body(decode) for name, decode in found.items()}
+
+
+def _with_body(decode):
+    return lambda: decode(BODY)
+
+
+# --- the stations
+
+
+def stations():
+    """Return what is done for one lookup, piece by piece."""
+    text, authorization = str(PHONE_ID), check_key(KEY)
+    phones = phones_url("http://127.0.0.1:8000")
+    response = Response(200, CIMultiDict({"Content-Type": "application/json"}), BODY)
+    phone = diga_async.Phone.from_json(BODY)
+    return {
+        "check an id, a UUID": lambda: phone_id_of(PHONE_ID),
+        "check an id, a text": lambda: phone_id_of(text),
+        "build the request": lambda: request_for(phones, PHONE_ID, authorization),
+        "read the response": lambda: read(response, PHONE_ID, authorization),
+        "make the outcome": lambda: Outcome(PHONE_ID, phone, 1, 0.02),
+        "ask and tell the pace": paced(),
+        "enter and leave the queue": admitted(),
+    }
+
+
+def paced():
+    pace, now, chance = _open_pace(), time.monotonic, random.random
+
+    def attempt():
+        moment = now()
+        if pace.wait(moment) <= 0.0:
+            pace.sent(moment, chance())
+            pace.answered(now(), moment, 1)
+
+    return attempt
+
+
+def _open_pace():
+    pace = Pace(concurrency=64, per_second=None, adaptive=True)
+    for moment in range(200):
+        pace.sent(float(moment), 0.5)
+        pace.answered(moment + 0.5, float(moment), 1)
+    return pace
+
+
+def admitted():
+    clock = Clock()
+    admission = Admission(_open_pace(), Outage(300.0), clock, random.random)
+
+    def attempt():
+        if admission.enter_now(clock.now(), urgent=False) is not None:
+            admission.leave()
+
+    return attempt
+
+
+# --- in a loop
+
+
+async def seconds_of_a_limit(count):
+    """An attempt's time limit, set and taken back."""
+    limits = TimeLimits()
+    started = time.process_time()
+    for _ in range(count):
+        with Attempt(limits, 10.0):
+            pass
+    return time.process_time() - started
+
+
+async def seconds_of_a_run(count):
+    """iter_many with everything on, over a transport that answers at once."""
+    ids = [UUID(int=number) for number in range(count)]
+    async with DigaClient(KEY, base_url="http://127.0.0.1:8000") as diga:
+        _answer_at_once(diga, ids)
+        started = time.process_time()
+        async with diga.phones.iter_many(ids) as lookups:
+            async for outcome in lookups:
+                assert type(outcome) is Found
+        return time.process_time() - started
+
+
+async def seconds_of_gets(count):
+    """Get with everything on, over a transport that answers at once."""
+    ids = [UUID(int=number) for number in range(count)]
+    async with DigaClient(KEY, base_url="http://127.0.0.1:8000") as diga:
+        _answer_at_once(diga, ids)
+        started = time.process_time()
+        for phone_id in ids:
+            await diga.phones.get(phone_id)
+        return time.process_time() - started
+
+
+def _answer_at_once(diga, ids):
+    headers = CIMultiDict({"Content-Type": "application/json"})
+    answers = {
+        str(i): Response(200, headers, servers.FULL.replace("$phone", str(i)).encode())
+        for i in ids
+    }
+
+    async def send(request, **_):
+        return answers[request.url.raw_path[-36:]]
+
+    diga._engine_here()._transport.send = send
+
+
+IN_A_LOOP = {
+    "set and take back a time limit": seconds_of_a_limit,
+    "a whole lookup of a run, but the network": seconds_of_a_run,
+    "a whole get, but the network": seconds_of_gets,
+}
+
+
+# --- measuring
+
+
+def timed(station):
+    def seconds(count):
+        started = time.process_time()
+        for _ in range(count):
+            station()
+        return time.process_time() - started
+
+    return seconds
+
+
+def in_a_loop(station):
+    return lambda count: asyncio.run(station(count))
+
+
+def measure(rounds, count):
+    """Return microseconds a call by round, of stations and of decoders."""
+    works = {name: timed(work) for name, work in stations().items()}
+    works |= {name: in_a_loop(work) for name, work in IN_A_LOOP.items()}
+    rivals = {name: timed(work) for name, work in decoders().items()}
+    return {
+        "made": results.made_with("diga-async", "attrs", "cattrs", *OPTIONAL),
+        "rounds": rounds,
+        "calls": count,
+        "stations": in_turns(works, rounds, count),
+        "decoders": in_turns(rivals, rounds, count),
+    }
+
+
+OPTIONAL = ("pydantic", "msgspec", "orjson")
+
+
+def in_turns(works, rounds, count):
+    took = {name: [] for name in works}
+    for number in range(rounds + 1):
+        for name in random.sample(list(works), len(works)):
+            gc.collect()
+            each = works[name](count) / count * 1e6
+            if number:
+                took[name].append(round(each, 3))
+    return took
+
+
+def rows(measured):
+    """Return a table of the stations."""
+    yield ["station", "µs of CPU"]
+    for name, took in measured["stations"].items():
+        yield [name, f"{statistics.median(took):.2f}"]
+
+
+def decoder_rows(measured):
+    """Return a table of the decoders, each beside ours."""
+    yield ["from bytes to a value with all its types", "CPU to ours", "µs of CPU"]
+    took = measured["decoders"]
+    for name, of in took.items():
+        ratio = tables.ratio(turns.paired(of, took[OURS]))
+        yield [name, ratio, f"{statistics.median(of):.2f}"]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=30, help="after the first")
+    parser.add_argument("--calls", type=int, default=2000, help="in a turn")
+    parser.add_argument("--json", metavar="FILE", help="keep the results")
+    asked = parser.parse_args()
+    measured = measure(asked.rounds, asked.calls)
+    for table in (rows, decoder_rows):
+        print(tables.markdown(table(measured)))
+    if asked.json:
+        results.save(asked.json, "stations", measured)
+
+
+if __name__ == "__main__":
+    main()
