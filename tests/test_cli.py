@@ -132,6 +132,15 @@ def test_a_wrong_key_is_named_but_not_shown(diga, sandbox, monkeypatch, key):
     assert key is None or key not in err
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let the signal interrupt, also where a shell in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_lookup(diga, sandbox, monkeypatch):
     def interrupted(_):
         signal.raise_signal(signal.SIGINT)
