@@ -106,6 +106,7 @@ class Run:
         self._begun = clock.now()
         self._ended: float | None = None
         self._workers: dict[asyncio.Task[None], Entry | None] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
         for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
             worker = asyncio.ensure_future(self._work())
             # With eager tasks (Python 3.12) it is at work already.
@@ -203,7 +204,13 @@ class Run:
         self._feeding = False
         for worker, entry in self._workers.items():
             if entry is None and worker is not asyncio.current_task():
-                worker.cancel()
+                self._cancel(worker)
+
+    def _cancel(self, worker: asyncio.Task[None]) -> None:
+        """Cancel a worker once: a second time would cut a source's ``finally`` off."""
+        if worker not in self._cancelled:
+            self._cancelled.add(worker)
+            worker.cancel()
 
     def halt(self, error: BaseException, *, at_once: bool = False) -> None:
         """
@@ -223,10 +230,11 @@ class Run:
                 continue
             lookup.halted = True
             if at_once or not lookup.sending:
-                worker.cancel()
+                self._cancel(worker)
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         entry = self._workers.pop(worker)
+        self._cancelled.discard(worker)
         error = _error_of(worker)
         if error is not None and entry is None:
             self._error = self._error or error  # the source raised
@@ -247,7 +255,7 @@ class Run:
         self._feeding = False
         self._halted = True
         for worker in self._workers:
-            worker.cancel()
+            self._cancel(worker)
 
     def orphan(self) -> None:
         """Break off from wherever the garbage collector happens to run."""

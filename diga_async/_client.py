@@ -1,5 +1,6 @@
 """`DigaClient`: checks what it is asked to be, and belongs to one loop at a time."""
 
+import asyncio
 import inspect
 import os
 import threading
@@ -69,6 +70,7 @@ class DigaClient:
     """
 
     _engine: Engine | None = None
+    _closing: asyncio.Event | None = None
 
     def __init__(  # noqa: PLR0913 - every one is a decision of the user's
         self,
@@ -158,11 +160,20 @@ class DigaClient:
         self._closed = True
         self._engine = None
         if engine is None:
-            return
-        if engine.loop.is_closed():
+            await self._others_end()
+        elif engine.loop.is_closed():
             engine.abandon()
         else:
-            await engine.close()
+            self._closing = closing = asyncio.Event()
+            try:
+                await engine.close()
+            finally:
+                closing.set()
+
+    async def _others_end(self) -> None:
+        """Wait for whoever is closing the client already."""
+        if self._closing is not None and not self._closing.is_set():
+            await self._closing.wait()
 
     async def __aenter__(self) -> Self:
         """Open the client in this loop."""
@@ -254,7 +265,8 @@ def _of_kind_or_none(value: Any, kind: type[_T], name: str) -> _T | None:
 def _plain_or_none(on_event: Any) -> Hook | None:
     if on_event is None:
         return None
-    if not callable(on_event) or inspect.iscoroutinefunction(on_event):
+    called = getattr(on_event, "__call__", None)  # noqa: B004 - looked into as well
+    if called is None or any(map(inspect.iscoroutinefunction, (on_event, called))):
         raise ConfigurationError("on_event must be a plain function")
     hook: Hook = on_event
     return hook

@@ -29,9 +29,6 @@ from aiohttp.tracing import Trace
 
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 _CLOSING: set[asyncio.Task[None]] = set()
-#: A timer keeps the context it was made in. In that of an attempt it would keep
-#: the attempt before this one, and so all those before it.
-_NO_CONTEXT = Context()
 
 
 READ_BYTES = 1 << 16
@@ -60,6 +57,10 @@ class TimeLimits:
         self._line: dict[Attempt, float] = {}
         self._latest = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        # A timer keeps the context it was made in. In that of an attempt it would
+        # keep the attempt before this one, and so all those before it. One for
+        # each loop: a context can be entered by one thread at a time.
+        self._context = Context()
 
     def begin(self, attempt: "Attempt", seconds: float) -> None:
         """Cancel the task of *attempt* in so many seconds..."""
@@ -85,7 +86,7 @@ class TimeLimits:
     def _call_at(
         self, due: float, callback: Callable[[], object]
     ) -> asyncio.TimerHandle:
-        return self.loop.call_at(due, callback, context=_NO_CONTEXT)
+        return self.loop.call_at(due, callback, context=self._context)
 
     def _ring(self) -> None:
         self._timer = None

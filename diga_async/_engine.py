@@ -95,7 +95,7 @@ class Engine:
             chance,
         )
         self._look_up = retrying.look_up
-        self.flights = Flights(self._look_up, clock, tally, watch)
+        self.flights = Flights(self._look_up, clock, tally, watch, pace.held)
         self._runs: set[Run] = set()
 
     @property

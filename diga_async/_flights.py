@@ -2,13 +2,23 @@
 
 import asyncio
 import copy
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from diga_async._clock import Clock
 from diga_async._errors import ClientClosedError, DigaError
-from diga_async._lookup import Lookup, Stage, Tally, outcome_of, too_late
+from diga_async._lookup import (
+    Lookup,
+    Stage,
+    Tally,
+    final,
+    held_too_long,
+    outcome_of,
+    too_late,
+)
 from diga_async._phone import Phone
 from diga_async._policy import Timeouts
 from diga_async._protocol import Answer
@@ -27,14 +37,12 @@ class _Flight:
     def __init__(self, lookup: Lookup) -> None:
         self.lookup = lookup
         self.waiters: set[Waiter] = set()
-        self._share_deadline = True
 
     def board(self, deadline: float, now: float) -> Waiter:
         """Add one who waits; the lookup goes on for as long as the last one does."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self.waiters.add(waiter)
-        if deadline != self.lookup.deadline:
-            self._share_deadline = False
+        if deadline > self.lookup.deadline:
             self.lookup.extend(deadline, now)
         return waiter
 
@@ -65,25 +73,35 @@ class _Flight:
         for waiter in self.waiters:
             waiter.cancel()
 
-    def ring(self, waiter: Waiter, now: float) -> None:
-        """End the wait of one whose deadline has come."""
-        # Where all share one deadline the lookup ends itself, and knows better why.
-        if not self._share_deadline and not waiter.done():
+    def ring(self, waiter: Waiter, deadline: float, now: float) -> None:
+        """End the wait of one whose *deadline* has come."""
+        # The lookup itself ends with the last deadline, and knows better why.
+        if deadline < self.lookup.deadline and not waiter.done():
             waiter.set_result(too_late(self.lookup, now))
 
 
 def _own(answer: _T) -> _T:
-    """Return a copy of an error of ours; all else is shared."""
-    return copy.copy(answer) if isinstance(answer, DigaError) else answer
+    """Return a copy of an error, if it can be copied; a phone is shared."""
+    if isinstance(answer, BaseException):
+        with suppress(Exception):  # a callable may raise anything
+            twin = copy.copy(answer)
+            return twin if type(twin) is type(answer) else answer
+    return answer
 
 
 class Flights:
     """The single lookups of a client that are on their way, by id."""
 
     def __init__(
-        self, look_up: Stage, clock: Clock, tally: Tally, watch: Watch
+        self,
+        look_up: Stage,
+        clock: Clock,
+        tally: Tally,
+        watch: Watch,
+        held: Callable[[float], float],
     ) -> None:
         self._look_up = look_up
+        self._held = held
         self._watch = watch
         self._clock = clock
         self._tally = tally
@@ -97,10 +115,13 @@ class Flights:
         Raises:
             DigaError: Why there is no phone.
         """
-        deadline = self._clock.now() + timeouts.total
+        now = self._clock.now()
+        deadline = now + timeouts.total
         flight = self._flights.get(phone_id)
         if flight is None:
             flight = self._launch(phone_id, timeouts, deadline)
+        elif not flight.lookup.sending and self._held(now) > timeouts.total:
+            raise final(flight.lookup, held_too_long(self._held(now)), now)
         answer = await self._arrival(flight, deadline, timeouts.total)
         if not isinstance(answer, DigaError):
             return answer
@@ -158,7 +179,7 @@ class Flights:
         self, flight: _Flight, deadline: float, seconds: float
     ) -> Answer:
         waiter = flight.board(deadline, deadline - seconds)
-        ring = partial(self._ring, flight, waiter)
+        ring = partial(self._ring, flight, waiter, deadline)
         timer = self._clock.call_later(seconds, ring)
         try:
             return await waiter
@@ -168,5 +189,5 @@ class Flights:
             if not flight.waiters:
                 self._forget(flight)
 
-    def _ring(self, flight: _Flight, waiter: Waiter) -> None:
-        flight.ring(waiter, self._clock.now())
+    def _ring(self, flight: _Flight, waiter: Waiter, deadline: float) -> None:
+        flight.ring(waiter, deadline, self._clock.now())

@@ -1,5 +1,6 @@
 """One id on its way: what is counted and remembered of it, and how it ended."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -13,6 +14,7 @@ from diga_async._errors import (
     DigaError,
     InvalidResponseError,
     NotFoundError,
+    RateLimitError,
 )
 from diga_async._events import AnswerKind
 from diga_async._outcome import Failed, Found, Missing, Outcome
@@ -49,6 +51,7 @@ class Lookup(Progress):
         attempt: What is open of a single lookup, while it is.
         begun: When that began.
         last: Why the attempt before failed.
+        asking: The time limit of the caller's callable, while it is asked for a key.
         advice: What the last answer said of a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
     """
@@ -64,6 +67,7 @@ class Lookup(Progress):
     attempt: Attempt | None = None
     begun: float = 0.0
     last: DigaError | None = None
+    asking: asyncio.Timeout | None = None
     advice: tuple[int, float] | None = None
 
     def begin(self, now: float, held: float) -> None:
@@ -113,7 +117,10 @@ class Lookup(Progress):
 
     def extend(self, deadline: float, now: float) -> None:
         """Let it go on until *deadline*, for somebody who has more time."""
-        self.deadline = max(deadline, self.deadline)
+        more = max(0.0, deadline - self.deadline)
+        self.deadline += more
+        if self.asking is not None:
+            self.asking.reschedule((self.asking.when() or 0.0) + more)
         if self.attempt is not None:
             left = self.begun + self.timeouts.attempt - now
             self.attempt.extend(min(left, self.deadline - now))
@@ -173,6 +180,12 @@ def too_late(lookup: Lookup, now: float) -> DigaError:
             "the deadline came before the first attempt", phase="wait"
         )
     return final(lookup, error, now)
+
+
+def held_too_long(seconds: float) -> RateLimitError:
+    """Say that a ``Retry-After`` holds everybody for longer than there is."""
+    reason = "nothing was sent: an earlier Retry-After is not over"
+    return RateLimitError(reason, status=429, retry_after=seconds)
 
 
 def final(lookup: Lookup, error: DigaError, now: float) -> DigaError:

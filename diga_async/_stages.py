@@ -32,7 +32,7 @@ from diga_async._errors import (
     RateLimitError,
 )
 from diga_async._events import AttemptEvent
-from diga_async._lookup import Lookup, Stage, final, status_of, too_late
+from diga_async._lookup import Lookup, Stage, final, held_too_long, status_of, too_late
 from diga_async._outage import Outage
 from diga_async._pace import Pace
 from diga_async._policy import (
@@ -143,12 +143,13 @@ class Admitted:
     def _turned_away(self) -> RateLimitError | None:
         """Say why no turn came: a hold, or else the deadline."""
         held = self.pace.held(self.clock.now())
-        reason = "nothing was sent: an earlier Retry-After is not over"
-        return RateLimitError(reason, status=429, retry_after=held) if held else None
+        return held_too_long(held) if held else None
 
     def _hold(self, error: APIStatusError, now: float, seconds: float) -> None:
         """Let a ``Retry-After`` hold everybody; end who has no time for it."""
-        if error.transient and not is_throttling(error):
+        # One bad answer must not stop a client for longer than runs wait at most.
+        is_short = seconds <= self.outage.most_seconds
+        if error.transient and is_short and not is_throttling(error):
             self.pace.hold(now, seconds, self.chance())
         self.admission.turn_away(now)
 
@@ -220,15 +221,14 @@ class Retrying:
 
     async def _has_key(self, lookup: Lookup) -> bool:
         """Ask a callable for the key before a slot is taken, within the deadline."""
-        deadline = lookup.deadline
-        if await self._in_time(lookup, self.credentials.fetch()) is not None:
-            return True
-        return lookup.deadline > deadline and await self._has_key(lookup)
+        return await self._in_time(lookup, self.credentials.fetch()) is not None
 
     async def _in_time(self, lookup: Lookup, asking: Awaitable[_T]) -> _T | None:
         """Wait for the caller's own callable; None when the deadline came first."""
-        left = min(lookup.deadline - self.clock.now(), lookup.timeouts.total)
-        limit = asyncio.timeout(left)
+        left = lookup.deadline - self.clock.now()
+        if lookup.patient:  # its deadline starts with its first attempt
+            left = min(left, lookup.timeouts.total)
+        lookup.asking = limit = asyncio.timeout(left)
         try:
             async with limit:
                 return await asking
@@ -236,6 +236,8 @@ class Retrying:
             if not limit.expired():
                 raise  # the callable's own
             return None
+        finally:
+            lookup.asking = None
 
     async def _delay(self, lookup: Lookup, error: DigaError) -> float | None:
         """Return the pause before the next attempt, or None to stop."""

@@ -344,6 +344,31 @@ class TestSources:
 
         assert closed == [True]
 
+    async def test_its_finally_is_cut_off_by_no_second_leaving(self):
+        """Whoever waited for the end gave up, and left once more."""
+        begun, ending, ended = asyncio.Event(), asyncio.Event(), []
+
+        async def source():
+            try:
+                yield phone_id(0)
+                await asyncio.get_running_loop().create_future()
+            finally:
+                begun.set()
+                await ending.wait()
+                ended.append(True)
+
+        lookups = Desk(found).lookups(source())
+        await anext(lookups)
+        first = asyncio.create_task(lookups.aclose())
+        await begun.wait()
+        first.cancel()
+        second = asyncio.create_task(lookups.aclose())
+        await turn()
+        ending.set()
+        await asyncio.wait([first, second])
+
+        assert ended == [True]
+
     async def test_a_list_or_a_file_is_not_closed(self):
         class File:
             closed = False

@@ -21,6 +21,7 @@ from byte_server import (
     hangs,
     on_time,
     says,
+    until,
 )
 
 from diga_async import (
@@ -491,6 +492,19 @@ def fork_and_ask(diga, phone_id):
 
 
 class TestClosing:
+    async def test_who_closes_second_waits_for_the_first(self, sandbox):
+        sandbox.latency = 10.0
+        diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
+        lookup = asyncio.ensure_future(diga.phones.get(sandbox.phone_ids[0]))
+        await until(lambda: diga.stats.in_flight)
+
+        closing = [asyncio.ensure_future(diga.close()) for _ in range(2)]
+        await closing[1]
+
+        assert closing[0].done()
+        with pytest.raises(ClientClosedError):
+            await lookup
+
     async def test_closing_twice_is_closing(self, sandbox):
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
         await diga.phones.get(sandbox.phone_ids[0])

@@ -14,6 +14,7 @@ from diga_async import (
     AuthenticationError,
     ConfigurationError,
     DigaClient,
+    DigaError,
     Limits,
     RetryPolicy,
     Timeouts,
@@ -331,3 +332,28 @@ async def test_a_refused_key_is_not_kept_where_nothing_may_be_tried_again() -> N
             await diga.phones.get(PHONE_ID)
 
         assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID
+
+
+@pytest.mark.parametrize("key", ["never asked", "refused"])
+async def test_a_joiner_with_more_time_outlasts_the_asking(key: str) -> None:
+    """The first one's time is over while the callable is still at it."""
+    answering = asyncio.Event()
+    asked = 0
+
+    async def vault() -> str:
+        nonlocal asked
+        asked += 1
+        if key == "refused" and asked == 1:
+            return "sk-old"
+        await answering.wait()
+        return "sk-new"
+
+    async with ByteServer(Doors("sk-new")) as server, client(server, vault) as diga:
+        first = asyncio.ensure_future(diga.phones.get(PHONE_ID, timeouts=0.1))
+        second = asyncio.ensure_future(diga.phones.get(PHONE_ID, timeouts=30.0))
+        with pytest.raises(DigaError):
+            await first
+        answering.set()
+
+        assert str((await second).id) == PHONE_ID
+    assert asked == 1 + (key == "refused")

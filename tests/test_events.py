@@ -180,7 +180,12 @@ async def late(event):
     """Would never be awaited."""
 
 
-@pytest.mark.parametrize("hook", [3, "print", late, functools.partial(late)])
+class Late:
+    async def __call__(self, event):
+        """Would never be awaited either."""
+
+
+@pytest.mark.parametrize("hook", [3, "print", late, functools.partial(late), Late()])
 def test_a_hook_is_a_plain_function(hook):
     with pytest.raises(ConfigurationError, match="on_event"):
         DigaClient(KEY, on_event=hook)

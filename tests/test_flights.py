@@ -14,6 +14,7 @@ from diga_async import (
     InternalServerError,
     NotFoundError,
     Phone,
+    RateLimitError,
     Timeouts,
 )
 from diga_async._flights import Flights
@@ -29,7 +30,10 @@ class Server:
 
     def __init__(self):
         self.clock = FakeClock()
-        self.flights = Flights(self._look_up, self.clock, Tally(), Watch(None))
+        self.flights = Flights(
+            self._look_up, self.clock, Tally(), Watch(None), lambda _: self.held
+        )
+        self.held = 0.0
         self.lookups = []
         self.answers = []
         self.cancelled = 0
@@ -163,6 +167,30 @@ async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
     assert await second is PHONE
 
 
+async def test_a_joiner_that_a_hold_leaves_no_time_hears_so_at_once(server):
+    first = await server.get(total=60.0)
+    server.held = 10.0
+    second = await server.get(total=5.0)
+
+    with pytest.raises(RateLimitError) as caught:
+        await second
+    assert (caught.value.retry_after, caught.value.phone_id) == (10.0, X)
+    first.cancel()
+
+
+async def test_the_last_deadline_ends_the_lookup_and_no_wait(server):
+    """The lookup knows why, and is counted; two deadlines are never quite the same."""
+    first, second = await server.get(total=5.0), await server.get(total=5.000001)
+    await server.clock.advance(6.0)
+    with pytest.raises(APITimeoutError):
+        await first
+    assert not second.done()
+
+    server.answers[0].set_result(APITimeoutError("late", phase="connect"))
+    with pytest.raises(APITimeoutError, match="late"):
+        await second
+
+
 async def test_a_joiner_whose_deadline_comes_in_a_pause_hears_the_last_error(server):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
     server.lookups[0].attempts = 1
@@ -202,6 +230,16 @@ async def test_a_lookup_of_one_waiter_ends_itself(server):
     server.answers[0].set_result(APITimeoutError("late", phase="connect"))
     with pytest.raises(APITimeoutError, match="late"):
         await only
+
+
+async def test_every_waiter_gets_its_own_copy_of_what_a_callable_raised(server):
+    tasks = [await server.get() for _ in range(2)]
+    server.answers[0].set_exception(OSError(5, "vault"))
+
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [str(error) for error in errors] == ["[Errno 5] vault"] * 2
+    assert errors[0] is not errors[1]
 
 
 async def test_what_a_lookup_raises_reaches_everybody(server):

@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -64,6 +65,7 @@ from diga_async import (
     __version__,
     _engine,
 )
+from diga_async._connections import TimeLimits
 from diga_async._decoding import MAX_BODY_BYTES
 from diga_async._protocol import check_key, phones_url, request_for
 from diga_async._transport import Transport
@@ -1066,3 +1068,30 @@ async def test_a_source_that_will_not_end_keeps_no_connection(
         ending.set()
         with pytest.raises(ClientClosedError):
             await anext(lookups)
+
+
+def test_the_limits_of_one_loop_wait_for_no_other_thread() -> None:
+    """A timer's context can be entered by one thread at a time."""
+    ringing = []
+
+    class Late:
+        timer = None
+
+        def expire(self) -> None:
+            ringing.append(self)
+            end = time.monotonic() + 5.0
+            while len(ringing) < 2 and time.monotonic() < end:
+                pass  # until the other thread is here as well
+            self.done.set_result(len(ringing))
+
+    async def ring() -> int:
+        late: Any = Late()
+        late.done = asyncio.get_running_loop().create_future()
+        TimeLimits().begin(late, 0.0)
+        async with asyncio.timeout(10.0):
+            return int(await late.done)
+
+    with ThreadPoolExecutor(2) as threads:
+        ended = [threads.submit(asyncio.run, ring()) for _ in range(2)]
+
+    assert [end.result() for end in ended] == [2, 2]
