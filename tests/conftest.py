@@ -29,6 +29,15 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def programs_keep_their_bytecode():
+    """Spare some sixty programs that tests start from compiling the library anew."""
+    before = os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    yield
+    if before is not None:
+        os.environ["PYTHONDONTWRITEBYTECODE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_blocks():
     """Fail what blocks the event loop inside the library."""
     watch = BlockBuster(scanned_modules=["diga_async"])

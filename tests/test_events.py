@@ -26,7 +26,7 @@ KEY = "sk-0123456789abcdef0123456789abcdef"
 NOBODYS = UUID(int=0)
 X = UUID(PHONE_ID)
 BUSY = says(answer(b"", "503 Busy"))
-SLOW_DOWN = says(answer(b"", "429 Slow down"))
+SLOW_DOWN = says(answer(b"", "429 Slow down", Retry_After="0"))
 
 
 @pytest.fixture
