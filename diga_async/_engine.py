@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable
 from ssl import SSLContext
+from typing import get_args
 
 import aiohttp
 import attrs
@@ -14,6 +15,7 @@ from diga_async._bulk import Plan, Run
 from diga_async._clock import Clock
 from diga_async._credentials import Credentials
 from diga_async._errors import ClientClosedError, WrongLoopError
+from diga_async._events import AnswerKind
 from diga_async._flights import Flights
 from diga_async._lookup import Tally
 from diga_async._outage import Outage
@@ -27,15 +29,6 @@ from diga_async._transport import Transport
 from diga_async._watch import Hook, Watch
 
 CLOSE_SECONDS = 1.0
-ANSWER_KINDS = (
-    "found",
-    "missing",
-    "throttled",
-    "rejected",
-    "server_errors",
-    "invalid",
-    "lost",
-)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -168,7 +161,7 @@ def _connector_of(
 
 def client_stats(tally: Tally, engine: Engine | None) -> ClientStats:
     """Make a snapshot of a client that may be at work in *engine*."""
-    answers = {name: tally.answers[name] for name in ANSWER_KINDS}
+    answers = {name: tally.answers[name] for name in get_args(AnswerKind)}
     return ClientStats(
         requests=tally.requests,
         **answers,

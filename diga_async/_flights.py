@@ -120,8 +120,8 @@ class Flights:
         flight = self._flights.get(phone_id)
         if flight is None:
             flight = self._launch(phone_id, timeouts, deadline)
-        elif not flight.lookup.sending and self._held(now) > timeouts.total:
-            raise final(flight.lookup, held_too_long(self._held(now)), now)
+        elif not flight.lookup.sending and (held := self._held(now)) > timeouts.total:
+            raise final(flight.lookup, held_too_long(held), now)
         answer = await self._arrival(flight, deadline, timeouts.total)
         if not isinstance(answer, DigaError):
             return answer

@@ -111,7 +111,7 @@ class Lookup(Progress):
         """Return how long the next attempt may take."""
         return min(self.timeouts.attempt, self.deadline - now)
 
-    def board(self, attempt: Attempt) -> None:
+    def follow(self, attempt: Attempt) -> None:
         """Take note of what is open now."""
         self.attempt = attempt
 

@@ -65,7 +65,7 @@ class Sending:
             request_for(self.phones, lookup.phone_id, authorization),
             seconds=lookup.seconds(self.clock.now()),
             connect=lookup.timeouts.connect,
-            on_begin=None if lookup.patient else lookup.board,
+            on_begin=None if lookup.patient else lookup.follow,
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self.transport.closed else response
@@ -205,9 +205,9 @@ class Retrying:
             lookup.last = answer
             delay = await self._delay(lookup, answer)
             if delay is None:
-                return self._final(lookup, answer)
+                return final(lookup, answer, self.clock.now())
             if not self._can_pay(lookup, answer):
-                return self._final(lookup, _unpaid(answer))
+                return final(lookup, _unpaid(answer), self.clock.now())
             lookup.retry()
             if delay > 0.0:
                 await self._pause(lookup, answer, delay)
@@ -264,6 +264,3 @@ class Retrying:
         lookup.renewed = True
         asking = self.credentials.renew(lookup.authorization)
         return bool(await self._in_time(lookup, asking))
-
-    def _final(self, lookup: Lookup, error: DigaError) -> DigaError:
-        return final(lookup, error, self.clock.now())
