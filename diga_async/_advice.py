@@ -15,7 +15,6 @@ _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _EPOCH = 1e9
 _REMAINING = re.compile(r";\s*r=(\d{1,9})\b", re.ASCII)
 _RESET = re.compile(r";\s*t=(\d{1,9})\b", re.ASCII)
-_NONE: list[str] = []
 _PAIRS = (
     ("RateLimit-Remaining", "RateLimit-Reset"),
     ("X-RateLimit-Remaining", "X-RateLimit-Reset"),
@@ -24,7 +23,9 @@ _PAIRS = (
 
 def header(response: Response, name: str) -> str | None:
     """Return a header that came exactly once; a contradiction is no statement."""
-    values = response.headers.getall(name, _NONE)
+    if name not in response.headers:  # as nearly always
+        return None
+    values = response.headers.getall(name)
     return values[0] if len(values) == 1 else None
 
 

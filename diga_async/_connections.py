@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
+from functools import lru_cache
 from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Self
@@ -234,9 +235,30 @@ def _is_readable(transport: asyncio.BaseTransport) -> bool:
         return False
     if sys.platform == "win32":
         return bool(select.select([descriptor], [], [], 0)[0])
+    return bool(_poll_of(descriptor).poll(0))
+
+
+@lru_cache(maxsize=1024)
+def _poll_of(descriptor: int) -> "select.poll":
+    # It knows a number only, so it serves whatever connection has that number now.
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    return poll
+
+
+class _Complete(ClientRequest):
+    """
+    A request whose headers are complete, and are sent as they are.
+
+    aiohttp would copy them one by one, and look for each that it adds itself.
+    Where a later aiohttp does not ask these methods, it does so, and sends the same.
+    """
+
+    def update_headers(self, headers: Any) -> None:
+        self.headers = headers
+
+    def update_auto_headers(self, _: Any) -> None:
+        pass
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
@@ -268,6 +290,7 @@ class Pool:
             connector=_Guard(self._connector, owned=self._owned),
             cookie_jar=_NoCookies(),
             auto_decompress=False,
+            request_class=_Complete,
             trust_env=False,
             trace_configs=list(trace_configs),
         )

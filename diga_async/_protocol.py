@@ -7,6 +7,7 @@ the other statuses are those that the rest of the API answers with.
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -55,13 +56,6 @@ _PROXY = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
-_HEADERS = CIMultiDict(
-    {
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": f"diga-async/{__version__}",
-    }
-)
 # A server may quote what it holds, or what it was sent, in an error's text.
 _PERSONAL = re.compile(
     r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9a-z]{8,}", re.IGNORECASE
@@ -192,9 +186,22 @@ def request_for(phones: URL, phone_id: UUID, authorization: Secret) -> Request:
     """Build the request for one phone; *phones* is the address of them all."""
     # What aiohttp would otherwise make of a text and a dict, at twice the cost.
     url = phones.with_path(f"{phones.raw_path}/{phone_id}", encoded=True)
-    headers = _HEADERS.copy()
+    headers = _headers_to(phones.host_port_subcomponent).copy()
     headers["Authorization"] = authorization
     return Request(url, headers)
+
+
+@lru_cache(maxsize=16)  # a client has one
+def _headers_to(host: str | None) -> CIMultiDict[str]:
+    """Return what every request says; first to whom (RFC 9110 section 7.2)."""
+    return CIMultiDict(
+        {
+            "Host": host or "",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"diga-async/{__version__}",
+        }
+    )
 
 
 def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer:

@@ -181,15 +181,6 @@ class Retrying:
 
     async def look_up(self, lookup: Lookup) -> Answer:
         """Bring one lookup to its end."""
-        if not lookup.patient:
-            return await self._try(lookup)
-        self.outage.begin(self.clock.now())
-        try:
-            return await self._try(lookup)
-        finally:
-            self.outage.end(self.clock.now())
-
-    async def _try(self, lookup: Lookup) -> Answer:
         if self.credentials.held is None and not await self._has_key(lookup):
             return too_late(lookup, self.clock.now())
         while True:

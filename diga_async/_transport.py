@@ -71,29 +71,22 @@ class Transport:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
-                return await self._exchange(pool.session, request, connect)
+                # `session.get` would put an object, and a turn of work, in between;
+                # this is also what aioresponses and tracers replace.
+                response = await pool.session._request(  # noqa: SLF001
+                    "GET",
+                    request.url,
+                    headers=request.headers,
+                    timeout=_timeout(connect, counts_queue=self._lent is None),
+                    **self._options,
+                )
+                return await _received(response)
         except _ERRORS as error:
             failure = _failure(error, attempt)
         finally:
             pool.users -= 1
             self._drop_if_idle(pool)
         return failure
-
-    async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request, connect: float
-    ) -> Response:
-        response = await session.get(
-            request.url,
-            headers=request.headers,
-            timeout=_timeout(connect, counts_queue=self._lent is None),
-            **self._options,
-        )
-        try:
-            body = await _read(response)
-        finally:
-            if response.connection is not None:  # it did not end well
-                response.close()
-        return Response(response.status, response.headers, body)
 
     def retire(self) -> None:
         """
@@ -134,6 +127,15 @@ def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
         sock_connect=None if counts_queue else connect,
         ceil_threshold=float("inf"),
     )
+
+
+async def _received(response: aiohttp.ClientResponse) -> Response:
+    try:
+        body = await _read(response)
+    finally:
+        if response.connection is not None:  # it did not end well
+            response.close()
+    return Response(response.status, response.headers, body)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

@@ -37,7 +37,10 @@ def conceal(key: Any) -> Any:
 class Headers(Protocol):
     """An answer's headers: names in any case, a name perhaps more than once."""
 
-    def getall(self, key: str, default: list[str]) -> list[str]:
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a header of that name."""
+
+    def getall(self, key: str) -> list[str]:
         """Return every value of that name, in order."""
 
 

@@ -393,6 +393,7 @@ def test_a_request_is_one_get_with_the_key_in_its_header() -> None:
 
     assert str(request.url) == f"https://api.diga.io/v1/phone/{PHONE_ID}"
     assert request.headers == {
+        "Host": "api.diga.io",
         "Authorization": f"Bearer {KEY}",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
