@@ -28,6 +28,8 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from diga_async._exchange import Complete
+
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 _CLOSING: set[asyncio.Task[None]] = set()
 
@@ -246,21 +248,6 @@ def _poll_of(descriptor: int) -> "select.poll":
     return poll
 
 
-class _Complete(ClientRequest):
-    """
-    A request whose headers are complete, and are sent as they are.
-
-    aiohttp would copy them one by one, and look for each that it adds itself.
-    Where a later aiohttp does not ask these methods, it does so, and sends the same.
-    """
-
-    def update_headers(self, headers: Any) -> None:
-        self.headers = headers
-
-    def update_auto_headers(self, _: Any) -> None:
-        pass
-
-
 class _NoCookies(aiohttp.DummyCookieJar):
     """Keeps no cookies, and makes no new jar of none for each request."""
 
@@ -290,7 +277,7 @@ class Pool:
             connector=_Guard(self._connector, owned=self._owned),
             cookie_jar=_NoCookies(),
             auto_decompress=False,
-            request_class=_Complete,
+            request_class=Complete,
             trust_env=False,
             trace_configs=list(trace_configs),
         )

@@ -85,6 +85,10 @@ def _closed() -> ClientClosedError:
     return ClientClosedError("the client's connections were closed")
 
 
+#: A server that answers nothing, or only that it failed, may be down.
+_SILENCE = (APIConnectionError, InternalServerError)
+
+
 @attrs.frozen(eq=False, repr=False)
 class Admitted:
     """Let an attempt wait its turn; tell the pace what came of it."""
@@ -156,7 +160,7 @@ class Admitted:
     def _learn(self, answer: Answer, now: float, sent: float, in_flight: int) -> None:
         if isinstance(answer, APIStatusError) and is_throttling(answer):
             self.pace.refused(now, sent, answer.retry_after, self.chance(), in_flight)
-        elif isinstance(answer, APIConnectionError | InternalServerError):
+        elif isinstance(answer, _SILENCE):
             self.pace.lost(now, sent)
             if self.outage.failed(now, self.chance()):
                 self.watch.outage(is_on=True)

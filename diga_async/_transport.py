@@ -16,6 +16,7 @@ import aiohttp
 from diga_async._connections import CURRENT, Attempt, Pool, TimeLimits
 from diga_async._decoding import MAX_BODY_BYTES
 from diga_async._errors import APIConnectionError, APITimeoutError, Phase
+from diga_async._exchange import exchange
 from diga_async._wire import Request, Response
 
 
@@ -71,21 +72,15 @@ class Transport:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
-                # `session.get` would put an object, and a turn of work, in between;
-                # this is also what aioresponses and tracers replace.
-                response = await pool.session._request(  # noqa: SLF001
-                    "GET",
-                    request.url,
-                    headers=request.headers,
-                    timeout=_timeout(connect, counts_queue=self._lent is None),
-                    **self._options,
-                )
+                timeout = _timeout(connect, counts_queue=self._lent is None)
+                response = await exchange(pool.session, request, timeout, self._options)
                 return await _received(response)
         except _ERRORS as error:
             failure = _failure(error, attempt)
         finally:
             pool.users -= 1
-            self._drop_if_idle(pool)
+            if self._retired:
+                self._drop_if_idle(pool)
         return failure
 
     def retire(self) -> None:

@@ -1,9 +1,9 @@
 """`Request` and `Response`, as the protocol sees them."""
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
+from multidict import CIMultiDict
 from yarl import URL
 
 
@@ -55,7 +55,7 @@ class Request:
     """
 
     url: URL
-    headers: Mapping[str, str]
+    headers: CIMultiDict[str]
 
 
 @attrs.frozen

@@ -520,6 +520,7 @@ class TestEarlyEnd:
 
     async def test_nothing_for_too_long_ends_a_run(self):
         desk = Desk(lambda _: BUSY)
+        desk.outage.begin(desk.clock.now())  # another run tries all the while
         for _ in range(FAILURES_TO_CLOSE):
             desk.outage.failed(desk.clock.now(), 0.0)
         await desk.clock.advance(300.0)

@@ -14,7 +14,7 @@ PACKAGE = Path(diga_async.__file__).parent
 LAYERS = [
     {"_version", "_errors", "_events", "_open", "_wire", "_meter", "_outage", "_pace"}
     | {"_clock"},
-    {"_policy", "_decoding", "_source", "_advice"},
+    {"_policy", "_decoding", "_source", "_advice", "_exchange"},
     {"_phone"},
     {"_outcome", "_protocol"},
     {"_connections", "_credentials", "_admission", "_places", "_watch"}
@@ -123,8 +123,9 @@ IMPURE_MODULES = {
 }
 LIBRARIES = {
     "_connections": {"aiohttp"},
+    "_exchange": {"aiohttp"},
     "_transport": {"aiohttp"},
-    "_wire": {"attrs", "yarl"},
+    "_wire": {"attrs", "multidict", "yarl"},
     "_protocol": {"attrs", "multidict", "yarl"},
     "_stages": {"attrs", "yarl"},
     "_engine": {"aiohttp", "attrs"},

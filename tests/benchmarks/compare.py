@@ -70,7 +70,7 @@ CONTENDERS = {
     "openapi-generator": Contender(
         "openapi-generator, asyncio",
         "peers:openapi_generator",
-        share=0.2,
+        share=1.0,
         peer=True,
     ),
     "openapi-python-client": Contender(
