@@ -93,7 +93,7 @@ async def _exchange(
     ssl: Any,
 ) -> aiohttp.ClientResponse:
     if session.connector is None or session.closed:
-        raise aiohttp.ClientConnectionError
+        raise ConnectionError
     asked = Complete(
         "GET",
         request.url,

@@ -530,6 +530,25 @@ class TestEarlyEnd:
             await collect(lookups)
         assert len(lookups.unanswered) == 4
 
+    async def test_time_between_two_lookups_does_not_count(self):
+        """Its source may be slow."""
+        desk = Desk()
+
+        async def slow():
+            for phone_id in ids(3):
+                yield phone_id
+                await desk.clock.sleep(400.0)
+
+        def fails(_):
+            desk.outage.failed(desk.clock.now(), 0.0)
+            return BUSY
+
+        desk.rule = fails
+        task = asyncio.create_task(collect(desk.lookups(slow(), concurrency=1)))
+        await desk.clock.advance(2000.0)
+
+        assert [type(outcome) for outcome in await task] == [Failed] * 3
+
     async def test_what_was_ready_is_handed_out_in_order_first(self):
         desk = Desk()
         lookups = desk.lookups(ids(3), ordered=True)

@@ -654,16 +654,6 @@ class TestEnd:
         assert isinstance(answer, APIConnectionError)
         assert (stack.sent, seconds) == (6, 5.0)
 
-    async def test_time_between_two_lookups_of_a_run_does_not_count(self):
-        """Its source may be slow."""
-        policy = RetryPolicy(max_attempts=2, max_outage=5.0)
-        stack = Stack(LOST, LOST, LOST, FOUND, policy=policy)
-        await stack.run(patient=True, seconds=100.0)
-
-        answer, _ = await stack.run(patient=True)
-
-        assert isinstance(answer, Phone)
-
     async def test_an_error_tells_of_the_whole_lookup(self):
         stack = Stack(BUSY, response(404), policy=RetryPolicy(base_delay=2.0))
 
