@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -37,7 +38,7 @@ from byte_server import (
     server_tls,
     until,
 )
-from fakes import PHONE_ID, phone_fields
+from fakes import KEY, PHONE_ID, phone_fields, quick_client
 
 from diga_async import (
     APIConnectionError,
@@ -56,18 +57,11 @@ from diga_async import (
     Timeouts,
 )
 
-KEY = "sk-fa17ed00fa17ed00fa17ed00"
 OTHER_ID = UUID("00000000-0000-4000-8000-000000000001")
 ONCE = RetryPolicy(max_attempts=1)
 
 
-def client(url: str, key: Any = KEY, **options: Any) -> DigaClient:
-    given = {
-        "retry": RetryPolicy(max_attempts=3, base_delay=0.001, throttle_delay=0.001),
-        "timeouts": Timeouts(20.0, attempt=10.0),
-        "limits": Limits(adaptive=False),
-    }
-    return DigaClient(key, base_url=url, **{**given, **options})
+client = partial(quick_client, timeouts=Timeouts(20.0, attempt=10.0))
 
 
 # --- a network between the two

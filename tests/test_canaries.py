@@ -45,12 +45,11 @@ from byte_server import (
     until,
 )
 from cattrs.errors import ClassValidationError
-from fakes import PHONE_ID, phone_fields
+from fakes import KEY, PHONE_ID, phone_fields
 from yarl import URL
 
 from diga_async._wire import Secret
 
-KEY = "sk-fa17ed00fa17ed00fa17ed00"
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 PATH = f"/v1/phone/{PHONE_ID}"
 

@@ -16,11 +16,10 @@ from byte_server import (
     server_tls,
     until,
 )
-from fakes import PHONE_ID
+from fakes import KEY, PHONE_ID
 
 from diga_async import APIConnectionError, DigaClient, RetryPolicy, Timeouts, _exchange
 
-KEY = "sk-fa17ed00fa17ed00fa17ed00"
 REQUEST = aiohttp.ClientSession._request
 ONCE = RetryPolicy(max_attempts=1)
 

@@ -23,6 +23,7 @@ from contextlib import (
     suppress,
 )
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -47,7 +48,7 @@ from byte_server import (
     until,
 )
 from conftest import DESCRIPTORS
-from fakes import PHONE_ID, phone_fields
+from fakes import KEY, PHONE_ID, phone_fields, quick_client
 
 from diga_async import (
     APIConnectionError,
@@ -73,7 +74,6 @@ from diga_async import (
     ValidationDetail,
 )
 
-KEY = "sk-fa17ed00fa17ed00fa17ed00"
 ATTEMPT = 0.1
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
@@ -82,14 +82,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def client(url: str, **options: Any) -> DigaClient:
-    """Make a client of two attempts that loses no time between them."""
-    given = {
-        "retry": RetryPolicy(max_attempts=2, base_delay=0.001, throttle_delay=0.001),
-        "timeouts": Timeouts(5.0, attempt=3.0),
-        "limits": Limits(adaptive=False),
-    }
-    return DigaClient(KEY, base_url=url, **{**given, **options})
+client = partial(quick_client, attempts=2, timeouts=Timeouts(5.0, attempt=3.0))
 
 
 @attrs.frozen

@@ -37,7 +37,7 @@ from byte_server import (
     tunnels,
     until,
 )
-from fakes import PHONE_ID, phone_fields
+from fakes import KEY, PHONE_ID, phone_fields, quick_client
 
 from diga_async import (
     APIConnectionError,
@@ -46,27 +46,16 @@ from diga_async import (
     DigaClient,
     DigaError,
     InvalidResponseError,
-    Limits,
     RetryPolicy,
-    Timeouts,
 )
 from diga_async._protocol import check_key, phones_url, request_for
 from diga_async._transport import Transport
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
-KEY = "sk-fa17ed00fa17ed00fa17ed00fa17ed00"
 ODD_KEY = "Zm9v.+/bar~baz=quux!fa17ed"
 #: Long enough that nothing else has it, short enough to notice half of a key.
 PART = 12
-
-
-def client(url: str, key: Any = KEY, **options: Any) -> DigaClient:
-    given = {
-        "retry": RetryPolicy(max_attempts=2, base_delay=0.001, throttle_delay=0.001),
-        "timeouts": Timeouts(5.0, attempt=2.0),
-        "limits": Limits(adaptive=False),
-    }
-    return DigaClient(key, base_url=url, **{**given, **options})
+client = functools.partial(quick_client, attempts=2)
 
 
 def assert_hidden(*texts: object, key: str = KEY) -> None:

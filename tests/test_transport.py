@@ -43,7 +43,7 @@ from byte_server import (
     tunnels,
     until,
 )
-from fakes import PHONE_ID, phone_fields
+from fakes import KEY, PHONE_ID, phone_fields, quick_client as client
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from diga_async import (
@@ -71,20 +71,9 @@ from diga_async._protocol import check_key, phones_url, request_for
 from diga_async._transport import Transport
 from diga_async._wire import Response
 
-KEY = "sk-fa17ed00fa17ed00fa17ed00"
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 ONCE = RetryPolicy(max_attempts=1)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def client(url: str, **options: Any) -> DigaClient:
-    """Make a client that loses no time between its attempts."""
-    given = {
-        "retry": RetryPolicy(max_attempts=3, base_delay=0.001, throttle_delay=0.001),
-        "timeouts": Timeouts(5.0, attempt=2.0),
-        "limits": Limits(adaptive=False),
-    }
-    return DigaClient(KEY, base_url=url, **{**given, **options})
 
 
 def own_transport(**options: Any) -> Transport:

@@ -193,7 +193,7 @@ def arguments():
     )
     known = [*CONTENDERS, *EXPERIMENTS]
     parser.add_argument("--rounds", type=int, default=30, help="after the first")
-    parser.add_argument("--lookups", type=int, default=2000, help="in a turn")
+    parser.add_argument("--lookups", type=int, default=10_000, help="in a turn")
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--uvloop", action="store_true", help="for every contender")
     parser.add_argument(

@@ -127,10 +127,13 @@ async def _spread(ids, at_once, look_up):
     one = iter(ids)
 
     async def work():
-        return [await look_up(phone_id) for phone_id in one]
+        found = 0
+        for phone_id in one:
+            await look_up(phone_id)
+            found += 1
+        return found
 
-    parts = await asyncio.gather(*(work() for _ in range(at_once)))
-    return sum(map(len, parts))
+    return sum(await asyncio.gather(*(work() for _ in range(at_once))))
 
 
 @asynccontextmanager
