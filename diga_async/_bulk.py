@@ -9,7 +9,6 @@ places, so a slow consumer holds the source back and memory does not grow.
 
 import asyncio
 from collections.abc import Callable
-from threading import get_ident
 from uuid import UUID
 
 import attrs
@@ -92,7 +91,6 @@ class Run:
         self._watch = watch
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._thread = get_ident()
         self._places = Places(2 * plan.concurrency)
         self._ledger = Ledger(ordered=plan.ordered, distinct=plan.distinct)
         self._wake = asyncio.Event()
@@ -291,8 +289,7 @@ class Run:
         await self._source.close()
 
     def _require_home(self) -> None:
-        # A thread runs one loop at a time. To ask for it costs a system call in 3.11.
-        if get_ident() != self._thread or not self._loop.is_running():
+        if asyncio.get_running_loop() is not self._loop:
             raise WrongLoopError("the run lives in another event loop")
 
     async def wait_for_workers(self) -> None:

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
-from functools import lru_cache
 from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +27,7 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from diga_async._exchange import Complete
+from diga_async._exchange import Exchange, request_class
 
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 _CLOSING: set[asyncio.Task[None]] = set()
@@ -186,6 +185,7 @@ class _Guard(aiohttp.BaseConnector):
         super().__init__(limit=0)
         self._lent = connector
         self._owned = owned
+        self._polls: dict[int, select.poll] = {}
         self.allowed_protocol_schema_set = connector.allowed_protocol_schema_set
 
     @property
@@ -204,7 +204,7 @@ class _Guard(aiohttp.BaseConnector):
         attempt.sent = True
         try:
             connection = await self._lent.connect(req, traces, timeout)
-            while not _is_clean(connection.protocol):
+            while not self._is_clean(connection.protocol):
                 connection.close()
                 connection = await self._lent.connect(req, traces, timeout)
         except asyncio.CancelledError:
@@ -217,35 +217,34 @@ class _Guard(aiohttp.BaseConnector):
             transport.max_size = READ_BYTES  # type: ignore[union-attr]
         return connection
 
+    def _is_clean(self, protocol: ResponseHandler | None) -> bool:
+        """Whether what comes next on a connection can only be meant for us."""
+        if protocol is None or protocol.transport is None:
+            return True  # lost already; to send on it will say so
+        # What a server says on a new connection is no answer to anybody else,
+        # and the next connection would be no better.
+        if protocol._parser is None:  # noqa: SLF001 - set by the first request
+            return True
+        return not (protocol.should_close or self._is_readable(protocol.transport))
 
-def _is_clean(protocol: ResponseHandler | None) -> bool:
-    """Whether what comes next on a connection can only be meant for us."""
-    if protocol is None or protocol.transport is None:
-        return True  # lost already; to send on it will say so
-    # What a server says on a new connection is no answer to anybody else,
-    # and the next connection would be no better.
-    if protocol._parser is None:  # noqa: SLF001 - set by the first request
-        return True
-    return not (protocol.should_close or _is_readable(protocol.transport))
+    def _is_readable(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether the system holds bytes of a connection, or its end, for asyncio."""
+        sock = transport.get_extra_info("socket")
+        descriptor = -1 if sock is None else sock.fileno()
+        if descriptor < 0:
+            return False
+        if sys.platform == "win32":
+            return bool(select.select([descriptor], [], [], 0)[0])
+        return bool(self._poll_of(descriptor).poll(0))
 
-
-def _is_readable(transport: asyncio.BaseTransport) -> bool:
-    """Whether the system holds bytes of a connection, or its end, for asyncio."""
-    sock = transport.get_extra_info("socket")
-    descriptor = -1 if sock is None else sock.fileno()
-    if descriptor < 0:
-        return False
-    if sys.platform == "win32":
-        return bool(select.select([descriptor], [], [], 0)[0])
-    return bool(_poll_of(descriptor).poll(0))
-
-
-@lru_cache(maxsize=1024)
-def _poll_of(descriptor: int) -> "select.poll":
-    # It knows a number only, so it serves whatever connection has that number now.
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return poll
+    def _poll_of(self, descriptor: int) -> "select.poll":
+        # It knows a number only, so it serves whatever connection has that number
+        # now. A fork beside a poll would leave it unusable: so none outlives a guard.
+        poll = self._polls.get(descriptor)
+        if poll is None:
+            poll = self._polls[descriptor] = select.poll()
+            poll.register(descriptor, select.POLLIN)
+        return poll
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
@@ -277,10 +276,11 @@ class Pool:
             connector=_Guard(self._connector, owned=self._owned),
             cookie_jar=_NoCookies(),
             auto_decompress=False,
-            request_class=Complete,
+            request_class=request_class(),
             trust_env=False,
             trace_configs=list(trace_configs),
         )
+        self.exchange = Exchange(self.session)
         self.users = 0
 
     @property

@@ -1,15 +1,15 @@
 """
 From a request to the head of its answer: through aiohttp's session, or past it.
 
-`ClientSession._request` sees to redirects, cookies, logins, bodies and second
-attempts. A lookup has none of them, and they cost a sixth of it. So its last lines
-are done here by themselves - connect, send, read the head - wherever nobody could
-see the difference. The session does it all
+`ClientSession` sees to redirects, cookies, logins, bodies and second attempts.
+A lookup has none of them, and they cost a sixth of it. So the last lines of
+`ClientSession._request` are done here by themselves - connect, send, read the head -
+wherever nobody could see the difference. The session does it all
 
-- with another aiohttp than those that were read for this,
-- when something else stands in the place of `_request`, as aioresponses and some
+- with an aiohttp that was not read for this,
+- when something else stands in the place of its methods, as aioresponses and some
   tracers put it there,
-- when the session has traces or middlewares,
+- when it is not as it was made: it has traces, middlewares, headers of its own,
 - through a proxy.
 """
 
@@ -18,32 +18,33 @@ from types import FunctionType
 from typing import Any
 
 import aiohttp
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.helpers import TimerNoop
 
 from diga_async._wire import Request
 
+_READ = frozenset({"3.14.4", "3.14.5"})
+"""The versions of aiohttp whose `_request` was read, and does no more than this."""
 
-def _is_known(version: str, request: object) -> bool:
-    """Whether this is aiohttp as it was read, and *request* its very own."""
-    return (
-        version.startswith("3.14.")
-        and type(request) is FunctionType
-        and request.__globals__ is vars(aiohttp.client)
+_GET = aiohttp.ClientSession.get
+_REQUEST = getattr(aiohttp.ClientSession, "_request", None)
+
+
+def _is_known(version: str, *methods: object) -> bool:
+    """Whether this is an aiohttp that was read, and *methods* are its very own."""
+    return version in _READ and all(
+        type(method) is FunctionType and method.__globals__ is vars(aiohttp.client)
+        for method in methods
     )
 
 
-_REQUEST = aiohttp.ClientSession._request  # noqa: SLF001 - what others replace
-_IS_KNOWN = _is_known(aiohttp.__version__, _REQUEST)
-_NO_TIMER = TimerNoop()
+_IS_KNOWN = _is_known(aiohttp.__version__, _GET, _REQUEST)
 
 
-class Complete(ClientRequest):
+class _Complete(aiohttp.ClientRequest):
     """
     A request whose headers are complete, and are sent as they are.
 
-    aiohttp would copy them one by one, and look for each that it adds itself.
-    Where a later aiohttp does not ask these methods, it does so, and sends the same.
+    aiohttp would copy them one by one, look for each that it adds itself, and send
+    the same.
     """
 
     def update_headers(self, headers: Any) -> None:
@@ -53,67 +54,100 @@ class Complete(ClientRequest):
         pass
 
 
-def exchange(
-    session: aiohttp.ClientSession,
-    request: Request,
-    timeout: aiohttp.ClientTimeout,
-    options: Mapping[str, Any],
-) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
-    """
-    Send *request*; return the response once its head is there.
-
-    Args:
-        session: Where connections come from.
-        request: What to send.
-        timeout: How long a new connection may take.
-        options: What else aiohttp is to know; *proxy* and *ssl* are looked at.
-    """
-    if _is_plain(session, options):
-        return _exchange(session, request, timeout, options.get("ssl", True))
-    # `session.get` puts an object in between that costs a twentieth of a lookup.
-    return session._request(  # noqa: SLF001
-        "GET", request.url, headers=request.headers, timeout=timeout, **options
-    )
+def request_class() -> type[aiohttp.ClientRequest]:
+    """Return what a session is to make requests of."""
+    return _Complete if _IS_KNOWN else aiohttp.ClientRequest
 
 
-def _is_plain(session: aiohttp.ClientSession, options: Mapping[str, Any]) -> bool:
-    return (
-        _IS_KNOWN
-        and aiohttp.ClientSession._request is _REQUEST  # noqa: SLF001
-        and not session._trace_configs  # noqa: SLF001
-        and not session._middlewares  # noqa: SLF001
-        and options["proxy"] is None
-    )
+_AS_MADE: dict[str, Any] = {
+    "_default_auth": None,
+    "_default_headers": {},
+    "_default_proxy": None,
+    "_max_field_size": 8190,
+    "_max_headers": 128,
+    "_max_line_size": 8190,
+    "_middlewares": (),
+    "_raise_for_status": False,
+    "_read_bufsize": 1 << 18,
+    "_request_class": _Complete,
+    "_response_class": aiohttp.ClientResponse,
+    "_trace_configs": [],
+    "_trust_env": False,
+    "_version": aiohttp.HttpVersion11,
+}
+"""
+What `_request` looks at, and what each is in a session of ours.
+
+Instrumentation, such as that of OpenTelemetry, gives something else to every session
+that a program makes.
+"""
 
 
-async def _exchange(
-    session: aiohttp.ClientSession,
-    request: Request,
-    timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
-    ssl: Any,
-) -> aiohttp.ClientResponse:
-    if session.connector is None or session.closed:
-        raise ConnectionError
-    asked = Complete(
-        "GET",
-        request.url,
-        headers=request.headers,
-        loop=session._loop,  # noqa: SLF001 - to ask for it is a system call in 3.11
-        session=session,
-        ssl=ssl,
-        timer=_NO_TIMER,
-    )
-    connection = await session.connector.connect(asked, [], timeout)
-    response = None
-    try:
-        assert connection.protocol is not None  # noqa: S101 - for the type checker
-        connection.protocol.set_response_params(
-            timer=_NO_TIMER, read_until_eof=True, auto_decompress=False
+class Exchange:
+    """Sends over one session."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._is_plain = _IS_KNOWN and all(
+            getattr(session, name, ...) == value for name, value in _AS_MADE.items()
         )
-        response = await asked.send(connection)
-        return await response.start(connection)
-    except BaseException:
-        if response is not None:
-            response.close()
-        connection.close()
-        raise
+
+    def send(
+        self,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,
+        options: Mapping[str, Any],
+    ) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        """
+        Send *request*; return the response once its head is there.
+
+        Args:
+            request: What to send.
+            timeout: How long a new connection may take.
+            options: What else aiohttp is to know; *proxy* and *ssl* are looked at.
+        """
+        if self._is_plain and self._is_untouched() and options["proxy"] is None:
+            return self._send(request, timeout, options.get("ssl", True))
+        return self._session.get(
+            request.url, headers=request.headers, timeout=timeout, **options
+        )
+
+    def _is_untouched(self) -> bool:
+        """Whether nobody has put something else in the place of the methods."""
+        kind = type(self._session)
+        return kind._request is _REQUEST and kind.get is _GET  # noqa: SLF001
+
+    async def _send(
+        self,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
+        ssl: Any,
+    ) -> aiohttp.ClientResponse:
+        session = self._session
+        connector = session.connector
+        if connector is None or connector.closed:
+            raise ConnectionError
+        if request.url.scheme not in connector.allowed_protocol_schema_set:
+            raise aiohttp.NonHttpUrlClientError(request.url)
+        asked = _Complete(
+            "GET",
+            request.url,
+            headers=request.headers,
+            loop=session._loop,  # noqa: SLF001 - to ask for it is a system call in 3.11
+            session=session,
+            ssl=ssl,
+        )
+        connection = await connector.connect(asked, [], timeout)
+        response = None
+        try:
+            assert connection.protocol is not None  # noqa: S101 - for the type checker
+            connection.protocol.set_response_params(
+                read_until_eof=True, auto_decompress=False
+            )
+            response = await asked.send(connection)
+            return await response.start(connection)
+        except BaseException:
+            if response is not None:
+                response.close()
+            connection.close()
+            raise

@@ -16,7 +16,6 @@ import aiohttp
 from diga_async._connections import CURRENT, Attempt, Pool, TimeLimits
 from diga_async._decoding import MAX_BODY_BYTES
 from diga_async._errors import APIConnectionError, APITimeoutError, Phase
-from diga_async._exchange import exchange
 from diga_async._wire import Request, Response
 
 
@@ -73,7 +72,7 @@ class Transport:
                 if on_begin is not None:
                     on_begin(attempt)
                 timeout = _timeout(connect, counts_queue=self._lent is None)
-                response = await exchange(pool.session, request, timeout, self._options)
+                response = await pool.exchange.send(request, timeout, self._options)
                 return await _received(response)
         except _ERRORS as error:
             failure = _failure(error, attempt)

@@ -4,6 +4,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -16,26 +17,25 @@ from byte_server import (
     server_tls,
     until,
 )
-from fakes import KEY, PHONE_ID
+from fakes import PHONE_ID, quick_client as client
 
-from diga_async import APIConnectionError, DigaClient, RetryPolicy, Timeouts, _exchange
+from diga_async import APIConnectionError, _exchange
 
 REQUEST = aiohttp.ClientSession._request
-ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Take note of the requests that go past the session."""
     paths: list[str] = []
-    way = _exchange._exchange
+    way = _exchange.Exchange._send
 
-    def noting(session: Any, request: Any, *given: Any) -> Any:
+    def noting(self: Any, request: Any, *given: Any) -> Any:
         paths.append(request.url.path)
-        return way(session, request, *given)
+        return way(self, request, *given)
 
     monkeypatch.setattr(_exchange, "_IS_KNOWN", True)
-    monkeypatch.setattr(_exchange, "_exchange", noting)
+    monkeypatch.setattr(_exchange.Exchange, "_send", noting)
     return paths
 
 
@@ -43,7 +43,7 @@ async def bytes_of(**options: Any) -> bytes:
     """Return what one lookup sends."""
     async with (
         ByteServer(answers) as server,
-        DigaClient(KEY, base_url=server.url, **options) as diga,
+        client(server.url, **options) as diga,
     ):
         await diga.phones.get(PHONE_ID)
         (head,) = server.heads
@@ -59,7 +59,7 @@ async def test_nearly_always_a_request_goes_past_the_session(short: list[str]) -
 async def test_over_tls_it_goes_past_the_session_as_well(short: list[str]) -> None:
     async with (
         ByteServer(answers, tls=server_tls()) as server,
-        DigaClient(KEY, base_url=server.url, ssl=client_tls()) as diga,
+        client(server.url, ssl=client_tls()) as diga,
     ):
         await diga.phones.get(PHONE_ID)
 
@@ -69,13 +69,12 @@ async def test_over_tls_it_goes_past_the_session_as_well(short: list[str]) -> No
 async def test_both_ways_put_the_same_on_the_wire(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = await bytes_of()
+    past_the_session = await bytes_of()
+    through_it = await bytes_of(trace_configs=[aiohttp.TraceConfig()])
     monkeypatch.setattr(_exchange, "_IS_KNOWN", False)
-    other = await bytes_of()
-    monkeypatch.setattr("diga_async._connections.Complete", aiohttp.ClientRequest)
     as_aiohttp_would = await bytes_of()
 
-    assert one == other == as_aiohttp_would
+    assert past_the_session == through_it == as_aiohttp_would
     assert len(short) == 1
 
 
@@ -94,8 +93,8 @@ async def test_a_request_that_is_traced_goes_through_the_session(
     assert (seen, short) == ([f"/v1/phone/{PHONE_ID}"], [])
 
 
-@pytest.mark.parametrize("what", ["trace_configs", "middlewares"])
-async def test_what_somebody_gives_to_every_session_is_asked(
+@pytest.mark.parametrize("what", ["trace_configs", "middlewares", "headers"])
+async def test_what_somebody_gives_to_every_session_is_kept(
     short: list[str], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """As the instrumentation of OpenTelemetry does it with traces."""
@@ -110,16 +109,44 @@ async def test_what_somebody_gives_to_every_session_is_asked(
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(begins)
-    given = {"trace_configs": [trace], "middlewares": (middleware,)}
+    headers = {"traceparent": "00-1"}
+    given = {"trace_configs": [trace], "middlewares": (middleware,), "headers": headers}
     made = aiohttp.ClientSession.__init__
     monkeypatch.setattr(
         aiohttp.ClientSession,
         "__init__",
         lambda self, **options: made(self, **{**options, what: given[what]}),
     )
-    await bytes_of()
+    head = await bytes_of()
 
-    assert (seen, short) == ([f"/v1/phone/{PHONE_ID}"], [])
+    assert seen == [f"/v1/phone/{PHONE_ID}"] or b"traceparent: 00-1" in head
+    assert short == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("proxy", "http://127.0.0.1:1"),
+        ("version", aiohttp.HttpVersion10),
+        ("response_class", type("Response", (aiohttp.ClientResponse,), {})),
+        ("raise_for_status", True),
+        ("max_field_size", 100),
+        ("max_line_size", 100),
+        ("max_headers", 1),
+        ("read_bufsize", 10),
+        ("trust_env", True),
+    ],
+)
+async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
+    name: str, value: Any
+) -> None:
+    given = {"request_class": _exchange.request_class()}
+    async with (
+        aiohttp.ClientSession(**given) as plain,
+        aiohttp.ClientSession(**given, **{name: value}) as other,
+    ):
+        assert _exchange.Exchange(plain)._is_plain is _exchange._IS_KNOWN
+        assert not _exchange.Exchange(other)._is_plain
 
 
 async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(
@@ -135,7 +162,7 @@ async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(
 
     async with (
         ByteServer(answers) as server,
-        DigaClient(KEY, base_url=server.url) as diga,
+        client(server.url) as diga,
     ):
         await diga.phones.get(PHONE_ID)
         monkeypatch.setattr(aiohttp.ClientSession, "_request", request)
@@ -147,12 +174,60 @@ async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(
     assert len(short) == 2
 
 
+async def test_a_mock_in_the_place_of_get_is_asked(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock = Mock(side_effect=aiohttp.ClientConnectionError)
+    async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
+        monkeypatch.setattr(aiohttp.ClientSession, "get", mock)
+        with pytest.raises(APIConnectionError):
+            await diga.phones.get(PHONE_ID)
+
+        assert (mock.call_count, server.heads, short) == (1, [], [])
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
+async def test_a_session_of_another_class_is_asked(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Session(aiohttp.ClientSession):
+        async def _request(self, *given: Any, **options: Any) -> Any:
+            seen.append(given)
+            return await REQUEST(self, *given, **options)
+
+    async with ByteServer(answers) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(aiohttp, "ClientSession", Session)
+            diga = client(server.url)
+            await diga.phones.get(PHONE_ID)
+        await diga.phones.get(PHONE_ID)
+        await diga.close()
+
+    assert (len(seen), short) == (2, [])
+
+
+async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None:
+    class Strict(aiohttp.TCPConnector):
+        allowed_protocol_schema_set = frozenset({"https"})
+
+    async with (
+        ByteServer(answers) as server,
+        aiohttp.ClientSession(connector=Strict()) as session,
+        client(server.url, session=session) as diga,
+    ):
+        with pytest.raises(APIConnectionError):
+            await diga.phones.get(PHONE_ID)
+
+        assert server.wires == []
+    assert short != []
+
+
 async def test_through_a_proxy_goes_the_session(short: list[str]) -> None:
     async with (
         ByteServer(answers, first=closes()) as proxy,
-        DigaClient(
-            KEY, base_url="https://api.invalid", proxy=proxy.url, retry=ONCE
-        ) as diga,
+        client("https://api.invalid", attempts=1, proxy=proxy.url) as diga,
     ):
         with pytest.raises(APIConnectionError):
             await diga.phones.get(PHONE_ID)
@@ -181,9 +256,9 @@ class _Proxy:
     ("version", "request_", "is_known"),
     [
         ("3.14.4", REQUEST, True),
-        ("3.14.99", REQUEST, True),
+        ("3.14.5", REQUEST, True),
+        ("3.14.6", REQUEST, False),
         ("3.15.0", REQUEST, False),
-        ("3.140.0", REQUEST, False),
         ("4.0.0a1", REQUEST, False),
         ("3.14.5", wrapped_before_us(), False),
         ("3.14.5", _Proxy(), False),
@@ -201,7 +276,7 @@ async def test_an_attempt_that_is_cancelled_before_the_head_leaves_no_connection
 ) -> None:
     async with (
         ByteServer(hangs()) as server,
-        DigaClient(KEY, base_url=server.url) as diga,
+        client(server.url) as diga,
     ):
         asking = asyncio.ensure_future(diga.phones.get(PHONE_ID))
         await until(lambda: server.heads)
@@ -218,9 +293,7 @@ async def test_a_connection_lost_before_the_head_is_asked_once_only(
     """The session would send it again."""
     async with (
         ByteServer(closes()) as server,
-        DigaClient(
-            KEY, base_url=server.url, retry=ONCE, timeouts=Timeouts(5.0)
-        ) as diga,
+        client(server.url, attempts=1) as diga,
     ):
         with pytest.raises(APIConnectionError):
             await diga.phones.get(PHONE_ID)
