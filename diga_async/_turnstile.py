@@ -4,7 +4,7 @@ import asyncio
 
 from diga_async._clock import turn
 
-MOST_A_TURN = 16
+MOST_A_TURN = 20
 
 
 class Turnstile:

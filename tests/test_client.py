@@ -444,13 +444,25 @@ class TestLoops:
         with Sandbox(phones=1) as sandbox:
 
             async def main():
-                async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
-                    await diga.phones.get(sandbox.phone_ids[0])
-                    return fork_and_ask(diga, sandbox.phone_ids[0])
+                phone_id = sandbox.phone_ids[0]
+                async with (
+                    DigaClient(sandbox.api_key, base_url=sandbox.url) as diga,
+                    diga.phones.iter_many([phone_id] * 2) as lookups,
+                ):
+                    await diga.phones.get(phone_id)
+                    await until(lambda: diga.stats.found > 1)
+                    return [
+                        fork_and(asking)
+                        for asking in (
+                            lambda: diga.phones.get(phone_id),
+                            lambda: anext(lookups),
+                            lookups.aclose,
+                        )
+                    ]
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
-                assert asyncio.run(main()) == 0
+                assert asyncio.run(main()) == [0, 0, 0]
 
     async def test_threads_that_open_it_together_open_it_once(self, sandbox):
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
@@ -476,19 +488,24 @@ class TestLoops:
         assert len(refused) == 3
 
 
-def fork_and_ask(diga, phone_id):
-    """Return 0 if a child that uses the parent's client gets a WrongLoopError."""
+def fork_and(use):
+    """Return 0 if a child that uses what is its parent's gets a WrongLoopError."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     status = 1
     try:
         asyncio.events._set_running_loop(None)
-        asyncio.run(diga.phones.get(phone_id))
+        asyncio.run(in_time(use()))
     except WrongLoopError:
         status = 0
     finally:
         os._exit(status)
+
+
+async def in_time(awaitable):
+    async with asyncio.timeout(5.0):
+        return await awaitable
 
 
 class TestClosing:
