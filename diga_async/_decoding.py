@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 from uuid import UUID, SafeUUID
@@ -173,6 +174,10 @@ def uuid_of(text: str) -> UUID:
     return made
 
 
+# A project has few agents, and their ids come with thousands of phones.
+_same_uuid_of = lru_cache(maxsize=1024)(uuid_of)
+
+
 def _text(value: Any, _: Any = str) -> str:
     if type(value) is not str:
         raise _Mismatch.of_kind("a string", value)
@@ -210,7 +215,7 @@ def _uuid(value: Any, _: Any) -> UUID:
         raise _Mismatch.of_kind("a string", value)
     if _is_uuid(value) is None:
         raise _Mismatch("not a UUID")
-    return uuid_of(value)
+    return _same_uuid_of(value)
 
 
 def _moment(value: Any, _: Any) -> datetime:

@@ -128,7 +128,7 @@ class Exchange:
         if connector is None or connector.closed:
             raise ConnectionError
         if request.url.scheme not in connector.allowed_protocol_schema_set:
-            raise aiohttp.NonHttpUrlClientError(request.url)
+            raise ConnectionError
         asked = _Complete(
             "GET",
             request.url,

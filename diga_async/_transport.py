@@ -125,30 +125,30 @@ def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
 
 async def _received(response: aiohttp.ClientResponse) -> Response:
     try:
-        body = await _read(response)
+        _refuse_two_lengths(response)
+        content = response.content
+        # Nearly always the whole answer came together.
+        body = content.read_nowait() if content.is_eof() else await _read(content)
     finally:
         if response.connection is not None:  # it did not end well
             response.close()
-    return Response(response.status, response.headers, body)
+    bounded = body if len(body) <= MAX_BODY_BYTES else None
+    return Response(response.status, response.headers, bounded)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+def _refuse_two_lengths(response: aiohttp.ClientResponse) -> None:
     # aiohttp's parser in Python takes the first of two lengths (RFC 9112
     # section 6.3); nobody knows where such an answer ends.
     if len(response.headers.getall("Content-Length", ())) > 1:
         CURRENT.get().disconnect()
         raise aiohttp.ClientPayloadError
-    content = response.content
-    if content.is_eof():  # as nearly always: the whole answer came together
-        return _bounded(content.read_nowait())
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
     body = bytearray()
     while not content.at_eof() and len(body) <= MAX_BODY_BYTES:
         body += await content.readany()
-    return _bounded(bytes(body))
-
-
-def _bounded(body: bytes) -> bytes | None:
-    return body if len(body) <= MAX_BODY_BYTES else None
+    return bytes(body)
 
 
 #: What aiohttp raises, and asyncio below it. A name that resolves to nothing

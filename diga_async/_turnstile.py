@@ -1,8 +1,8 @@
 """Lets a few through in each turn of the event loop."""
 
 import asyncio
-
-from diga_async._clock import turn
+from collections.abc import Generator
+from types import coroutine
 
 MOST_A_TURN = 20
 
@@ -22,11 +22,12 @@ class Turnstile:
         self._loop = asyncio.get_running_loop()
         self._left = MOST_A_TURN
 
-    async def wait(self) -> None:
+    @coroutine
+    def wait(self) -> Generator[None, None, None]:
         """Wait until it is one's turn."""
-        await turn()
+        yield
         while not self._left:
-            await turn()
+            yield
         if self._left == MOST_A_TURN:
             self._loop.call_soon(self._open)
         self._left -= 1

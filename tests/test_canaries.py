@@ -113,7 +113,7 @@ async def test_aiohttp_has_what_the_guard_looks_at(
 
 
 async def test_aiohttps_parser_in_python_takes_the_first_of_two_lengths() -> None:
-    """`_transport`: `_read` refuses them."""
+    """`_transport`: `_refuse_two_lengths` sees them."""
     loop = asyncio.get_running_loop()
     protocol = aiohttp.client_proto.ResponseHandler(loop)
     parser = HttpResponseParserPy(protocol, loop, 2**16, read_until_eof=True)
