@@ -48,6 +48,7 @@ from cattrs.errors import ClassValidationError
 from fakes import KEY, PHONE_ID, phone_fields
 from yarl import URL
 
+from diga_async import _exchange
 from diga_async._wire import Secret
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
@@ -125,6 +126,15 @@ async def test_aiohttps_parser_in_python_takes_the_first_of_two_lengths() -> Non
 
 
 # --- aiohttp: what it does by itself
+
+
+def test_this_aiohttp_was_read() -> None:
+    """`_exchange`: what it does must be what this one's `_request` does."""
+    if aiohttp.__version__ not in _exchange._READ:
+        pytest.skip("read its `_request`, then add it to those that were read")
+    assert _exchange._is_known(
+        aiohttp.__version__, aiohttp.ClientSession.get, aiohttp.ClientSession._request
+    )
 
 
 @pytest.mark.parametrize("move", [closes(), resets()], ids=["close", "reset"])

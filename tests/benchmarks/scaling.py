@@ -108,12 +108,14 @@ def latency(asked):
             entrant("afresh", "contenders:ours_afresh", count),
             entrant("tuned", TUNED, count),
             entrant("floor", "contenders:floor", count),
+            entrant("alone", "contenders:floor", max(1, count // 64), at_once=1),
         ]
         with servers.small(seconds, core=server) as url:
             rounds = max(1, asked.rounds // 10)
             said = f"latency {seconds}: round"
             played = turns.play(entrants, url, rounds, core=client, said=said)
-        took[f"{seconds * 1000:.0f}"] = {"lookups": count, **played}
+        at_once = {e.label: e.at_once for e in entrants}
+        took[f"{seconds * 1000:.0f}"] = {"at once": at_once, **played}
     return took
 
 
@@ -122,21 +124,23 @@ LATENCY_CONTENDERS = {
     "afresh": "a new client",
     "tuned": "aiohttp, tuned by hand",
     "floor": "asyncio protocol by hand",
+    "alone": "the same, one at a time",
 }
 
 
 def latency_rows(took):
-    yield ["answers after", "ids", "who", "time to the ideal", "seconds"]
+    yield ["answers after", "who", "to the ideal", "to one at a time", "ms a lookup"]
     for milliseconds, part in took.items():
-        ideal = int(milliseconds) / 64 * 1000  # µs a lookup
+        wall = {name: statistics.median(part[name]["wall"]) for name in part["at once"]}
+        each = {name: wall[name] * width for name, width in part["at once"].items()}
         for name, title in LATENCY_CONTENDERS.items():
-            wall = statistics.median(part[name]["wall"])
+            ideal = int(milliseconds) * 1000  # µs
             yield [
                 f"{milliseconds} ms",
-                f"{part['lookups']:,}",
                 title,
-                f"{wall / ideal:.3f}" if ideal else "",
-                f"{wall * part['lookups'] / 1e6:.2f}",
+                f"{each[name] / ideal:.3f}" if ideal else "",
+                f"{each[name] / each['alone']:.3f}" if ideal else "",
+                f"{each[name] / 1000:.2f}",
             ]
 
 
