@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
-from types import coroutine
+from collections.abc import Callable
 
 
 class Clock:
@@ -21,9 +20,3 @@ class Clock:
     ) -> asyncio.TimerHandle:
         """Call *callback* in so many seconds, unless the handle is cancelled."""
         return asyncio.get_running_loop().call_later(seconds, callback)
-
-
-@coroutine
-def turn() -> Generator[None, None, None]:
-    """Let everything run first that can; `asyncio.sleep` of nothing, for less."""
-    yield

@@ -14,7 +14,7 @@ What aiohttp does by itself and must not do here, each seen on the wire:
 import asyncio
 import select
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from http.cookies import SimpleCookie
@@ -268,6 +268,7 @@ class Pool:
         self,
         lent: aiohttp.BaseConnector | None,
         trace_configs: Sequence[aiohttp.TraceConfig],
+        options: Mapping[str, Any],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._owned = lent is None
@@ -280,7 +281,7 @@ class Pool:
             trust_env=False,
             trace_configs=list(trace_configs),
         )
-        self.exchange = Exchange(self.session)
+        self.exchange = Exchange(self.session, options)
         self.users = 0
 
     @property

@@ -288,7 +288,7 @@ def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
     structure = make_dict_structure_fn(kind, _CONVERTER, **hooks)
 
     def structure_record(value: Any, target: Any) -> _T:
-        if type(value) is not dict and not isinstance(value, Mapping):
+        if not isinstance(value, Mapping):
             raise _Mismatch.of_kind("an object", value)
         if not names.issuperset(value):
             value = _with_extra(value, names)

@@ -84,19 +84,26 @@ that a program makes.
 
 
 class Exchange:
-    """Sends over one session."""
+    """
+    Sends over one session.
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    *options* are what else aiohttp is to know of each request; of them,
+    *proxy* and *ssl* are looked at.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, options: Mapping[str, Any]
+    ) -> None:
         self._session = session
-        self._is_plain = _IS_KNOWN and all(
-            getattr(session, name, ...) == value for name, value in _AS_MADE.items()
+        self._options = options
+        self._is_plain = (
+            _IS_KNOWN
+            and options["proxy"] is None
+            and all(getattr(session, n, ...) == value for n, value in _AS_MADE.items())
         )
 
     def send(
-        self,
-        request: Request,
-        timeout: aiohttp.ClientTimeout,
-        options: Mapping[str, Any],
+        self, request: Request, timeout: aiohttp.ClientTimeout
     ) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
         """
         Send *request*; return the response once its head is there.
@@ -104,12 +111,11 @@ class Exchange:
         Args:
             request: What to send.
             timeout: How long a new connection may take.
-            options: What else aiohttp is to know; *proxy* and *ssl* are looked at.
         """
-        if self._is_plain and self._is_untouched() and options["proxy"] is None:
-            return self._send(request, timeout, options.get("ssl", True))
+        if self._is_plain and self._is_untouched():
+            return self._send(request, timeout)
         return self._session.get(
-            request.url, headers=request.headers, timeout=timeout, **options
+            request.url, headers=request.headers, timeout=timeout, **self._options
         )
 
     def _is_untouched(self) -> bool:
@@ -121,13 +127,14 @@ class Exchange:
         self,
         request: Request,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
-        ssl: Any,
     ) -> aiohttp.ClientResponse:
         session = self._session
         connector = session.connector
-        if connector is None or connector.closed:
-            raise ConnectionError
-        if request.url.scheme not in connector.allowed_protocol_schema_set:
+        if (
+            connector is None
+            or connector.closed
+            or request.url.scheme not in connector.allowed_protocol_schema_set
+        ):
             raise ConnectionError
         asked = _Complete(
             "GET",
@@ -135,7 +142,7 @@ class Exchange:
             headers=request.headers,
             loop=session._loop,  # noqa: SLF001 - to ask for it is a system call in 3.11
             session=session,
-            ssl=ssl,
+            ssl=self._options.get("ssl", True),
         )
         connection = await connector.connect(asked, [], timeout)
         response = None

@@ -116,9 +116,9 @@ class Lookup(Progress):
         self.attempt = attempt
 
     def extend(self, deadline: float, now: float) -> None:
-        """Let it go on until *deadline*, for somebody who has more time."""
-        more = max(0.0, deadline - self.deadline)
-        self.deadline += more
+        """Let it go on until a later *deadline*, for somebody who has more time."""
+        more = deadline - self.deadline
+        self.deadline = deadline
         if self.asking is not None:
             self.asking.reschedule((self.asking.when() or 0.0) + more)
         if self.attempt is not None:

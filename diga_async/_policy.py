@@ -197,9 +197,8 @@ class RetryBudget:
 
     def give_back(self, attempts: int) -> None:
         """Take note of a lookup that went well after so many *attempts*."""
-        if self.left < MOST_TOKENS:
-            refund = RETRY_COST if attempts > 1 else 1
-            self.left = min(MOST_TOKENS, self.left + refund)
+        refund = RETRY_COST if attempts > 1 else 1
+        self.left = min(MOST_TOKENS, self.left + refund)
 
 
 def is_throttling(answer: object) -> bool:

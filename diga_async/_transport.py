@@ -40,7 +40,7 @@ class Transport:
         self._retired: set[Pool] = set()
 
     def _new_pool(self) -> Pool:
-        return Pool(self._lent, self._trace_configs)
+        return Pool(self._lent, self._trace_configs, self._options)
 
     @property
     def closed(self) -> bool:
@@ -72,14 +72,13 @@ class Transport:
                 if on_begin is not None:
                     on_begin(attempt)
                 timeout = _timeout(connect, counts_queue=self._lent is None)
-                response = await pool.exchange.send(request, timeout, self._options)
+                response = await pool.exchange.send(request, timeout)
                 return await _received(response)
         except _ERRORS as error:
             failure = _failure(error, attempt)
         finally:
             pool.users -= 1
-            if self._retired:
-                self._drop_if_idle(pool)
+            self._drop_if_idle(pool)
         return failure
 
     def retire(self) -> None:

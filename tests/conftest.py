@@ -31,13 +31,8 @@ def pytest_configure(config):
     if config.getoption("--uvloop"):
         uvloop = importlib.import_module("uvloop")
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-
-
-@pytest.fixture(autouse=True)
-def through_session(request, monkeypatch):
-    """Take the long way where that was asked for; ``.ci/run`` does so once."""
-    if request.config.getoption("--through-session"):
-        monkeypatch.setattr("diga_async._exchange._IS_KNOWN", False)
+    if config.getoption("--through-session"):
+        importlib.import_module("diga_async._exchange")._IS_KNOWN = False
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -145,8 +145,9 @@ async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
         aiohttp.ClientSession(**given) as plain,
         aiohttp.ClientSession(**given, **{name: value}) as other,
     ):
-        assert _exchange.Exchange(plain)._is_plain is _exchange._IS_KNOWN
-        assert not _exchange.Exchange(other)._is_plain
+        options = {"proxy": None}
+        assert _exchange.Exchange(plain, options)._is_plain is _exchange._IS_KNOWN
+        assert not _exchange.Exchange(other, options)._is_plain
 
 
 async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(

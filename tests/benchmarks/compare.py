@@ -70,7 +70,6 @@ CONTENDERS = {
     "openapi-generator": Contender(
         "openapi-generator, asyncio",
         "peers:openapi_generator",
-        share=1.0,
         peer=True,
     ),
     "openapi-python-client": Contender(
