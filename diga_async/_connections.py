@@ -14,7 +14,7 @@ What aiohttp does by itself and must not do here, each seen on the wire:
 import asyncio
 import select
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from http.cookies import SimpleCookie
@@ -26,8 +26,6 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-
-from diga_async._exchange import Exchange, request_class
 
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 _CLOSING: set[asyncio.Task[None]] = set()
@@ -268,20 +266,17 @@ class Pool:
         self,
         lent: aiohttp.BaseConnector | None,
         trace_configs: Sequence[aiohttp.TraceConfig],
-        options: Mapping[str, Any],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._owned = lent is None
-        self._connector = lent or aiohttp.TCPConnector(limit=0)
+        self.connector = lent or aiohttp.TCPConnector(limit=0)
         self.session = aiohttp.ClientSession(
-            connector=_Guard(self._connector, owned=self._owned),
+            connector=_Guard(self.connector, owned=self._owned),
             cookie_jar=_NoCookies(),
             auto_decompress=False,
-            request_class=request_class(),
             trust_env=False,
             trace_configs=list(trace_configs),
         )
-        self.exchange = Exchange(self.session, options)
         self.users = 0
 
     @property
@@ -293,7 +288,7 @@ class Pool:
         """Close what is ours."""
         await self.session.close()
         if self._owned:
-            await self._connector.close()
+            await self.connector.close()
 
     def abandon(self) -> None:
         """Let go without a warning of aiohttp's; the loop closes what is open."""
@@ -301,9 +296,9 @@ class Pool:
         if not self._owned:
             return
         if self._loop.is_closed():
-            _finish(_close(self._connector))  # nothing is awaited any more
+            _finish(_close(self.connector))  # nothing is awaited any more
         else:
-            self._loop.call_soon_threadsafe(_close_soon, self._connector)
+            self._loop.call_soon_threadsafe(_close_soon, self.connector)
 
 
 def _close_soon(connector: aiohttp.BaseConnector) -> None:

@@ -22,7 +22,7 @@ from diga_async._outage import Outage
 from diga_async._outcome import ClientStats
 from diga_async._pace import Pace
 from diga_async._policy import Limits, RetryBudget, RetryPolicy, Timeouts
-from diga_async._protocol import phones_url
+from diga_async._protocol import endpoint_of
 from diga_async._source import Source
 from diga_async._stages import Admitted, Retrying, Sending
 from diga_async._transport import Transport
@@ -72,7 +72,7 @@ class Engine:
             proxy=options.proxy,
             ssl=options.ssl,
         )
-        phones = phones_url(options.base_url)
+        phones = endpoint_of(options.base_url)
         sending = Sending(phones, credentials, self._transport, clock)
         self._watch = watch = Watch(options.on_event)
         admitted = Admitted(

@@ -1,15 +1,16 @@
 """
-From a request to the head of its answer: through aiohttp's session, or past it.
+One exchange: a request out, the whole answer in; through aiohttp's session or past it.
 
-`ClientSession` sees to redirects, cookies, logins, bodies and second attempts.
-A lookup has none of them, and they cost a sixth of it. So the last lines of
-`ClientSession._request` are done here by themselves - connect, send, read the head -
-wherever nobody could see the difference. The session does it all
+`ClientSession` sees to redirects, cookies, logins, bodies and second attempts, and
+makes a dozen objects to hold them. A lookup has none of them. So the request is
+written to aiohttp's connection here, and the answer taken from its parser, which
+costs a third less - wherever nobody could see the difference. The session does it all
 
 - with an aiohttp that was not read for this,
 - when something else stands in the place of its methods, as aioresponses and some
   tracers put it there,
 - when it is not as it was made: it has traces, middlewares, headers of its own,
+- with a lent connector that is not simply one of aiohttp's own,
 - through a proxy.
 """
 
@@ -18,46 +19,37 @@ from types import FunctionType
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 
-from diga_async._wire import Request
+from diga_async._connections import CURRENT, Pool
+from diga_async._decoding import MAX_BODY_BYTES
+from diga_async._wire import Headers, Request, Response
 
 _READ = frozenset({"3.14.4", "3.14.5"})
-"""The versions of aiohttp whose `_request` was read, and does no more than this."""
+"""
+The versions of aiohttp that were read for this.
 
+Of them `ClientSession._request`, `ClientRequest.send`, `ClientResponse.start` and
+what these call do no more for a lookup than is done here.
+"""
+
+_MODULES = (vars(aiohttp.client), vars(aiohttp.client_reqrep))
 _GET = aiohttp.ClientSession.get
 _REQUEST = getattr(aiohttp.ClientSession, "_request", None)
+_SEND = getattr(aiohttp.ClientRequest, "send", None)
+_START = getattr(aiohttp.ClientResponse, "start", None)
 
 
 def _is_known(version: str, *methods: object) -> bool:
     """Whether this is an aiohttp that was read, and *methods* are its very own."""
     return version in _READ and all(
-        type(method) is FunctionType and method.__globals__ is vars(aiohttp.client)
+        type(method) is FunctionType
+        and any(method.__globals__ is names for names in _MODULES)
         for method in methods
     )
 
 
-_IS_KNOWN = _is_known(aiohttp.__version__, _GET, _REQUEST)
-
-
-class _Complete(aiohttp.ClientRequest):
-    """
-    A request whose headers are complete, and are sent as they are.
-
-    aiohttp would copy them one by one, look for each that it adds itself, and send
-    the same.
-    """
-
-    def update_headers(self, headers: Any) -> None:
-        self.headers = headers
-
-    def update_auto_headers(self, _: Any) -> None:
-        pass
-
-
-def request_class() -> type[aiohttp.ClientRequest]:
-    """Return what a session is to make requests of."""
-    return _Complete if _IS_KNOWN else aiohttp.ClientRequest
-
+_IS_KNOWN = _is_known(aiohttp.__version__, _GET, _REQUEST, _SEND, _START)
 
 _AS_MADE: dict[str, Any] = {
     "_default_auth": None,
@@ -69,7 +61,7 @@ _AS_MADE: dict[str, Any] = {
     "_middlewares": (),
     "_raise_for_status": False,
     "_read_bufsize": 1 << 18,
-    "_request_class": _Complete,
+    "_request_class": aiohttp.ClientRequest,
     "_response_class": aiohttp.ClientResponse,
     "_trace_configs": [],
     "_trust_env": False,
@@ -83,78 +75,158 @@ that a program makes.
 """
 
 
+def _is_as_made(session: aiohttp.ClientSession) -> bool:
+    return all(getattr(session, n, ...) == value for n, value in _AS_MADE.items())
+
+
+def _is_simple(connector: aiohttp.BaseConnector) -> bool:
+    """Whether *connector* looks at nothing but where a request goes."""
+    kinds = (aiohttp.TCPConnector, aiohttp.UnixConnector)
+    return type(connector) in kinds and not connector.force_close
+
+
+class _Destination(aiohttp.ClientRequest):
+    """Where to connect to, as connectors want to be told; it is never sent."""
+
+    _key: Any = None
+
+    @property
+    def connection_key(self) -> Any:
+        """What tells connections apart, which is always the same."""
+        if self._key is None:
+            self._key = super().connection_key
+        return self._key
+
+
 class Exchange:
     """
-    Sends over one session.
+    Sends over one pool.
 
     *options* are what else aiohttp is to know of each request; of them,
     *proxy* and *ssl* are looked at.
     """
 
-    def __init__(
-        self, session: aiohttp.ClientSession, options: Mapping[str, Any]
-    ) -> None:
-        self._session = session
+    def __init__(self, pool: Pool, options: Mapping[str, Any]) -> None:
+        self.pool = pool
+        self._session = pool.session
         self._options = options
+        self._destination: _Destination | None = None
         self._is_plain = (
             _IS_KNOWN
             and options["proxy"] is None
-            and all(getattr(session, n, ...) == value for n, value in _AS_MADE.items())
+            and _is_simple(pool.connector)
+            and _is_as_made(pool.session)
         )
 
     def send(
         self, request: Request, timeout: aiohttp.ClientTimeout
-    ) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+    ) -> Coroutine[Any, Any, Response]:
         """
-        Send *request*; return the response once its head is there.
+        Send *request*; return the whole answer.
 
         Args:
             request: What to send.
             timeout: How long a new connection may take.
         """
-        if self._is_plain and self._is_untouched():
-            return self._send(request, timeout)
-        return self._session.get(
-            request.url, headers=request.headers, timeout=timeout, **self._options
-        )
+        is_short = self._is_plain and self._is_untouched()
+        way = self._send if is_short else self._send_through_session
+        return way(request, timeout)
 
     def _is_untouched(self) -> bool:
         """Whether nobody has put something else in the place of the methods."""
         kind = type(self._session)
-        return kind._request is _REQUEST and kind.get is _GET  # noqa: SLF001
+        return (
+            kind._request is _REQUEST  # noqa: SLF001
+            and kind.get is _GET
+            and aiohttp.ClientRequest.send is _SEND
+            and aiohttp.ClientResponse.start is _START
+        )
+
+    async def _send_through_session(
+        self,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
+    ) -> Response:
+        response = await self._session.get(
+            request.url, headers=request.headers, timeout=timeout, **self._options
+        )
+        try:
+            return await _received(response.status, response.headers, response.content)
+        finally:
+            if response.connection is not None:  # it did not end well
+                response.close()
 
     async def _send(
         self,
         request: Request,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
-    ) -> aiohttp.ClientResponse:
-        session = self._session
-        connector = session.connector
-        if (
-            connector is None
-            or connector.closed
-            or request.url.scheme not in connector.allowed_protocol_schema_set
-        ):
+    ) -> Response:
+        connector = self._session.connector
+        if connector is None or connector.closed:
             raise ConnectionError
-        asked = _Complete(
-            "GET",
-            request.url,
-            headers=request.headers,
-            loop=session._loop,  # noqa: SLF001 - to ask for it is a system call in 3.11
-            session=session,
-            ssl=self._options.get("ssl", True),
-        )
-        connection = await connector.connect(asked, [], timeout)
-        response = None
+        destination = self._destination
+        if destination is None or destination.url is not request.endpoint.url:
+            destination = self._destination = self._destination_of(request, connector)
+        connection = await connector.connect(destination, [], timeout)
         try:
-            assert connection.protocol is not None  # noqa: S101 - for the type checker
-            connection.protocol.set_response_params(
-                read_until_eof=True, auto_decompress=False
-            )
-            response = await asked.send(connection)
-            return await response.start(connection)
+            response = await _ask(connection, request)
         except BaseException:
-            if response is not None:
-                response.close()
             connection.close()
             raise
+        connection.release()  # which closes it where the answer did not end well
+        return response
+
+    def _destination_of(
+        self, request: Request, connector: aiohttp.BaseConnector
+    ) -> _Destination:
+        url = request.endpoint.url
+        if url.scheme not in connector.allowed_protocol_schema_set:
+            raise ConnectionError
+        return _Destination(
+            "GET",
+            url,
+            loop=self._session._loop,  # noqa: SLF001 - to ask for it is a system call
+            session=self._session,
+            ssl=self._options.get("ssl", True),
+        )
+
+
+async def _ask(connection: Connection, request: Request) -> Response:
+    protocol = connection.protocol
+    if protocol is None or protocol.transport is None:
+        raise ConnectionError  # lost in the meantime
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+    protocol.transport.write(bytes(request))
+    head, content = await protocol.read()
+    while _is_interim(head.code):
+        head, content = await protocol.read()
+    return await _received(head.code, head.headers, content)
+
+
+def _is_interim(status: int) -> bool:
+    """Whether another head follows (RFC 9110 section 15.2); after 101 none does."""
+    return 100 <= status < 200 and status != 101  # noqa: PLR2004
+
+
+async def _received(
+    status: int, headers: Headers, content: aiohttp.StreamReader
+) -> Response:
+    _refuse_two_lengths(headers)
+    # Nearly always the whole answer came together.
+    body = content.read_nowait() if content.is_eof() else await _read(content)
+    return Response(status, headers, body if len(body) <= MAX_BODY_BYTES else None)
+
+
+def _refuse_two_lengths(headers: Headers) -> None:
+    # aiohttp's parser in Python takes the first of two lengths (RFC 9112
+    # section 6.3); nobody knows where such an answer ends.
+    if "Content-Length" in headers and len(headers.getall("Content-Length")) > 1:
+        CURRENT.get().disconnect()
+        raise aiohttp.ClientPayloadError
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    while not content.at_eof() and len(body) <= MAX_BODY_BYTES:
+        body += await content.readany()
+    return bytes(body)

@@ -7,13 +7,11 @@ the other statuses are those that the rest of the API answers with.
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import attrs
-from multidict import CIMultiDict
 from yarl import URL
 
 from diga_async._advice import header, retry_after
@@ -34,7 +32,7 @@ from diga_async._errors import (
 )
 from diga_async._phone import Phone
 from diga_async._version import __version__
-from diga_async._wire import Request, Response, Secret, conceal
+from diga_async._wire import Endpoint, Request, Response, Secret, conceal
 
 Answer = Phone | DigaError
 
@@ -177,31 +175,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def phones_url(base_url: str) -> URL:
-    """Return the address that a phone's id is put behind."""
-    return URL(f"{base_url}/v1/phone", encoded=True)
-
-
-def request_for(phones: URL, phone_id: UUID, authorization: Secret) -> Request:
-    """Build the request for one phone; *phones* is the address of them all."""
-    # What aiohttp would otherwise make of a text and a dict, at twice the cost.
-    url = phones.with_path(f"{phones.raw_path}/{phone_id}", encoded=True)
-    headers = _headers_to(phones.host_port_subcomponent).copy()
-    headers["Authorization"] = authorization
-    return Request(url, headers)
-
-
-@lru_cache(maxsize=16)  # a client has one
-def _headers_to(host: str | None) -> CIMultiDict[str]:
-    """Return what every request says; first to whom (RFC 9110 section 7.2)."""
-    return CIMultiDict(
+def endpoint_of(base_url: str) -> Endpoint:
+    """Return where the phones are, and what every request says of itself."""
+    url = URL(f"{base_url}/v1/phone", encoded=True)
+    return Endpoint(
+        url,
         {
-            "Host": host or "",
+            "Host": url.host_port_subcomponent or "",  # first: RFC 9110 section 7.2
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": f"diga-async/{__version__}",
-        }
+        },
     )
+
+
+def request_for(phones: Endpoint, phone_id: UUID, authorization: Secret) -> Request:
+    """Build the request for one of the *phones*."""
+    return Request(phones, f"{phones.url.raw_path}/{phone_id}", authorization)
 
 
 def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer:

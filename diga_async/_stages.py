@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import attrs
-from yarl import URL
 
 from diga_async._admission import Admission
 from diga_async._advice import rate_limit
@@ -44,6 +43,7 @@ from diga_async._policy import (
 from diga_async._protocol import Answer, read, request_for
 from diga_async._transport import Transport
 from diga_async._watch import Watch
+from diga_async._wire import Endpoint
 
 _T = TypeVar("_T")
 
@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 class Sending:
     """Build the request, send it, read the answer."""
 
-    phones: URL
+    phones: Endpoint
     credentials: Credentials
     transport: Transport
     clock: Clock

@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from diga_async._connections import CURRENT, Attempt, Pool, TimeLimits
-from diga_async._decoding import MAX_BODY_BYTES
 from diga_async._errors import APIConnectionError, APITimeoutError, Phase
+from diga_async._exchange import Exchange
 from diga_async._wire import Request, Response
 
 
@@ -36,16 +37,16 @@ class Transport:
         if ssl is not None:
             self._options["ssl"] = ssl
         self._limits = TimeLimits()
-        self._pool = self._new_pool()
+        self._exchange = self._new_exchange()
         self._retired: set[Pool] = set()
 
-    def _new_pool(self) -> Pool:
-        return Pool(self._lent, self._trace_configs, self._options)
+    def _new_exchange(self) -> Exchange:
+        return Exchange(Pool(self._lent, self._trace_configs), self._options)
 
     @property
     def closed(self) -> bool:
         """Whether the connections are gone, also when their owner closed them."""
-        return self._pool.closed
+        return self._exchange.pool.closed
 
     async def send(
         self,
@@ -64,21 +65,20 @@ class Transport:
             connect: How long a new connection may take.
             on_begin: Given the attempt as it begins, to look at and to extend.
         """
-        pool = self._pool
-        pool.users += 1
+        exchange = self._exchange
+        exchange.pool.users += 1
         attempt = Attempt(self._limits, seconds)
         try:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
                 timeout = _timeout(connect, counts_queue=self._lent is None)
-                response = await pool.exchange.send(request, timeout)
-                return await _received(response)
+                return await exchange.send(request, timeout)
         except _ERRORS as error:
             failure = _failure(error, attempt)
         finally:
-            pool.users -= 1
-            self._drop_if_idle(pool)
+            exchange.pool.users -= 1
+            self._drop_if_idle(exchange.pool)
         return failure
 
     def retire(self) -> None:
@@ -91,7 +91,7 @@ class Transport:
         """
         CURRENT.get().disconnect()
         if self._lent is None and not self.closed:
-            retired, self._pool = self._pool, self._new_pool()
+            retired, self._exchange = self._exchange.pool, self._new_exchange()
             self._retired.add(retired)
             self._drop_if_idle(retired)
 
@@ -102,12 +102,12 @@ class Transport:
 
     async def close(self) -> None:
         """Close what is ours."""
-        for pool in (self._pool, *self._retired):
+        for pool in (self._exchange.pool, *self._retired):
             await pool.close()
 
     def abandon(self) -> None:
         """Let go of everything without waiting, from any thread."""
-        for pool in (self._pool, *self._retired):
+        for pool in (self._exchange.pool, *self._retired):
             pool.abandon()
 
 
@@ -122,38 +122,11 @@ def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
     )
 
 
-async def _received(response: aiohttp.ClientResponse) -> Response:
-    try:
-        _refuse_two_lengths(response)
-        content = response.content
-        # Nearly always the whole answer came together.
-        body = content.read_nowait() if content.is_eof() else await _read(content)
-    finally:
-        if response.connection is not None:  # it did not end well
-            response.close()
-    bounded = body if len(body) <= MAX_BODY_BYTES else None
-    return Response(response.status, response.headers, bounded)
-
-
-def _refuse_two_lengths(response: aiohttp.ClientResponse) -> None:
-    # aiohttp's parser in Python takes the first of two lengths (RFC 9112
-    # section 6.3); nobody knows where such an answer ends.
-    if len(response.headers.getall("Content-Length", ())) > 1:
-        CURRENT.get().disconnect()
-        raise aiohttp.ClientPayloadError
-
-
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    while not content.at_eof() and len(body) <= MAX_BODY_BYTES:
-        body += await content.readany()
-    return bytes(body)
-
-
-#: What aiohttp raises, and asyncio below it. A name that resolves to nothing
-#: is an assertion there, or without assertions a `TypeError`.
+#: What aiohttp raises, its parser, and asyncio below it. A name that resolves to
+#: nothing is an assertion there, or without assertions a `TypeError`.
 _ERRORS = (
     aiohttp.ClientError,
+    HttpProcessingError,
     OSError,
     ValueError,
     RuntimeError,

@@ -1,9 +1,8 @@
-"""`Request` and `Response`, as the protocol sees them."""
+"""`Request` and `Response`, as the protocol sees them and as bytes."""
 
 from typing import Any, Protocol
 
 import attrs
-from multidict import CIMultiDict
 from yarl import URL
 
 
@@ -45,17 +44,56 @@ class Headers(Protocol):
 
 
 @attrs.frozen
+class Endpoint:
+    """
+    Where requests go, and what all of them say.
+
+    Attributes:
+        url: Absolute, encoded; requests are for what lies below it.
+        headers: In the order in which they are sent.
+        lines: The same as text.
+    """
+
+    url: URL
+    headers: dict[str, str]
+    lines: str = attrs.field(init=False, repr=False)
+
+    @lines.default
+    def _lines_of_headers(self) -> str:
+        return "".join(f"{name}: {text}\r\n" for name, text in self.headers.items())
+
+
+@attrs.frozen
 class Request:
     """
     One GET.
 
     Attributes:
-        url: Absolute, encoded.
-        headers: Everything that is sent, the key included.
+        endpoint: Where it goes.
+        path: The whole path, encoded.
+        authorization: Sent in the header of that name.
     """
 
-    url: URL
-    headers: CIMultiDict[str]
+    endpoint: Endpoint
+    path: str
+    authorization: Secret
+
+    @property
+    def url(self) -> URL:
+        """Where it goes, absolute."""
+        return self.endpoint.url.with_path(self.path, encoded=True)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Everything that is sent, the key included."""
+        return {**self.endpoint.headers, "Authorization": self.authorization}
+
+    def __bytes__(self) -> bytes:
+        """Return it as HTTP/1.1 sends it (RFC 9112 section 2.1), all of it ASCII."""
+        return (
+            f"GET {self.path} HTTP/1.1\r\n{self.endpoint.lines}"
+            f"Authorization: {self.authorization}\r\n\r\n"
+        ).encode()
 
 
 @attrs.frozen

@@ -7,21 +7,32 @@ from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
+import attrs
 import pytest
 from byte_server import (
     ByteServer,
+    Move,
+    answer,
     answers,
     client_tls,
     closes,
     hangs,
+    phone,
+    resets,
+    says,
     server_tls,
     until,
 )
-from fakes import PHONE_ID, quick_client as client
+from fakes import PHONE_ID, phone_fields, quick_client as client, turn
 
-from diga_async import APIConnectionError, _exchange
+from diga_async import APIConnectionError, ClientClosedError, DigaError, _exchange
+from diga_async._decoding import MAX_BODY_BYTES
 
 REQUEST = aiohttp.ClientSession._request
+
+
+def phone_with(**headers: str) -> bytes:
+    return answer(phone_fields(), **headers)
 
 
 @pytest.fixture
@@ -76,6 +87,94 @@ async def test_both_ways_put_the_same_on_the_wire(
 
     assert past_the_session == through_it == as_aiohttp_would
     assert len(short) == 1
+
+
+def head(status: str, *fields: str) -> bytes:
+    return "".join(
+        f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *fields, "")
+    ).encode()
+
+
+BODY = phone().partition(b"\r\n\r\n")[2]
+CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
+CHUNK = b"%x\r\n%s\r\n" % (len(BODY), BODY)
+LENGTH = f"Content-Length: {len(BODY)}"
+
+ODD = {
+    "a phone": says(phone()),
+    "in pieces": says(phone()[:9], phone()[9:90], phone()[90:]),
+    "interim heads": says(head("103 Early Hints", "Link: x"), phone()),
+    "interim heads and phone at once": says(head("100 Continue") * 3 + phone()),
+    "only interim heads": closes(head("100 Continue") * 3),
+    "an upgrade": closes(
+        head("101 Switching", "Upgrade: x", "Connection: upgrade") + phone()
+    ),
+    "an upgrade offered": says(
+        head("200 OK", "Upgrade: x", "Connection: upgrade", LENGTH) + BODY
+    ),
+    "no content": says(head("204 No Content")),
+    "no content, with a length": says(head("204 No Content", LENGTH)),
+    "not modified": says(head("304 Not Modified", LENGTH)),
+    "chunked": says(CHUNKED + CHUNK + b"0\r\n\r\n"),
+    "chunked, with trailers": says(CHUNKED + CHUNK + b"0\r\nA: b\r\n\r\n"),
+    "chunks in pieces": says(CHUNKED, CHUNK[:9], CHUNK[9:], b"0\r\n", b"\r\n"),
+    "chunks without an end": closes(CHUNKED + CHUNK),
+    "no chunk": closes(CHUNKED + b"x\r\n" + BODY),
+    "chunked and with a length": closes(
+        head("200 OK", "Transfer-Encoding: chunked", LENGTH) + CHUNK + b"0\r\n\r\n"
+    ),
+    "no length, until the end": closes(head("200 OK") + BODY),
+    "too short": closes(phone()[:-1]),
+    "too long": says(phone() + b"x"),
+    "only a head": closes(head("200 OK", LENGTH)),
+    "half a head": closes(phone()[:20]),
+    "nothing": closes(),
+    "a reset": resets(),
+    "HTTP/1.0": closes(phone().replace(b"HTTP/1.1", b"HTTP/1.0", 1)),
+    "HTTP/1.0, kept": says(
+        head("200 OK", "Connection: keep-alive", LENGTH).replace(b"/1.1", b"/1.0")
+        + BODY
+    ),
+    "the last of its connection": says(phone_with(Connection="close")),
+    "two answers at once": says(phone() * 2),
+    "two lengths": says(head("200 OK", LENGTH, "Content-Length: 3") + BODY),
+    "the same length twice": says(head("200 OK", LENGTH, LENGTH) + BODY),
+    "a field that is too long": says(phone_with(X=9000 * "x")),
+    "too many fields": says(head("200 OK", LENGTH, *["X: y"] * 200) + BODY),
+    "a field that is none": closes(head("200 OK", "X y", LENGTH) + BODY),
+    "a cookie": says(phone_with(Set_Cookie="a=b")),
+    "no HTTP": closes(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "too large": says(answer(bytes(MAX_BODY_BYTES + 1))),
+    "an error": says(answer({"detail": "x"}, "404 Not Found")),
+    "a redirect": says(answer(status="302 Found", Location="/")),
+    "a login": says(answer(status="401 x", WWW_Authenticate="Digest realm=x")),
+}
+
+
+async def what_comes_of(move: Move) -> tuple[object, ...]:
+    """Return what a lookup makes of it, what the next one does, and over what."""
+    async with ByteServer(move, answers) as server:
+        async with client(server.url, attempts=1) as diga:
+            made = []
+            for _ in range(2):
+                try:
+                    made.append(repr(await diga.phones.get(PHONE_ID)))
+                except DigaError as error:
+                    seen = attrs.asdict(error) | {"elapsed": 0.0}
+                    made.append(f"{type(error).__name__} {seen}")
+        return (*made, server.asked)
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_both_ways_make_the_same_of_an_answer(
+    short: list[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    past_the_session = await what_comes_of(ODD[name])
+    monkeypatch.setattr(_exchange, "_IS_KNOWN", False)
+    through_it = await what_comes_of(ODD[name])
+
+    assert past_the_session == through_it
+    assert len(short) == 2
 
 
 async def test_a_request_that_is_traced_goes_through_the_session(
@@ -134,20 +233,19 @@ async def test_what_somebody_gives_to_every_session_is_kept(
         ("max_line_size", 100),
         ("max_headers", 1),
         ("read_bufsize", 10),
+        ("request_class", type("Request", (aiohttp.ClientRequest,), {})),
         ("trust_env", True),
     ],
 )
 async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
     name: str, value: Any
 ) -> None:
-    given = {"request_class": _exchange.request_class()}
     async with (
-        aiohttp.ClientSession(**given) as plain,
-        aiohttp.ClientSession(**given, **{name: value}) as other,
+        aiohttp.ClientSession() as plain,
+        aiohttp.ClientSession(**{name: value}) as other,
     ):
-        options = {"proxy": None}
-        assert _exchange.Exchange(plain, options)._is_plain is _exchange._IS_KNOWN
-        assert not _exchange.Exchange(other, options)._is_plain
+        assert _exchange._is_as_made(plain)
+        assert not _exchange._is_as_made(other)
 
 
 async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(
@@ -209,13 +307,36 @@ async def test_a_session_of_another_class_is_asked(
     assert (len(seen), short) == (2, [])
 
 
-async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None:
-    class Strict(aiohttp.TCPConnector):
-        allowed_protocol_schema_set = frozenset({"https"})
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(aiohttp.ClientRequest, "send"), (aiohttp.ClientResponse, "start")],
+)
+async def test_what_stands_in_the_place_of_what_it_calls_is_asked(
+    short: list[str], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    """As some tracers do it, to add headers or to take the time."""
+    seen = []
+    original = getattr(owner, name)
 
+    @functools.wraps(original)
+    async def method(self: Any, connection: Any) -> Any:
+        seen.append(name)
+        return await original(self, connection)
+
+    async with ByteServer(answers) as server, client(server.url) as diga:
+        await diga.phones.get(PHONE_ID)
+        monkeypatch.setattr(owner, name, method)
+        await diga.phones.get(PHONE_ID)
+
+    assert (seen, len(short)) == ([name], 1)
+
+
+async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None:
+    connector = aiohttp.TCPConnector()
+    connector.allowed_protocol_schema_set = frozenset({"https"})
     async with (
         ByteServer(answers) as server,
-        aiohttp.ClientSession(connector=Strict()) as session,
+        aiohttp.ClientSession(connector=connector) as session,
         client(server.url, session=session) as diga,
     ):
         with pytest.raises(APIConnectionError):
@@ -223,6 +344,59 @@ async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None
 
         assert server.wires == []
     assert short != []
+
+
+async def test_a_connector_of_another_class_is_told_of_each_request(
+    short: list[str],
+) -> None:
+    seen = []
+
+    class Routing(aiohttp.TCPConnector):
+        async def connect(self, req: Any, *given: Any) -> Any:
+            seen.append((req.url.path, "User-Agent" in req.headers))
+            return await super().connect(req, *given)
+
+    async with (
+        ByteServer(answers) as server,
+        aiohttp.ClientSession(connector=Routing()) as session,
+        client(server.url, session=session) as diga,
+    ):
+        await diga.phones.get(PHONE_ID)
+
+    assert (seen, short) == ([(f"/v1/phone/{PHONE_ID}", True)], [])
+
+
+async def test_a_lent_session_that_was_closed_connects_to_nobody(
+    short: list[str],
+) -> None:
+    async with ByteServer(answers) as server:
+        async with (
+            aiohttp.ClientSession() as session,
+            client(server.url, session=session) as diga,
+        ):
+            await diga.phones.get(PHONE_ID)
+            await session.close()
+            with pytest.raises(ClientClosedError):
+                await diga.phones.get(PHONE_ID)
+            await turn()
+
+        assert (len(server.wires), len(short)) == (1, 2)
+
+
+async def test_a_connector_that_keeps_nothing_says_so_to_the_server(
+    short: list[str],
+) -> None:
+    async with (
+        ByteServer(answers) as server,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True)
+        ) as session,
+        client(server.url, session=session) as diga,
+    ):
+        await diga.phones.get(PHONE_ID)
+
+        assert b"\r\nConnection: close\r\n" in server.heads[0]
+    assert short == []
 
 
 async def test_through_a_proxy_goes_the_session(short: list[str]) -> None:
@@ -285,6 +459,27 @@ async def test_an_attempt_that_is_cancelled_before_the_head_leaves_no_connection
         await asyncio.wait([asking])
         await until(lambda: all(wire.is_left for wire in server.wires))
 
+    assert len(short) == 1
+
+
+async def test_a_connection_lost_before_it_is_used_is_an_error(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = aiohttp.TCPConnector.connect
+
+    async def losing(self: Any, *given: Any) -> Any:
+        connection = await connect(self, *given)
+        protocol = connection.protocol
+        connection.transport.abort()
+        await until(lambda: protocol.transport is None)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", losing)
+    async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
+        with pytest.raises(APIConnectionError) as caught:
+            await diga.phones.get(PHONE_ID)
+
+    assert (caught.value.phase, server.heads) == ("read", [])
     assert len(short) == 1
 
 

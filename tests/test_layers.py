@@ -14,11 +14,12 @@ PACKAGE = Path(diga_async.__file__).parent
 LAYERS = [
     {"_version", "_errors", "_events", "_open", "_wire", "_meter", "_outage", "_pace"}
     | {"_clock"},
-    {"_policy", "_decoding", "_source", "_advice", "_exchange"},
+    {"_policy", "_decoding", "_source", "_advice"},
     {"_phone"},
     {"_outcome", "_protocol"},
     {"_connections", "_credentials", "_admission", "_places", "_watch"}
     | {"_turnstile"},
+    {"_exchange"},
     {"_transport"},
     {"_lookup"},
     {"_stages"},
@@ -125,9 +126,9 @@ LIBRARIES = {
     "_connections": {"aiohttp"},
     "_exchange": {"aiohttp"},
     "_transport": {"aiohttp"},
-    "_wire": {"attrs", "multidict", "yarl"},
-    "_protocol": {"attrs", "multidict", "yarl"},
-    "_stages": {"attrs", "yarl"},
+    "_wire": {"attrs", "yarl"},
+    "_protocol": {"attrs", "yarl"},
+    "_stages": {"attrs"},
     "_engine": {"aiohttp", "attrs"},
     "_client": {"aiohttp"},
     "_decoding": {"attrs", "cattrs"},

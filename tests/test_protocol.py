@@ -36,9 +36,9 @@ from diga_async._protocol import (
     check_base_url,
     check_key,
     check_proxy,
+    endpoint_of,
     is_loopback,
     phone_id_of,
-    phones_url,
     read,
     request_for,
 )
@@ -389,7 +389,7 @@ def test_a_proxy_never_sees_the_key() -> None:
 
 
 def test_a_request_is_one_get_with_the_key_in_its_header() -> None:
-    request = request_for(phones_url("https://api.diga.io"), X, AUTHORIZATION)
+    request = request_for(endpoint_of("https://api.diga.io"), X, AUTHORIZATION)
 
     assert str(request.url) == f"https://api.diga.io/v1/phone/{PHONE_ID}"
     assert request.headers == {
@@ -403,7 +403,7 @@ def test_a_request_is_one_get_with_the_key_in_its_header() -> None:
 
 
 def test_a_path_before_the_operation_is_kept() -> None:
-    request = request_for(phones_url("https://gateway.example/diga"), X, AUTHORIZATION)
+    request = request_for(endpoint_of("https://gateway.example/diga"), X, AUTHORIZATION)
 
     assert str(request.url) == f"https://gateway.example/diga/v1/phone/{PHONE_ID}"
 

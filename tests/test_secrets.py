@@ -48,7 +48,7 @@ from diga_async import (
     InvalidResponseError,
     RetryPolicy,
 )
-from diga_async._protocol import check_key, phones_url, request_for
+from diga_async._protocol import check_key, endpoint_of, request_for
 from diga_async._transport import Transport
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
@@ -81,7 +81,7 @@ class Sent:
     def __init__(self, url: str, **options: Any) -> None:
         given = {"connector": None, "trace_configs": (), "proxy": None, "ssl": None}
         self.transport = Transport(**{**given, **options})
-        self.request = request_for(phones_url(url), UUID(PHONE_ID), check_key(KEY))
+        self.request = request_for(endpoint_of(url), UUID(PHONE_ID), check_key(KEY))
         self.task = asyncio.ensure_future(self.send())
 
     async def send(self) -> Any:

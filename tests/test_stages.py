@@ -7,7 +7,6 @@ from uuid import UUID
 import attrs
 import pytest
 from fakes import PHONE_ID, FakeClock, ScriptedTransport, phone_fields, response, turn
-from yarl import URL
 
 from diga_async import (
     APIConnectionError,
@@ -29,6 +28,7 @@ from diga_async._lookup import Lookup, Tally, kind_of
 from diga_async._outage import Outage
 from diga_async._pace import Pace
 from diga_async._policy import MOST_TOKENS, RETRY_COST, RetryBudget
+from diga_async._protocol import endpoint_of
 from diga_async._stages import Admitted, Retrying, Sending
 from diga_async._watch import Watch
 
@@ -56,7 +56,7 @@ class Stack:
 
     async def look_up(self, lookup):
         sending = Sending(
-            URL("https://x"), self.credentials, self.transport, self.clock
+            endpoint_of("https://x"), self.credentials, self.transport, self.clock
         )
         admitted = Admitted(
             sending.attempt,
@@ -684,4 +684,4 @@ def test_answers_are_counted_by_kind(answer, kind):
 def test_stages_are_recipes():
     """What is stacked once cannot change under way."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Sending(URL("https://x"), None, None, None).clock = None
+        Sending(endpoint_of("https://x"), None, None, None).clock = None

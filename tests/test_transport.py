@@ -67,7 +67,7 @@ from diga_async import (
 )
 from diga_async._connections import TimeLimits
 from diga_async._decoding import MAX_BODY_BYTES
-from diga_async._protocol import check_key, phones_url, request_for
+from diga_async._protocol import check_key, endpoint_of, request_for
 from diga_async._transport import Transport
 from diga_async._wire import Response
 
@@ -220,7 +220,7 @@ async def test_what_the_system_holds_is_seen_without_a_turn_of_the_loop() -> Non
     async with ByteServer(answers) as server:
         transport = own_transport()
         for phone_id in (UUID(PHONE_ID), UUID(OTHER_ID)):
-            request = request_for(phones_url(server.url), phone_id, check_key(KEY))
+            request = request_for(endpoint_of(server.url), phone_id, check_key(KEY))
             response = await transport.send(request, seconds=5.0, connect=5.0)
             server.wires[-1].writer.write(missing())
 
@@ -623,7 +623,7 @@ async def test_a_cancellation_in_the_turn_of_a_timeout_is_not_swallowed(
 ) -> None:
     async with ByteServer(hangs()) as server:
         transport = own_transport()
-        request = request_for(phones_url(server.url), UUID(PHONE_ID), check_key(KEY))
+        request = request_for(endpoint_of(server.url), UUID(PHONE_ID), check_key(KEY))
         loop = asyncio.get_running_loop()
         with timers(loop) as noted:
             sending = transport.send(request, seconds=999.0, connect=5.0)
@@ -660,7 +660,7 @@ async def test_a_late_mismatch_opens_nothing_anew() -> None:
     """The answer may come in the very turn in which its client is let go of."""
     async with ByteServer(says(phone(OTHER_ID))) as server:
         transport = own_transport()
-        request = request_for(phones_url(server.url), UUID(PHONE_ID), check_key(KEY))
+        request = request_for(endpoint_of(server.url), UUID(PHONE_ID), check_key(KEY))
         await transport.send(request, seconds=5.0, connect=5.0)
         await transport.close()
         transport.retire()

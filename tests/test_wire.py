@@ -9,9 +9,10 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
-from diga_async._wire import Request, Response, Secret, conceal
+from diga_async._wire import Endpoint, Request, Response, Secret, conceal
 
 KEY = "sk-0123456789abcdef"
+ENDPOINT = Endpoint(URL("https://x/v1/phone"), {"Host": "x", "Accept": "text/css"})
 
 
 def test_a_secret_is_its_text_and_shows_none_of_it() -> None:
@@ -26,10 +27,20 @@ def test_a_secret_is_its_text_and_shows_none_of_it() -> None:
 
 
 def test_a_request_does_not_show_its_key() -> None:
-    request = Request(URL("https://x"), {"Authorization": Secret(f"Bearer {KEY}")})
+    request = Request(ENDPOINT, "/v1/phone/x", Secret(f"Bearer {KEY}"))
 
     assert KEY not in repr(request)
     assert request.headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_request_says_the_same_in_parts_and_as_bytes() -> None:
+    request = Request(ENDPOINT, "/v1/phone/x", Secret(f"Bearer {KEY}"))
+
+    first, *headers, empty, end = bytes(request).decode("ascii").split("\r\n")
+    assert (first, empty, end) == ("GET /v1/phone/x HTTP/1.1", "", "")
+    assert dict(header.split(": ") for header in headers) == request.headers
+    assert list(request.headers) == ["Host", "Accept", "Authorization"]
+    assert str(request.url) == "https://x/v1/phone/x"
 
 
 def test_headers_keep_the_secret_itself() -> None:
@@ -69,7 +80,8 @@ def test_what_is_no_key_is_left_as_it_is(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Request(URL("https://x"), {}), Response(200, CIMultiDict(), b"")]
+    "value",
+    [ENDPOINT, Request(ENDPOINT, "/", Secret()), Response(200, CIMultiDict(), b"")],
 )
 def test_both_are_frozen_values(value: Any) -> None:
     name = attrs.fields(type(value))[0].name

@@ -37,7 +37,7 @@ from diga_async._decoding import structure
 from diga_async._outage import Outage
 from diga_async._outcome import Found as Outcome
 from diga_async._pace import Pace
-from diga_async._protocol import check_key, phone_id_of, phones_url, read, request_for
+from diga_async._protocol import check_key, endpoint_of, phone_id_of, read, request_for
 from diga_async._wire import Response
 
 PHONE_ID = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
@@ -129,7 +129,7 @@ def _with_body(decode):
 def stations():
     """Return what is done for one lookup, piece by piece."""
     text, authorization = str(PHONE_ID), check_key(KEY)
-    phones = phones_url("http://127.0.0.1:8000")
+    phones = endpoint_of("http://127.0.0.1:8000")
     response = Response(200, CIMultiDict({"Content-Type": "application/json"}), BODY)
     phone = diga_async.Phone.from_json(BODY)
     return {
