@@ -4,7 +4,7 @@ Clean connections only, each for one request; what aiohttp's pool does not see t
 What aiohttp does by itself and must not do here, each seen on the wire:
 
 - It gives bytes that arrived on an idle connection to the next request:
-  another id's answer. `_Guard` never hands out such a connection.
+  another id's answer. `_Guard` hands out no connection that has any.
 - It cancels whoever waits in a connector that is closed. `_Guard` says so.
 - It sends a request again after a lost connection. `_Guard` refuses the second.
 - It keeps cookies, reads netrc, unpacks without a bound.
@@ -219,11 +219,20 @@ class _Guard(aiohttp.BaseConnector):
         """Whether what comes next on a connection can only be meant for us."""
         if protocol is None or protocol.transport is None:
             return True  # lost already; to send on it will say so
-        # What a server says on a new connection is no answer to anybody else,
-        # and the next connection would be no better.
         if protocol._parser is None:  # noqa: SLF001 - set by the first request
+            self._expect_no_more(protocol, protocol.transport)
             return True
         return not (protocol.should_close or self._is_readable(protocol.transport))
+
+    def _expect_no_more(
+        self, protocol: ResponseHandler, transport: asyncio.BaseTransport
+    ) -> None:
+        """Let a new connection on which the server spoke first serve one request."""
+        # What it said, as that it is busy, is no answer to anybody else, and the next
+        # connection would be no better. Over TLS there is always something to read.
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        if protocol.should_close or (not is_tls and self._is_readable(transport)):
+            protocol.force_close()
 
     def _is_readable(self, transport: asyncio.BaseTransport) -> bool:
         """Whether the system holds bytes of a connection, or its end, for asyncio."""

@@ -3,8 +3,8 @@ One exchange: a request out, the whole answer in; through aiohttp's session or p
 
 `ClientSession` sees to redirects, cookies, logins, bodies and second attempts, and
 makes a dozen objects to hold them. A lookup has none of them. So the request is
-written to aiohttp's connection here, and the answer taken from its parser, which
-costs a third less - wherever nobody could see the difference. The session does it all
+written to aiohttp's connection here, and the answer taken from its parser. The
+session does it all, so that nothing gets lost that somebody put there,
 
 - with an aiohttp that was not read for this,
 - when something else stands in the place of its methods, as aioresponses and some
@@ -19,7 +19,9 @@ from types import FunctionType
 from typing import Any
 
 import aiohttp
+from aiohttp import ClientSession, TCPConnector
 from aiohttp.connector import Connection
+from aiohttp.http import StreamWriter
 
 from diga_async._connections import CURRENT, Pool
 from diga_async._decoding import MAX_BODY_BYTES
@@ -29,27 +31,46 @@ _READ = frozenset({"3.14.4", "3.14.5"})
 """
 The versions of aiohttp that were read for this.
 
-Of them `ClientSession._request`, `ClientRequest.send`, `ClientResponse.start` and
-what these call do no more for a lookup than is done here.
+What the methods below do for a lookup is done here. Two things are left out: to wait
+where the system takes no more bytes, which an answer waits for anyway, and to look
+for a connection that closes just now, which the answer will tell.
 """
 
-_MODULES = (vars(aiohttp.client), vars(aiohttp.client_reqrep))
-_GET = aiohttp.ClientSession.get
-_REQUEST = getattr(aiohttp.ClientSession, "_request", None)
-_SEND = getattr(aiohttp.ClientRequest, "send", None)
-_START = getattr(aiohttp.ClientResponse, "start", None)
+_METHODS = [
+    (owner, name, getattr(owner, name, None))
+    for owner, name in [
+        (ClientSession, "get"),
+        (ClientSession, "_request"),
+        (aiohttp.ClientRequest, "__init__"),
+        (aiohttp.ClientRequest, "send"),
+        (aiohttp.ClientResponse, "__init__"),
+        (aiohttp.ClientResponse, "start"),
+        (TCPConnector, "connect"),
+        (StreamWriter, "write_headers"),
+    ]
+]
+"""What others put something else in the place of, and what is there."""
 
 
 def _is_known(version: str, *methods: object) -> bool:
     """Whether this is an aiohttp that was read, and *methods* are its very own."""
     return version in _READ and all(
         type(method) is FunctionType
-        and any(method.__globals__ is names for names in _MODULES)
+        and method.__globals__["__name__"].startswith("aiohttp.")
         for method in methods
     )
 
 
-_IS_KNOWN = _is_known(aiohttp.__version__, _GET, _REQUEST, _SEND, _START)
+_IS_KNOWN = _is_known(aiohttp.__version__, *[method for _, _, method in _METHODS])
+
+
+def _is_untouched() -> bool:
+    """Whether nobody has put something else in the place of the methods since."""
+    for owner, name, method in _METHODS:  # noqa: SIM110 - at half the cost of all()
+        if getattr(owner, name, None) is not method:
+            return False
+    return True
+
 
 _AS_MADE: dict[str, Any] = {
     "_default_auth": None,
@@ -68,25 +89,32 @@ _AS_MADE: dict[str, Any] = {
     "_version": aiohttp.HttpVersion11,
 }
 """
-What `_request` looks at, and what each is in a session of ours.
-
-Instrumentation, such as that of OpenTelemetry, gives something else to every session
-that a program makes.
+What `_request` looks at that somebody may give to every session of a program, and
+what each is in a session of ours. OpenTelemetry does so with traces.
 """
 
 
 def _is_as_made(session: aiohttp.ClientSession) -> bool:
-    return all(getattr(session, n, ...) == value for n, value in _AS_MADE.items())
+    return type(session) is ClientSession and all(
+        getattr(session, n, ...) == value for n, value in _AS_MADE.items()
+    )
 
 
 def _is_simple(connector: aiohttp.BaseConnector) -> bool:
-    """Whether *connector* looks at nothing but where a request goes."""
-    kinds = (aiohttp.TCPConnector, aiohttp.UnixConnector)
-    return type(connector) in kinds and not connector.force_close
+    """
+    Whether *connector* looks at nothing but where a request goes.
+
+    Nor must it want the server told that the connection will not be kept.
+    """
+    return type(connector) is TCPConnector and not connector.force_close
 
 
 class _Destination(aiohttp.ClientRequest):
-    """Where to connect to, as connectors want to be told; it is never sent."""
+    """
+    Where to connect to, as connectors want to be told.
+
+    One serves all requests: it has no id and no key, and is never sent.
+    """
 
     _key: Any = None
 
@@ -128,19 +156,9 @@ class Exchange:
             request: What to send.
             timeout: How long a new connection may take.
         """
-        is_short = self._is_plain and self._is_untouched()
+        is_short = self._is_plain and _is_untouched()
         way = self._send if is_short else self._send_through_session
         return way(request, timeout)
-
-    def _is_untouched(self) -> bool:
-        """Whether nobody has put something else in the place of the methods."""
-        kind = type(self._session)
-        return (
-            kind._request is _REQUEST  # noqa: SLF001
-            and kind.get is _GET
-            and aiohttp.ClientRequest.send is _SEND
-            and aiohttp.ClientResponse.start is _START
-        )
 
     async def _send_through_session(
         self,
@@ -163,7 +181,7 @@ class Exchange:
     ) -> Response:
         connector = self._session.connector
         if connector is None or connector.closed:
-            raise ConnectionError
+            raise ConnectionError("the connector is closed")
         destination = self._destination
         if destination is None or destination.url is not request.endpoint.url:
             destination = self._destination = self._destination_of(request, connector)
@@ -173,7 +191,9 @@ class Exchange:
         except BaseException:
             connection.close()
             raise
-        connection.release()  # which closes it where the answer did not end well
+        # Which closes it unless the answer ended well. aiohttp does it where the last
+        # bytes come in; nothing that comes between can be for anybody else.
+        connection.release()
         return response
 
     def _destination_of(
@@ -181,7 +201,7 @@ class Exchange:
     ) -> _Destination:
         url = request.endpoint.url
         if url.scheme not in connector.allowed_protocol_schema_set:
-            raise ConnectionError
+            raise ConnectionError(f"the connector is not for {url.scheme}")
         return _Destination(
             "GET",
             url,
@@ -192,15 +212,19 @@ class Exchange:
 
 
 async def _ask(connection: Connection, request: Request) -> Response:
-    protocol = connection.protocol
-    if protocol is None or protocol.transport is None:
-        raise ConnectionError  # lost in the meantime
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        raise ConnectionError("the connection was lost before it was used")
     protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-    protocol.transport.write(bytes(request))
+    transport.write(bytes(request))
+    protocol.start_timeout()  # there is none: ends that of who had it before
     head, content = await protocol.read()
     while _is_interim(head.code):
         head, content = await protocol.read()
-    return await _received(head.code, head.headers, content)
+    response = await _received(head.code, head.headers, content)
+    if transport.get_write_buffer_size():
+        protocol.force_close()  # it answered before it had read the request
+    return response
 
 
 def _is_interim(status: int) -> bool:

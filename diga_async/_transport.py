@@ -127,6 +127,7 @@ def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
 _ERRORS = (
     aiohttp.ClientError,
     HttpProcessingError,
+    aiohttp.EofStream,
     OSError,
     ValueError,
     RuntimeError,

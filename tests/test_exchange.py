@@ -12,6 +12,7 @@ import pytest
 from byte_server import (
     ByteServer,
     Move,
+    Wire,
     answer,
     answers,
     client_tls,
@@ -73,8 +74,10 @@ async def test_over_tls_it_goes_past_the_session_as_well(short: list[str]) -> No
         client(server.url, ssl=client_tls()) as diga,
     ):
         await diga.phones.get(PHONE_ID)
+        await diga.phones.get(PHONE_ID)
 
-    assert len(short) == 1
+        assert server.asked == [0, 0]
+    assert len(short) == 2
 
 
 async def test_both_ways_put_the_same_on_the_wire(
@@ -309,26 +312,34 @@ async def test_a_session_of_another_class_is_asked(
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(aiohttp.ClientRequest, "send"), (aiohttp.ClientResponse, "start")],
+    [
+        (aiohttp.ClientRequest, "__init__"),
+        (aiohttp.ClientRequest, "send"),
+        (aiohttp.ClientResponse, "__init__"),
+        (aiohttp.ClientResponse, "start"),
+        (aiohttp.BaseConnector, "connect"),
+        (aiohttp.TCPConnector, "connect"),
+        (aiohttp.http.StreamWriter, "write_headers"),
+    ],
 )
-async def test_what_stands_in_the_place_of_what_it_calls_is_asked(
+async def test_what_stands_in_the_place_of_other_methods_is_asked(
     short: list[str], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
-    """As some tracers do it, to add headers or to take the time."""
-    seen = []
+    """As some tracers do it, to add headers or to take the time, and aresponses."""
+    calls = []
     original = getattr(owner, name)
 
     @functools.wraps(original)
-    async def method(self: Any, connection: Any) -> Any:
-        seen.append(name)
-        return await original(self, connection)
+    def method(self: Any, *given: Any, **options: Any) -> Any:
+        calls.append(given)
+        return original(self, *given, **options)
 
     async with ByteServer(answers) as server, client(server.url) as diga:
         await diga.phones.get(PHONE_ID)
         monkeypatch.setattr(owner, name, method)
         await diga.phones.get(PHONE_ID)
 
-    assert (seen, len(short)) == ([name], 1)
+    assert (len(calls), len(short)) == (1, 1)
 
 
 async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None:
@@ -475,11 +486,88 @@ async def test_a_connection_lost_before_it_is_used_is_an_error(
         return connection
 
     monkeypatch.setattr(aiohttp.TCPConnector, "connect", losing)
+    monkeypatch.setattr(_exchange, "_is_untouched", lambda: True)
     async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
         with pytest.raises(APIConnectionError) as caught:
             await diga.phones.get(PHONE_ID)
 
     assert (caught.value.phase, server.heads) == ("read", [])
+    assert len(short) == 1
+
+
+async def test_the_read_timer_of_who_had_a_connection_before_ends_with_it(
+    short: list[str],
+) -> None:
+    """A stray line break after the other answer has started it once more."""
+
+    async def late(wire: Wire) -> None:
+        await asyncio.sleep(0.1)
+        await answers(wire)
+
+    async with (
+        ByteServer(says(answer(b"{}")), late) as server,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.05)) as session,
+        client(server.url, attempts=1, session=session) as diga,
+    ):
+        async with session.get(f"{server.url}/v1/phone/{PHONE_ID}") as response:
+            await response.read()
+        assert session.connector is not None
+        ((kept, _),) = next(iter(session.connector._conns.values()))
+        kept.start_timeout()
+
+        await diga.phones.get(PHONE_ID)
+
+        assert server.asked == [0, 0]
+    assert len(short) == 1
+
+
+class _Slow:
+    """A transport that has not yet got rid of everything."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+
+async def test_a_connection_that_was_answered_too_early_is_not_kept(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the request would stand before the next one."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def slow(self: Any, *given: Any) -> Any:
+        connection = await connect(self, *given)
+        connection.protocol.transport = _Slow(connection.transport)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", slow)
+    monkeypatch.setattr(_exchange, "_is_untouched", lambda: True)
+    async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
+        await diga.phones.get(PHONE_ID)
+        await diga.phones.get(PHONE_ID)
+
+        assert server.asked == [0, 1]
+    assert len(short) == 2
+
+
+@pytest.mark.parametrize("error", [aiohttp.EofStream, aiohttp.http.HttpProcessingError])
+async def test_what_reading_a_head_raises_is_an_error_of_ours(
+    short: list[str], monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    async def read(_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(aiohttp.client_proto.ResponseHandler, "read", read)
+    async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
+        with pytest.raises(APIConnectionError) as caught:
+            await diga.phones.get(PHONE_ID)
+
+    assert caught.value.phase == "read"
     assert len(short) == 1
 
 

@@ -5,6 +5,7 @@ import gc
 import gzip
 import json
 import random
+import select
 import socket
 import ssl
 import time
@@ -592,6 +593,46 @@ async def test_a_cancelled_lookup_ends_at_once_and_the_next_one_works(
     await until(lambda: not held.diga.stats.in_flight)
     await until(lambda: all(wire.is_left for wire in held.server.wires))
     assert str((await held.diga.phones.get(OTHER_ID)).id) == OTHER_ID
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+async def test_what_a_server_says_before_it_is_asked_shifts_no_answers(
+    monkeypatch: pytest.MonkeyPatch, *, is_tls: bool
+) -> None:
+    """Or each lookup on that connection would be given the answer before its own."""
+    connect = aiohttp.TCPConnector.connect
+    connected = asyncio.Event()
+
+    async def early(wire: Wire) -> None:
+        await connected.wait()
+        await wire.send(answer({"detail": "too early"}, "404 Not Found"))
+
+    async def hearing(self: Any, *given: Any) -> Any:
+        connection = await connect(self, *given)
+        protocol, transport = connection.protocol, connection.transport
+        connected.set()
+        if is_tls:
+            await until(lambda: protocol._tail)
+        elif not protocol._tail:  # the system holds it, and asyncio has not seen it
+            transport.pause_reading()
+            sock = transport.get_extra_info("socket")
+            await until(lambda: select.select([sock], [], [], 0)[0])
+            asyncio.get_running_loop().call_soon(transport.resume_reading)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", hearing)
+    tls = {"tls": server_tls()} if is_tls else {}
+    mine = {"ssl": client_tls()} if is_tls else {}
+    async with (
+        ByteServer(hangs(), first=early, **tls) as server,
+        client(server.url, attempts=1, **mine) as diga,
+    ):
+        for _ in range(3):
+            with pytest.raises(NotFoundError):
+                await diga.phones.get(PHONE_ID)
+
+        await until(lambda: server.attempts == 3)
+        assert server.asked == [0, 1, 2]
 
 
 async def test_a_closed_client_tells_whoever_waits_at_once(held: Held) -> None:
