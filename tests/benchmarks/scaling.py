@@ -111,7 +111,7 @@ def latency(asked):
             entrant("alone", "contenders:floor", max(1, count // 64), at_once=1),
         ]
         with servers.small(seconds, core=server) as url:
-            rounds = max(1, asked.rounds // 10)
+            rounds = max(1, asked.rounds // 6)
             said = f"latency {seconds}: round"
             played = turns.play(entrants, url, rounds, core=client, said=said)
         at_once = {e.label: e.at_once for e in entrants}
