@@ -94,7 +94,7 @@ class Run:
         self._places = Places(2 * plan.concurrency)
         self._ledger = Ledger(ordered=plan.ordered, distinct=plan.distinct)
         self._wake = asyncio.Event()
-        self._turnstile = Turnstile()
+        self._turnstile = Turnstile(clock.now)
         self._feeding = True
         self._error: BaseException | None = None
         self._halted = False
