@@ -135,7 +135,9 @@ def stations():
     return {
         "check an id, a UUID": lambda: phone_id_of(PHONE_ID),
         "check an id, a text": lambda: phone_id_of(text),
-        "build the request": lambda: request_for(phones, PHONE_ID, authorization),
+        "build the request": lambda: bytes(
+            request_for(phones, PHONE_ID, authorization)
+        ),
         "read the response": lambda: read(response, PHONE_ID, authorization),
         "make the outcome": lambda: Outcome(PHONE_ID, phone, 1, 0.02),
         "ask and tell the pace": paced(),
