@@ -3,15 +3,19 @@
 import asyncio
 import importlib
 import json
+import socket
 import statistics
+import struct
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 from uuid import UUID
 
 import attrs
 import pytest
+from fakes import PHONE_ID
 from foreign import published
 
 from diga_async import _decoding
@@ -35,6 +39,16 @@ def bench():
 def url(bench):
     with bench("servers").small() as url:
         yield url
+
+
+def test_the_small_server_outlives_who_resets(url):
+    address = (urlsplit(url).hostname, urlsplit(url).port)
+    with socket.create_connection(address) as leaving:
+        linger = struct.pack("ii", 1, 0)
+        leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    with urlopen(f"{url}/v1/phone/{PHONE_ID}") as answer:  # noqa: S310 - loopback's
+        assert json.load(answer)["id"] == PHONE_ID
 
 
 @pytest.fixture

@@ -817,9 +817,10 @@ async def test_a_retry_after_of_no_sense_is_none(values: list[str]) -> None:
 
 
 async def test_without_a_retry_after_the_client_backs_off_by_itself() -> None:
+    soon = RetryPolicy(throttle_delay=0.1)
     async with (
         ByteServer(throttled("nan"), answers) as server,
-        client(server.url) as diga,
+        client(server.url, retry=soon) as diga,
     ):
         await diga.phones.get(PHONE_ID)
 

@@ -710,8 +710,11 @@ async def test_a_late_mismatch_opens_nothing_anew() -> None:
         await until(lambda: server.wires[0].is_left)
 
 
-async def test_one_who_cannot_be_cancelled_keeps_no_connection_open() -> None:
+async def test_one_who_cannot_be_cancelled_keeps_no_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A caller's own callable for the key, for one."""
+    monkeypatch.setattr(_engine, "CLOSE_SECONDS", 0.1)
     asked, released = asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> str:
@@ -728,7 +731,7 @@ async def test_one_who_cannot_be_cancelled_keeps_no_connection_open() -> None:
         await diga.phones.get(PHONE_ID)
         lookup = begin(diga)
         await asked.wait()
-        with on_time(1.0):
+        with on_time(0.1):
             await diga.close()
 
         assert isinstance(lookup.exception(), ClientClosedError)
