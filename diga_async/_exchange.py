@@ -15,6 +15,7 @@ session does it all, so that nothing gets lost that somebody put there,
 """
 
 from collections.abc import Coroutine, Mapping
+from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -116,14 +117,10 @@ class _Destination(aiohttp.ClientRequest):
     One serves all requests: it has no id and no key, and is never sent.
     """
 
-    _key: Any = None
-
-    @property
+    @cached_property
     def connection_key(self) -> Any:
         """What tells connections apart, which is always the same."""
-        if self._key is None:
-            self._key = super().connection_key
-        return self._key
+        return super().connection_key
 
 
 class Exchange:

@@ -35,7 +35,7 @@ class Turnstile:
 
     def __init__(
         self,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float],
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._loop = asyncio.get_running_loop()

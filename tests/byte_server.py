@@ -23,6 +23,7 @@ from functools import cache
 from typing import Any, Self
 from uuid import UUID
 
+import aiohttp
 import pytest
 import trustme
 from fakes import PHONE_ID, phone_fields
@@ -72,10 +73,7 @@ class Wire:
 
     def reset(self) -> None:
         """Close with a RST."""
-        linger = struct.pack("ii", 1, 0)
-        self.writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, linger
-        )
+        reset_when_closed(self.writer.get_extra_info("socket"))
         self.writer.transport.abort()
 
     @property
@@ -176,6 +174,25 @@ def asked_for(head: bytes) -> UUID:
     match = re.match(rb"GET /v1/phone/([0-9a-f-]{36}) HTTP/1\.1\r\n", head)
     assert match is not None, head
     return UUID(match[1].decode())
+
+
+def reset_when_closed(sock: Any) -> None:
+    """Let a socket be closed with a RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def once_connected(
+    monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Any], Awaitable[None]]
+) -> None:
+    """Have something done to each connection before aiohttp's connector gives it."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def meddling(self: Any, *given: Any) -> Any:
+        connection = await connect(self, *given)
+        await meddle(connection)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", meddling)
 
 
 @contextmanager

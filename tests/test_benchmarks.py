@@ -5,7 +5,6 @@ import importlib
 import json
 import socket
 import statistics
-import struct
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ from uuid import UUID
 
 import attrs
 import pytest
+from byte_server import reset_when_closed
 from fakes import PHONE_ID
 from foreign import published
 
@@ -44,8 +44,7 @@ def url(bench):
 def test_the_small_server_outlives_who_resets(url):
     address = (urlsplit(url).hostname, urlsplit(url).port)
     with socket.create_connection(address) as leaving:
-        linger = struct.pack("ii", 1, 0)
-        leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_when_closed(leaving)
 
     with urlopen(f"{url}/v1/phone/{PHONE_ID}") as answer:  # noqa: S310 - loopback's
         assert json.load(answer)["id"] == PHONE_ID

@@ -18,6 +18,7 @@ from byte_server import (
     client_tls,
     closes,
     hangs,
+    once_connected,
     phone,
     resets,
     says,
@@ -476,16 +477,11 @@ async def test_an_attempt_that_is_cancelled_before_the_head_leaves_no_connection
 async def test_a_connection_lost_before_it_is_used_is_an_error(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = aiohttp.TCPConnector.connect
-
-    async def losing(self: Any, *given: Any) -> Any:
-        connection = await connect(self, *given)
-        protocol = connection.protocol
+    async def lose(connection: Any) -> None:
         connection.transport.abort()
-        await until(lambda: protocol.transport is None)
-        return connection
+        await until(lambda: connection.transport is None)
 
-    monkeypatch.setattr(aiohttp.TCPConnector, "connect", losing)
+    once_connected(monkeypatch, lose)
     monkeypatch.setattr(_exchange, "_is_untouched", lambda: True)
     async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
         with pytest.raises(APIConnectionError) as caught:
@@ -538,14 +534,11 @@ async def test_a_connection_that_was_answered_too_early_is_not_kept(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest of the request would stand before the next one."""
-    connect = aiohttp.TCPConnector.connect
 
-    async def slow(self: Any, *given: Any) -> Any:
-        connection = await connect(self, *given)
+    async def slow_down(connection: Any) -> None:
         connection.protocol.transport = _Slow(connection.transport)
-        return connection
 
-    monkeypatch.setattr(aiohttp.TCPConnector, "connect", slow)
+    once_connected(monkeypatch, slow_down)
     monkeypatch.setattr(_exchange, "_is_untouched", lambda: True)
     async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
         await diga.phones.get(PHONE_ID)

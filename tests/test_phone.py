@@ -436,7 +436,7 @@ def test_a_list_of_text_is_kept_to_the_letter_or_refused(value: Any) -> None:
         assert problems_of(payload(TODAY) | {"region_codes": value})
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=mutations())
 def test_mutations_raise_nothing_but_invalid_response_error(body: bytes) -> None:
     try:

@@ -37,6 +37,7 @@ from byte_server import (
     drips,
     hangs,
     on_time,
+    once_connected,
     phone,
     resets,
     says,
@@ -600,15 +601,13 @@ async def test_what_a_server_says_before_it_is_asked_shifts_no_answers(
     monkeypatch: pytest.MonkeyPatch, *, is_tls: bool
 ) -> None:
     """Or each lookup on that connection would be given the answer before its own."""
-    connect = aiohttp.TCPConnector.connect
     connected = asyncio.Event()
 
     async def early(wire: Wire) -> None:
         await connected.wait()
         await wire.send(answer({"detail": "too early"}, "404 Not Found"))
 
-    async def hearing(self: Any, *given: Any) -> Any:
-        connection = await connect(self, *given)
+    async def hear(connection: Any) -> None:
         protocol, transport = connection.protocol, connection.transport
         connected.set()
         if is_tls:
@@ -618,9 +617,8 @@ async def test_what_a_server_says_before_it_is_asked_shifts_no_answers(
             sock = transport.get_extra_info("socket")
             await until(lambda: select.select([sock], [], [], 0)[0])
             asyncio.get_running_loop().call_soon(transport.resume_reading)
-        return connection
 
-    monkeypatch.setattr(aiohttp.TCPConnector, "connect", hearing)
+    once_connected(monkeypatch, hear)
     tls = {"tls": server_tls()} if is_tls else {}
     mine = {"ssl": client_tls()} if is_tls else {}
     async with (
@@ -710,11 +708,8 @@ async def test_a_late_mismatch_opens_nothing_anew() -> None:
         await until(lambda: server.wires[0].is_left)
 
 
-async def test_one_who_cannot_be_cancelled_keeps_no_connection_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_one_who_cannot_be_cancelled_keeps_no_connection_open() -> None:
     """A caller's own callable for the key, for one."""
-    monkeypatch.setattr(_engine, "CLOSE_SECONDS", 0.1)
     asked, released = asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> str:
@@ -731,7 +726,7 @@ async def test_one_who_cannot_be_cancelled_keeps_no_connection_open(
         await diga.phones.get(PHONE_ID)
         lookup = begin(diga)
         await asked.wait()
-        with on_time(0.1):
+        with on_time(1.0):
             await diga.close()
 
         assert isinstance(lookup.exception(), ClientClosedError)

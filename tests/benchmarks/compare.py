@@ -1,7 +1,7 @@
 """
 What a lookup costs, beside aiohttp by hand and beside other clients.
 
-    python tests/benchmarks/compare.py                     all, about nine minutes
+    python tests/benchmarks/compare.py                     all, about ten minutes
     python tests/benchmarks/compare.py --no-peers          what needs no download
     python tests/benchmarks/compare.py --only ours tuned   some of them
     python tests/benchmarks/compare.py --uvloop            on uvloop

@@ -1,7 +1,7 @@
 """
 How a lookup's cost changes with what is asked: how many, at once, how far away.
 
-    python tests/benchmarks/scaling.py               every part, about fifteen minutes
+    python tests/benchmarks/scaling.py               every part, about twenty minutes
     python tests/benchmarks/scaling.py latency       or: at-once, ids, loops
     python tests/benchmarks/scaling.py --json FILE   keep what was measured
 
