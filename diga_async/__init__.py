@@ -12,7 +12,7 @@ from diga_async._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from diga_async._client import DigaClient
-    from diga_async._errors import (
+    from diga_async._models.errors import (
         APIConnectionError,
         APIStatusError,
         APITimeoutError,
@@ -30,25 +30,24 @@ if TYPE_CHECKING:
         ValidationDetail,
         WrongLoopError,
     )
-    from diga_async._events import AttemptEvent, Event, LookupEvent
-    from diga_async._outcome import (
-        ClientStats,
+    from diga_async._models.events import AttemptEvent, Event, LookupEvent
+    from diga_async._models.options import Limits, RetryPolicy, Timeouts
+    from diga_async._models.outcomes import (
         Failed,
         Found,
-        LookupStats,
         Missing,
         Outcome,
         PhoneBatch,
     )
-    from diga_async._phone import (
+    from diga_async._models.phone import (
         Phone,
         PhoneStatus,
         SipConfig,
         SipMediaEncryption,
         TelephonyProvider,
     )
-    from diga_async._phones import PhoneLookups, Phones
-    from diga_async._policy import Limits, RetryPolicy, Timeouts
+    from diga_async._models.stats import ClientStats, LookupStats
+    from diga_async._phones.lookups import PhoneLookups, Phones
 
 __all__ = [
     "APIConnectionError",
@@ -91,37 +90,30 @@ __all__ = [
     "__version__",
 ]
 
-_ROOMS = {
+_MODULES = {
     "_client": ("DigaClient",),
-    "_events": ("AttemptEvent", "Event", "LookupEvent"),
-    "_outcome": (
-        "ClientStats",
-        "Failed",
-        "Found",
-        "LookupStats",
-        "Missing",
-        "Outcome",
-        "PhoneBatch",
-    ),
-    "_phone": (
+    "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
+    "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
+    "_models.outcomes": ("Failed", "Found", "Missing", "Outcome", "PhoneBatch"),
+    "_models.phone": (
         "Phone",
         "PhoneStatus",
         "SipConfig",
         "SipMediaEncryption",
         "TelephonyProvider",
     ),
-    "_phones": ("PhoneLookups", "Phones"),
-    "_policy": ("Limits", "RetryPolicy", "Timeouts"),
+    "_models.stats": ("ClientStats", "LookupStats"),
+    "_phones.lookups": ("PhoneLookups", "Phones"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Whatever has no other room is one of the errors.
-    room = import_module(f"{__name__}.{_ROOM_OF.get(name, '_errors')}")
-    value = globals()[name] = getattr(room, name)
+    # Every other name is an error.
+    module = import_module(f"{__name__}.{_MODULE_OF.get(name, '_models.errors')}")
+    value = globals()[name] = getattr(module, name)
     return value
 
 

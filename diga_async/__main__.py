@@ -12,12 +12,12 @@ def main() -> None:
     .. versionadded:: 0.1.0
     """
     try:
-        from diga_async import cli  # noqa: PLC0415 - the extra may not be there
+        from diga_async._cli import app  # noqa: PLC0415 - the extra may not be there
     except ModuleNotFoundError as error:
         if error.name not in _OF_THE_EXTRA:
             raise
         sys.exit(_without_extra())
-    cli.run()
+    app.run()
 
 
 def _without_extra() -> int:

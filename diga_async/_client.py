@@ -12,17 +12,21 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
-from diga_async._credentials import KeySource, key_opener
-from diga_async._engine import Engine, Options, client_stats
-from diga_async._errors import ClientClosedError, ConfigurationError, WrongLoopError
-from diga_async._lookup import Tally
-from diga_async._outcome import ClientStats
-from diga_async._phones import Phones
-from diga_async._policy import Limits, RetryPolicy, Timeouts, check_flag
-from diga_async._protocol import check_base_url, check_proxy
-from diga_async._transport import environment_proxy
-from diga_async._watch import Hook
-from diga_async._wire import conceal
+from diga_async._api.messages import conceal
+from diga_async._api.phones import check_base_url, check_proxy
+from diga_async._engine.call import Counters
+from diga_async._engine.credentials import KeySource, key_opener
+from diga_async._engine.observer import Hook
+from diga_async._models.errors import (
+    ClientClosedError,
+    ConfigurationError,
+    WrongLoopError,
+)
+from diga_async._models.options import Limits, RetryPolicy, Timeouts, check_flag
+from diga_async._models.stats import ClientStats
+from diga_async._phones.lookups import Phones
+from diga_async._runtime import Engine, Options, client_stats
+from diga_async._transport.transport import environment_proxy
 
 DEFAULT_BASE_URL = "https://api.diga.io"
 
@@ -112,7 +116,7 @@ class DigaClient:
             ),
             on_event=_plain_or_none(on_event),
         )
-        self._tally = Tally()
+        self._counters = Counters()
         self._closed = False
         self._opening = threading.Lock()
 
@@ -141,7 +145,7 @@ class DigaClient:
 
         .. versionadded:: 0.1.0
         """
-        return client_stats(self._tally, self._engine)
+        return client_stats(self._counters, self._engine)
 
     async def close(self) -> None:
         """
@@ -207,7 +211,7 @@ class DigaClient:
                     "make one for each"
                 )
             engine.abandon()
-        self._engine = Engine(self._options, self._credentials(), self._tally)
+        self._engine = Engine(self._options, self._credentials(), self._counters)
         return self._engine
 
     def __repr__(self) -> str:

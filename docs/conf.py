@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import diga_async
-from diga_async._open import NO_EXTRA
+from diga_async._models.open_enum import NO_EXTRA
 
 project = "diga_async"
 author = "The diga_async developers"

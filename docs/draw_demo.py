@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diga_async import _cli_demo
+from diga_async._cli import demo
 
 COLUMNS = 80
 # The names in braces are rich's. Its own frame would load a font from elsewhere.
@@ -46,7 +46,7 @@ def draw() -> str:
         markup=False,
         emoji=False,
     )
-    asyncio.run(_cli_demo._demo(console))  # noqa: SLF001 - it is our own
+    asyncio.run(demo._demo(console))  # noqa: SLF001 - it is our own
     svg = console.export_svg(code_format=PICTURE, unique_id="demo")
     # rich writes a text for each end of a line, and clips all of them.
     return re.sub(r'<text [^>]*>\s</text>| clip-path="[^"]*"', "", svg)

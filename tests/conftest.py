@@ -32,7 +32,7 @@ def pytest_configure(config):
         uvloop = importlib.import_module("uvloop")
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if config.getoption("--through-session"):
-        importlib.import_module("diga_async._exchange")._IS_KNOWN = False
+        importlib.import_module("diga_async._transport.exchange")._IS_KNOWN = False
 
 
 @pytest.fixture(scope="session", autouse=True)

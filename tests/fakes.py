@@ -12,9 +12,9 @@ import attrs
 from multidict import CIMultiDict
 
 from diga_async import DigaClient, Limits, RetryPolicy, Timeouts
-from diga_async._clock import Clock
-from diga_async._errors import APIConnectionError
-from diga_async._wire import Request, Response
+from diga_async._api.messages import Request, Response
+from diga_async._engine.clock import Clock
+from diga_async._models.errors import APIConnectionError
 
 PHONE_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 KEY = "sk-fa17ed00fa17ed00fa17ed00"

@@ -1,8 +1,8 @@
 """
-Model servers and a virtual clock: what the pace does in an hour, told in a second.
+Model servers and a virtual clock: what the limiter does in an hour, told in a second.
 
 The servers are small and pure: a time in, a verdict out.
-`simulate` lets clients, each with a pace of its own, ask one server for ids
+`simulate` lets clients, each with a limiter of its own, ask one server for ids
 and plays events in order of their time.
 It models what a real loop adds: a timer that ends late, by epoll's whole
 milliseconds and by the loop being busy; a round trip that varies;
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from diga_async._pace import Pace
+from diga_async._flow.rate_limiter import RateLimiter
 
 LATE = 0.001
 """A timer that ends in time still waits for what the loop runs: 0 to 1 ms."""
@@ -248,7 +248,7 @@ class Share:
     found: int = 0
     finished: float = 0.0
     most: int = 0
-    """The most attempts it had in flight."""
+    """The most attempts it had in shared."""
 
 
 @dataclass
@@ -292,10 +292,10 @@ class Result:
 
 
 class _Client:
-    """One process: its ids, its pace, its one timer."""
+    """One process: its ids, its limiter, its one timer."""
 
-    def __init__(self, pace: Pace, ids: int, share: Share) -> None:
-        self.pace = pace
+    def __init__(self, limiter: RateLimiter, ids: int, share: Share) -> None:
+        self.limiter = limiter
         self.ids = ids
         self.share = share
         self.in_flight = 0
@@ -337,9 +337,9 @@ class _Simulation:
 
     def pump(self, client: _Client, now: float) -> None:
         """Start what may start; set the timer for what may not yet."""
-        pace = client.pace
-        while client.ids and client.in_flight < pace.slots:
-            delay = pace.wait(now)
+        limiter = client.limiter
+        while client.ids and client.in_flight < limiter.slots:
+            delay = limiter.wait(now)
             if delay > 0.0:
                 self.set_timer(client, now, delay)
                 return
@@ -364,7 +364,7 @@ class _Simulation:
         client.in_flight += 1
         in_flight = client.in_flight
         client.share.most = max(client.share.most, in_flight)
-        client.pace.sent(now, self.random.random())
+        client.limiter.sent(now, self.random.random())
 
         def arrive(then: float) -> None:
             verdict = self.server.take(then)
@@ -385,22 +385,22 @@ class _Simulation:
         verdict: Verdict,
     ) -> None:
         client.in_flight -= 1
-        pace = client.pace
+        limiter = client.limiter
         if verdict.advice is not None:
-            pace.advised(now, *verdict.advice)
+            limiter.advised(now, *verdict.advice)
         if verdict.taken:
-            pace.answered(now, sent_at, in_flight)
+            limiter.accepted(now, sent_at, in_flight)
             client.share.found += 1
             client.share.finished = self.result.elapsed = now
         else:
             client.ids += 1
             if verdict.lost:
-                pace.lost(now, sent_at)
+                limiter.lost(now, sent_at)
             else:
                 chance = self.random.random()
-                pace.refused(now, sent_at, verdict.retry_after, chance, in_flight)
+                limiter.throttled(now, sent_at, verdict.retry_after, chance, in_flight)
         if client.share is self.result.shares[0]:
-            self.result.rates.append((now, pace.rate))
+            self.result.rates.append((now, limiter.rate))
         self.pump(client, now)
 
 
@@ -417,7 +417,7 @@ def simulate(  # noqa: PLR0913  # the questions one may ask
     seed: int = 0,
     start: float = 0.0,
     until: float = math.inf,
-    paces: list[Pace] | None = None,
+    paces: list[RateLimiter] | None = None,
 ) -> Result:
     """
     Let *clients* ask *server* for *ids* in all, each id until it is answered.
@@ -425,7 +425,7 @@ def simulate(  # noqa: PLR0913  # the questions one may ask
     Args:
         server: Judges every attempt.
         ids: How many in all; each client has its part.
-        clients: How many, each with a pace of its own.
+        clients: How many, each with a limiter of its own.
         concurrency: Of each client.
         per_second: Of each client.
         adaptive: Of each client.
@@ -441,14 +441,16 @@ def simulate(  # noqa: PLR0913  # the questions one may ask
     """
     simulation = _Simulation(server, round_trip, stalls, seed)
     for number in range(clients):
-        pace = (
+        limiter = (
             paces[number]
             if paces
-            else Pace(concurrency=concurrency, per_second=per_second, adaptive=adaptive)
+            else RateLimiter(
+                concurrency=concurrency, per_second=per_second, adaptive=adaptive
+            )
         )
         share = Share()
         simulation.result.shares.append(share)
-        client = _Client(pace, ids // clients, share)
+        client = _Client(limiter, ids // clients, share)
         after = simulation.random.uniform(0.0, 0.05) if clients > 1 else 0.0
 
         def begin(now: float, client: _Client = client) -> None:

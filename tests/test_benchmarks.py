@@ -18,7 +18,7 @@ from byte_server import reset_when_closed
 from fakes import PHONE_ID
 from foreign import published
 
-from diga_async import _decoding
+from diga_async._models import decoding
 
 FOLDER = Path(__file__).parent / "benchmarks"
 PAGE = FOLDER.parents[1] / "docs" / "explanation" / "performance.md"
@@ -99,7 +99,7 @@ CONTENDERS = (
 async def test_a_contender_finds_what_it_is_asked_for(name, bench, url, monkeypatch):
     if name == "ours_with_orjson":
         pytest.importorskip("orjson")
-        monkeypatch.setattr(_decoding, "_document", _decoding._document)
+        monkeypatch.setattr(decoding, "_document", decoding._document)
     contender = getattr(bench("contenders"), name)
 
     async with contender(url, 2) as run:

@@ -153,9 +153,9 @@ async def ours_with_orjson(url, at_once):
     """iter_many, with orjson in the place of json: an experiment."""
     import orjson  # noqa: PLC0415 - optional
 
-    from diga_async import _decoding  # noqa: PLC0415 - not for peers
+    from diga_async._models import decoding  # noqa: PLC0415 - not for peers
 
-    _decoding._document = orjson.loads
+    decoding._document = orjson.loads
     async with ours(url, at_once) as run:
         yield run
 

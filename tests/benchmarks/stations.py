@@ -30,15 +30,21 @@ from multidict import CIMultiDict
 
 import diga_async
 from diga_async import DigaClient, Found
-from diga_async._admission import Admission
-from diga_async._clock import Clock
-from diga_async._connections import Attempt, TimeLimits
-from diga_async._decoding import structure
-from diga_async._outage import Outage
-from diga_async._outcome import Found as Outcome
-from diga_async._pace import Pace
-from diga_async._protocol import check_key, endpoint_of, phone_id_of, read, request_for
-from diga_async._wire import Response
+from diga_async._api.messages import Response
+from diga_async._api.phones import (
+    check_key,
+    endpoint_of,
+    phone_id_of,
+    read,
+    request_for,
+)
+from diga_async._engine.clock import Clock
+from diga_async._engine.scheduler import Scheduler
+from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._flow.rate_limiter import RateLimiter
+from diga_async._models.decoding import structure
+from diga_async._models.outcomes import Found as Outcome
+from diga_async._transport.connections import Attempt, TimeLimits
 
 PHONE_ID = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
 BODY = servers.FULL.replace("$phone", str(PHONE_ID)).encode()
@@ -140,38 +146,38 @@ def stations():
         ),
         "read the response": lambda: read(response, PHONE_ID, authorization),
         "make the outcome": lambda: Outcome(PHONE_ID, phone, 1, 0.02),
-        "ask and tell the pace": paced(),
+        "ask and tell the rate limiter": paced(),
         "enter and leave the queue": admitted(),
     }
 
 
 def paced():
-    pace, now, chance = _open_pace(), time.monotonic, random.random
+    limiter, now, chance = _open_limiter(), time.monotonic, random.random
 
     def attempt():
         moment = now()
-        if pace.wait(moment) <= 0.0:
-            pace.sent(moment, chance())
-            pace.answered(now(), moment, 1)
+        if limiter.wait(moment) <= 0.0:
+            limiter.sent(moment, chance())
+            limiter.accepted(now(), moment, 1)
 
     return attempt
 
 
-def _open_pace():
-    pace = Pace(concurrency=64, per_second=None, adaptive=True)
+def _open_limiter():
+    limiter = RateLimiter(concurrency=64, per_second=None, adaptive=True)
     for moment in range(200):
-        pace.sent(float(moment), 0.5)
-        pace.answered(moment + 0.5, float(moment), 1)
-    return pace
+        limiter.sent(float(moment), 0.5)
+        limiter.accepted(moment + 0.5, float(moment), 1)
+    return limiter
 
 
 def admitted():
     clock = Clock()
-    admission = Admission(_open_pace(), Outage(300.0), clock, random.random)
+    scheduler = Scheduler(_open_limiter(), CircuitBreaker(300.0), clock, random.random)
 
     def attempt():
-        if admission.enter_now(clock.now(), urgent=False) is not None:
-            admission.leave()
+        if scheduler.enter_now(clock.now(), urgent=False) is not None:
+            scheduler.leave()
 
     return attempt
 

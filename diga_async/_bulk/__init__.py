@@ -1,0 +1,1 @@
+"""Many calls: their source, their workers, and their results."""

@@ -1,0 +1,58 @@
+"""`diga sandbox`: serve until somebody says stop."""
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+
+from diga_async._cli.exit_codes import ExitCode, reason_of, usage_error
+from diga_async._cli.signals import Interruption
+from diga_async._cli.terminal import say
+from diga_async.sandbox import Sandbox
+
+
+def serve(sandbox: Sandbox, ids_file: Path | None) -> ExitCode:
+    """
+    Serve until Ctrl-C.
+
+    Args:
+        sandbox: What to serve.
+        ids_file: Where to write the ids, one a line; None for nowhere.
+
+    Raises:
+        CommandError: The port is taken, or the file is there already.
+    """
+    if ids_file is not None:
+        _write_ids(sandbox, ids_file)
+    with Interruption() as interruption:
+        try:
+            asyncio.run(_serve(sandbox, interruption))
+        except OSError as error:
+            raise usage_error(
+                f"cannot serve on {sandbox.host}:{sandbox.port}: {reason_of(error)}"
+            ) from None
+    return ExitCode.ALL_FOUND
+
+
+async def _serve(sandbox: Sandbox, interruption: Interruption) -> None:
+    stop = asyncio.Event()
+    interruption.listen(stop.set)
+    async with sandbox:
+        sys.stdout.write(_directions(sandbox))
+        sys.stdout.flush()
+        say(f"{len(sandbox.phones):,} phones at {sandbox.url}; Ctrl-C stops")
+        await stop.wait()
+
+
+def _directions(sandbox: Sandbox) -> str:
+    """Write what points a shell's programs at the sandbox."""
+    key = shlex.quote(sandbox.api_key)
+    return f"export DIGA_BASE_URL={sandbox.url}\nexport DIGA_API_KEY={key}\n"
+
+
+def _write_ids(sandbox: Sandbox, ids_file: Path) -> None:
+    try:
+        with ids_file.open("x", encoding="ascii") as file:
+            file.writelines(f"{phone_id}\n" for phone_id in sandbox.phone_ids)
+    except OSError as error:
+        raise usage_error(f"cannot write {ids_file}: {reason_of(error)}") from None

@@ -1,0 +1,82 @@
+"""Rows on standard output, for as long as somebody reads them."""
+
+import asyncio
+import os
+import select
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from diga_async._cli.exit_codes import CommandError, ExitCode, stopped
+from diga_async._cli.ids import Key
+from diga_async._cli.rows import JsonLines, Row
+
+# A pipe that has room at all takes so much without blocking (POSIX: at least 512).
+PIPE_BYTES = getattr(select, "PIPE_BUF", 4096)
+
+
+@attrs.define(eq=False)
+class StandardOutput:
+    """
+    JSON lines on standard output.
+
+    Attributes:
+        descriptor: Its number.
+        outcomes: How many of the rows are found, missing and failed.
+        done: The keys of the ids there is a row for: nothing is known of any.
+        torn_bytes: 0.
+    """
+
+    descriptor: int
+    outcomes: Counter[str] = attrs.field(factory=Counter)
+    done: set[Key] = attrs.field(factory=set)
+    torn_bytes: int = 0
+
+    async def write(self, row: Row) -> None:
+        """
+        Print one row, at once.
+
+        A reader that is slow, such as a pager, is waited for without holding up
+        what is in flight.
+
+        Raises:
+            CommandError: The reader is gone, or the disk is full.
+        """
+        left = memoryview(JsonLines().encode(row))
+        try:
+            while left:
+                await _room_in(self.descriptor)
+                left = left[os.write(self.descriptor, left[:PIPE_BYTES]) :]
+        except BrokenPipeError:
+            reason = "standard output was closed by its reader"
+            raise CommandError(ExitCode.STOPPED, reason) from None
+        except OSError as error:
+            raise stopped("cannot write to standard output", error) from None
+        self.outcomes[row["outcome"]] += 1
+
+
+async def _room_in(descriptor: int) -> None:
+    """Return when *descriptor* takes more."""
+    try:
+        _, ready, _ = select.select((), (descriptor,), (), 0)
+    except (OSError, ValueError):  # Windows selects sockets alone
+        return
+    if ready:
+        return
+    loop = asyncio.get_running_loop()
+    has_room = asyncio.Event()
+    loop.add_writer(descriptor, has_room.set)
+    try:
+        await has_room.wait()
+    finally:
+        loop.remove_writer(descriptor)
+
+
+@contextmanager
+def standard_output() -> Iterator[StandardOutput]:
+    """Take standard output for rows."""
+    sys.stdout.flush()
+    yield StandardOutput(sys.stdout.fileno())

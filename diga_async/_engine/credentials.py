@@ -1,0 +1,77 @@
+"""The key: checked before use, kept out of sight, asked for anew when refused."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+from diga_async._api.messages import Secret, conceal
+from diga_async._api.phones import check_key
+
+KeySource = str | Callable[[], str | Awaitable[str]]
+
+
+def key_opener(source: KeySource) -> "Callable[[], Credentials]":
+    """
+    Check *source* now; return what makes credentials of it for each loop.
+
+    A closure holds the key, so that no attribute shows it.
+
+    Raises:
+        ConfigurationError: The key is no printable ASCII without blanks.
+    """
+    source = conceal(source)
+    if callable(source):
+        ask = source
+        return lambda: Credentials(None, ask)
+    secret = check_key(source)
+    return lambda: Credentials(secret, None)
+
+
+class Credentials:
+    """The Authorization header in use, and where to get another."""
+
+    def __init__(
+        self, secret: Secret | None, ask: Callable[[], str | Awaitable[str]] | None
+    ) -> None:
+        self._held: Callable[[], Secret | None] = lambda: secret
+        self._ask = ask
+        self._asking = asyncio.Lock()
+
+    @property
+    def held(self) -> Secret | None:
+        """The header in use; None before a callable was first asked."""
+        return self._held()
+
+    async def fetch(self) -> Secret:
+        """
+        Return the header in use, asking for the key first if need be.
+
+        Raises:
+            ConfigurationError: The callable returned no key.
+        """
+        return self._held() or await self._ask_anew(None)
+
+    async def renew(self, refused: Secret) -> bool:
+        """Ask for another key once *refused* was refused; say whether there is one."""
+        return self._ask is not None and await self._ask_anew(refused) != refused
+
+    def forget(self, refused: Secret) -> None:
+        """Have the next lookup ask for another key than the one that was *refused*."""
+        if self._ask is not None and self._held() == refused:
+            self._held = lambda: None
+
+    async def _ask_anew(self, refused: Secret | None) -> Secret:
+        async with self._asking:
+            secret = self._held()
+            # Of all the lookups that were refused together, only one asks.
+            if secret is None or secret == refused:
+                secret = await self._answer()
+                self._held = lambda: secret
+            return secret
+
+    async def _answer(self) -> Secret:
+        assert self._ask is not None  # noqa: S101 - a plain key is always held
+        answer = conceal(self._ask())
+        if inspect.isawaitable(answer):
+            answer = conceal(await answer)
+        return check_key(answer)

@@ -1,0 +1,1 @@
+"""What callers see: frozen values, errors and options, and JSON to and from them."""

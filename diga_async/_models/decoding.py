@@ -1,0 +1,381 @@
+"""
+Bytes to values, strictly; every complaint with its path and without its value.
+
+One cattrs converter, made once, structures JSON into any frozen attrs class:
+nothing is coerced, what is not published is kept in the class's ``extra``.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin
+from uuid import UUID, SafeUUID
+
+import attrs
+from cattrs import AttributeValidationNote, ClassValidationError, Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from diga_async._models.errors import InvalidResponseError
+from diga_async._models.open_enum import Extra, OpenStrEnum
+
+_T = TypeVar("_T")
+
+MAX_BODY_BYTES = 1 << 20
+MAX_INTEGER_DIGITS = 100
+MAX_DEPTH = 64
+#: A phone has some twenty values. As objects, they weigh up to eighty times their text.
+MAX_VALUES = 1 << 15
+MAX_NEW_PATH_CHARACTERS = 40
+
+#: RFC 9562 section 4, with the ASCII hexadecimal digits only.
+UUID_TEXT = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    re.ASCII | re.IGNORECASE,
+)
+#: RFC 3339 section 5.6, the offset left out where the server is naive.
+_DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+_Nothing = type(attrs.NOTHING)
+_UNKNOWN = SafeUUID.unknown
+_is_uuid = UUID_TEXT.fullmatch
+_is_date_time = _DATE_TIME.fullmatch
+#: A field as the API names them; anything else may be data, or a secret.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_KINDS = {
+    NoneType: "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+class _Mismatch(Exception):  # noqa: N818 - never leaves this module
+    """One value is not what the schema says."""
+
+    def __init__(self, complaint: str, where: str = "") -> None:
+        self.complaint = complaint
+        self.where = where
+
+    @classmethod
+    def of_kind(cls, expected: str, value: object, where: str = "") -> "_Mismatch":
+        found = _KINDS.get(type(value), "something that is not JSON")
+        return cls(f"expected {expected}, got {found}", where)
+
+
+# --- bytes to JSON
+
+
+class _Unbounded(Exception):  # noqa: N818 - never leaves this module
+    """A number longer, or values more, than anybody needs."""
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_INTEGER_DIGITS:
+        raise _Unbounded
+    return int(digits)
+
+
+_JSON = json.JSONDecoder(parse_int=_integer)
+
+
+def read_json(body: bytes | bytearray | memoryview | str) -> Any:
+    """
+    Read one JSON document of UTF-8, 16 or 32 (RFC 8259 section 8.1).
+
+    Raises:
+        InvalidResponseError: It is none, or none of bounded size.
+        TypeError: *body* is neither bytes nor text.
+    """
+    try:
+        return _document(body if isinstance(body, str) else _text_of(body))
+    except (_Unbounded, RecursionError):
+        is_bounded = False
+    except ValueError:
+        is_bounded = True
+    # Out here, or the error would keep json's as its context, and that the body.
+    if not is_bounded:
+        raise InvalidResponseError("the body is JSON of unreasonable size")
+    complaint = "the body is not JSON" if body else "the body is empty"
+    raise InvalidResponseError(complaint, undecodable=True)
+
+
+def _document(text: str) -> Any:
+    # A list of small values takes 26 times as much memory as its text.
+    if len(text) > MAX_VALUES and text.count(",") >= MAX_VALUES:
+        raise _Unbounded
+    if text.startswith("{"):
+        document, end = _JSON.raw_decode(text)
+        if end == len(text):
+            return document
+    return _JSON.decode(text)  # which also judges what is around it
+
+
+def _text_of(body: bytes | bytearray | memoryview) -> str:
+    if type(body) is not bytes:
+        body = _bytes_of(body)
+    # UTF-16 and UTF-32 have a zero byte next to an ASCII brace.
+    if body[:1] == b"{" and body[1:2] != b"\0":
+        return body.decode()
+    return body.decode(json.detect_encoding(body))
+
+
+def _bytes_of(body: object) -> bytes:
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"a body is bytes or text, not {type(body).__name__}")
+
+
+def inflate(body: bytes, encoding: str) -> bytes:
+    """
+    Undo a Content-Encoding (RFC 9110 section 8.4.1) nobody asked for, bounded.
+
+    Raises:
+        InvalidResponseError: It is corrupt, cut short, unknown or too large.
+    """
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        raise InvalidResponseError("unknown Content-Encoding", undecodable=True)
+    inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    plain = None
+    with suppress(zlib.error):
+        plain = inflating.decompress(body, MAX_BODY_BYTES + 1)
+    if plain is None:
+        raise InvalidResponseError("corrupt encoding", undecodable=True)
+    if len(plain) > MAX_BODY_BYTES:
+        raise InvalidResponseError("the body is larger than 1 MiB")
+    if not inflating.eof:
+        raise InvalidResponseError("truncated encoding", undecodable=True)
+    return plain
+
+
+# --- JSON to values
+
+
+def uuid_of(text: str) -> UUID:
+    """
+    Make a UUID of its canonical text, in half of the time that `UUID` takes.
+
+    >>> uuid_of("3c90c3cc-0d44-4b50-8888-8dd25736052a")
+    UUID('3c90c3cc-0d44-4b50-8888-8dd25736052a')
+    """
+    made = UUID.__new__(UUID)
+    object.__setattr__(made, "int", int(text.replace("-", ""), 16))
+    object.__setattr__(made, "is_safe", _UNKNOWN)
+    return made
+
+
+# A project has few agents, and their ids come with thousands of phones.
+_same_uuid_of = lru_cache(maxsize=1024)(uuid_of)
+
+
+def _text(value: Any, _: Any = str) -> str:
+    if type(value) is not str:
+        raise _Mismatch.of_kind("a string", value)
+    if not value.isascii():
+        _require_encodable(value)
+    return value
+
+
+def _require_encodable(text: str, where: str = "") -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: nothing can print or send it
+        raise _Mismatch("text that is not Unicode", where) from None
+
+
+def _texts(value: Any, _: Any) -> tuple[str, ...]:
+    if type(value) is not list:
+        raise _Mismatch.of_kind("an array", value)
+    for position, item in enumerate(value):
+        try:
+            _text(item)
+        except _Mismatch as mismatch:
+            raise _Mismatch(mismatch.complaint, f"[{position}]") from None
+    return tuple(value)
+
+
+def _member(value: Any, kind: type[OpenStrEnum]) -> OpenStrEnum:
+    text = _text(value)
+    known = kind._value2member_map_.get(text)
+    return kind(text) if known is None else known  # type: ignore[return-value]
+
+
+def _uuid(value: Any, _: Any) -> UUID:
+    if type(value) is not str:
+        raise _Mismatch.of_kind("a string", value)
+    if _is_uuid(value) is None:
+        raise _Mismatch("not a UUID")
+    return _same_uuid_of(value)
+
+
+def _moment(value: Any, _: Any) -> datetime:
+    if type(value) is not str:
+        raise _Mismatch.of_kind("a string", value)
+    if _is_date_time(value) is None:
+        raise _Mismatch("not a date-time")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise _Mismatch("not a date-time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _kept(value: Any, where: str, depth: int = 0) -> Any:
+    """Copy what nobody has published, so that no caller holds our insides."""
+    if depth > MAX_DEPTH:
+        raise _Mismatch("nested too deeply", where)
+    if isinstance(value, str):
+        _require_encodable(value, where)
+    elif isinstance(value, Mapping):
+        return {
+            _text(name): _kept(item, _longer(where, _shown(name)), depth + 1)
+            for name, item in value.items()
+        }
+    elif isinstance(value, list | tuple):
+        return [
+            _kept(item, _longer(where, f"[{position}]"), depth + 1)
+            for position, item in enumerate(value)
+        ]
+    elif type(value) not in _KINDS:
+        raise _Mismatch.of_kind("JSON", value, where)
+    return value
+
+
+def _shown(name: str) -> str:
+    """Return a name of the server's, or a star if it may be more than a name."""
+    return f".{name}" if _NAME.fullmatch(name) else ".*"
+
+
+def _longer(where: str, step: str) -> str:
+    """Go one step down, as long as the path stays short: half a name shows data."""
+    longer = where + step
+    return longer if len(longer) <= MAX_NEW_PATH_CHARACTERS else where
+
+
+def _is_optional(kind: Any) -> bool:
+    arguments = get_args(kind)
+    return (
+        get_origin(kind) is UnionType and len(arguments) == 2 and NoneType in arguments  # noqa: PLR2004
+    )
+
+
+def _optional(kind: Any) -> Callable[[Any, Any], Any]:
+    (inner,) = (argument for argument in get_args(kind) if argument is not NoneType)
+    structure = _CONVERTER.get_structure_hook(inner)
+
+    def structure_optional(value: Any, _: Any) -> Any:
+        return None if value is None else structure(value, inner)
+
+    return structure_optional
+
+
+def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
+    fields = [a for a in attrs.fields(kind) if a.name != "extra"]  # type: ignore[arg-type]
+    names = frozenset(a.name for a in fields)
+    hooks: dict[str, Any] = {
+        a.name: override(struct_hook=_or_default(a)) for a in fields if _has_value(a)
+    }
+    structure = make_dict_structure_fn(kind, _CONVERTER, **hooks)
+
+    def structure_record(value: Any, target: Any) -> _T:
+        if not isinstance(value, Mapping):
+            raise _Mismatch.of_kind("an object", value)
+        if not names.issuperset(value):
+            value = _with_extra(value, names)
+        return structure(value, target)
+
+    return structure_record
+
+
+def _has_value(attribute: Any) -> bool:
+    """Whether a field that is not sent is something other than None."""
+    return not isinstance(attribute.default, NoneType | _Nothing | attrs.Factory)
+
+
+def _or_default(attribute: Any) -> Callable[[Any, Any], Any]:
+    """Read null as if the field were not there: it need not be."""
+    kind, default = attribute.type, attribute.default
+    structure = _CONVERTER.get_structure_hook(kind)
+
+    def structure_or_default(value: Any, _: Any) -> Any:
+        return default if value is None else structure(value, kind)
+
+    return structure_or_default
+
+
+def _with_extra(value: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    known = {name: value[name] for name in value if name in names}
+    unknown = {name: value[name] for name in value if name not in names}
+    return {**known, "extra": Extra(_kept(unknown, ""))}
+
+
+def _as_record(kind: type[Any]) -> Callable[[Any], dict[str, Any]]:
+    unstructure = make_dict_unstructure_fn(kind, _CONVERTER, extra=override(omit=True))
+
+    def unstructure_record(record: Any) -> dict[str, Any]:
+        return {**unstructure(record), **_kept(record.extra, "")}
+
+    return unstructure_record
+
+
+_CONVERTER = Converter()
+# A hook for str also catches every StrEnum, but the nearer class wins.
+_CONVERTER.register_structure_hook(str, _text)
+_CONVERTER.register_structure_hook(OpenStrEnum, _member)
+_CONVERTER.register_structure_hook(UUID, _uuid)
+_CONVERTER.register_structure_hook(datetime, _moment)
+_CONVERTER.register_structure_hook(Extra, lambda extra, _: extra)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
+_CONVERTER.register_structure_hook_factory(_is_optional, _optional)
+_CONVERTER.register_structure_hook_factory(attrs.has, _record)
+_CONVERTER.register_unstructure_hook(UUID, str)
+_CONVERTER.register_unstructure_hook(datetime, datetime.isoformat)
+_CONVERTER.register_unstructure_hook(OpenStrEnum, str.__str__)
+_CONVERTER.register_unstructure_hook_func(lambda kind: kind == tuple[str, ...], list)
+_CONVERTER.register_unstructure_hook_factory(attrs.has, _as_record)
+
+
+def structure(value: Any, kind: type[_T]) -> _T:
+    """
+    Make a frozen value of JSON, strictly.
+
+    Raises:
+        InvalidResponseError: It does not fit; `problems` say where.
+    """
+    try:
+        return _CONVERTER.structure(value, kind)
+    except (_Mismatch, ClassValidationError) as error:
+        problems = tuple(_problems(error, "$"))
+    raise InvalidResponseError(f"not a {kind.__name__}", problems=problems)
+
+
+def unstructure(record: Any) -> dict[str, Any]:
+    """Make JSON of a frozen value: every known field, unknown ones in place."""
+    plain: dict[str, Any] = _CONVERTER.unstructure(record)
+    return plain
+
+
+def _problems(error: BaseException, path: str) -> Iterator[str]:
+    match error:
+        case _Mismatch(complaint=complaint, where=where):
+            yield f"{path}{where}: {complaint}"
+        case ClassValidationError():
+            for inner in error.exceptions:
+                yield from _problems(inner, f"{path}.{_attribute(inner)}")
+        case _:  # a KeyError of the generated code
+            yield f"{path}: missing"
+
+
+def _attribute(error: BaseException) -> str:
+    notes = getattr(error, "__notes__", ())
+    return next(n.name for n in notes if isinstance(n, AttributeValidationNote))

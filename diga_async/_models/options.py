@@ -1,0 +1,136 @@
+"""`Timeouts`, `RetryPolicy`, `Limits`: what a caller allows, checked."""
+
+import sys
+from typing import Any
+
+import attrs
+from attrs import field
+
+from diga_async._models.errors import ConfigurationError
+
+
+def _is_positive(value: Any) -> bool:
+    # An upper bound that also keeps a huge int from overflowing as a float.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value <= sys.float_info.max
+
+
+def _positive(_: object, attribute: Any, value: Any) -> None:
+    if not _is_positive(value):
+        raise ConfigurationError(f"{attribute.name} must be a finite number above 0")
+
+
+def _not_negative(_: object, attribute: Any, value: Any) -> None:
+    is_zero = type(value) in {int, float} and value == 0
+    if not (is_zero or _is_positive(value)):
+        raise ConfigurationError(f"{attribute.name} must be a finite number from 0 up")
+
+
+def _positive_or_none(_: object, attribute: Any, value: Any) -> None:
+    if value is not None and not _is_positive(value):
+        raise ConfigurationError(
+            f"{attribute.name} must be a finite number above 0, or None"
+        )
+
+
+def _count(_: object, attribute: Any, value: Any) -> None:
+    if type(value) is not int or value < 1:
+        raise ConfigurationError(f"{attribute.name} must be a whole number from 1 up")
+
+
+def _yes_or_no(_: object, attribute: Any, value: Any) -> None:
+    check_flag(attribute.name, value)
+
+
+def check_flag(name: str, value: object) -> None:
+    """
+    Refuse what only looks like yes or no, such as the text ``"no"``.
+
+    Raises:
+        ConfigurationError: *value* is no `bool`.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False")
+
+
+@attrs.frozen
+class Timeouts:
+    """
+    How long to wait, in seconds.
+
+    Attributes:
+        total: For one lookup, over everything: waiting for a slot, every
+            attempt, every pause. In a run it starts with an id's first attempt
+            and stands still while the client holds the id back.
+        attempt: For one request, from connecting to the last byte.
+        connect: For a new connection: name look-up, TCP and TLS.
+
+    Raises:
+        ConfigurationError: One of them is no finite number above 0.
+
+    .. versionadded:: 0.1.0
+    """
+
+    total: float = field(default=60.0, validator=_positive)
+    attempt: float = field(default=10.0, validator=_positive)
+    connect: float = field(default=5.0, validator=_positive)
+
+    @classmethod
+    def of(cls, timeouts: "Timeouts | float") -> "Timeouts":
+        """Take *timeouts*, or a plain number as `total`."""
+        return timeouts if isinstance(timeouts, Timeouts) else cls(timeouts)
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """
+    What is tried again, how often and how soon.
+
+    What may pass is tried again: no answer, 408, 425, 429, 5xx, and a 200
+    that cannot be read. Pauses have full jitter, as botocore's standard mode:
+    ``chance * min(base * 2 ** failures, max_delay)``.
+
+    Attributes:
+        max_attempts: Requests for one lookup, those answered 429 apart.
+            With 1 nothing is tried again, and a `get` fails at the first 429;
+            a run still asks a throttled id again.
+        base_delay: Seconds before the first retry, at most.
+        throttle_delay: The same after a 429.
+        max_delay: Longest pause in seconds, jitter included.
+        max_outage: Seconds without any answer after which a run ends;
+            also the longest ``Retry-After`` that a run waits for.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+
+    .. versionadded:: 0.1.0
+    """
+
+    max_attempts: int = field(default=4, validator=_count)
+    base_delay: float = field(default=0.05, validator=_not_negative)
+    throttle_delay: float = field(default=1.0, validator=_not_negative)
+    max_delay: float = field(default=20.0, validator=_not_negative)
+    max_outage: float = field(default=300.0, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """
+    How much the client may ask of the server, over everything it does.
+
+    Attributes:
+        concurrency: Requests open at any instant, at most.
+        per_second: Requests started in a second, at most; None for no cap.
+        adaptive: Whether to find an undeclared limit by itself.
+            If not, only ``Retry-After`` and a short pause after a 429
+            slow the client.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+
+    .. versionadded:: 0.1.0
+    """
+
+    concurrency: int = field(default=64, validator=_count)
+    per_second: float | None = field(default=None, validator=_positive_or_none)
+    adaptive: bool = field(default=True, validator=_yes_or_no)

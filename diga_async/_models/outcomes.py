@@ -1,0 +1,115 @@
+"""`Found`, `Missing`, `Failed`, and `PhoneBatch`."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import attrs
+from attrs import field
+
+from diga_async._models.errors import DigaError
+from diga_async._models.phone import Phone
+
+
+@attrs.frozen
+class Found:
+    """
+    A phone that was found.
+
+    Attributes:
+        phone_id: The id that was asked for.
+        phone: The phone, as the server described it at that moment.
+        attempts: Requests sent, those answered 429 apart.
+        elapsed: Seconds from the first attempt to the answer.
+
+    .. versionadded:: 0.1.0
+    """
+
+    phone_id: UUID
+    phone: Phone
+    attempts: int
+    elapsed: float
+
+
+@attrs.frozen
+class Missing:
+    """
+    An id the key's project has no phone for: an answer, not a failure.
+
+    Attributes:
+        phone_id: The id that was asked for.
+        attempts: Requests sent, those answered 429 apart.
+        elapsed: Seconds from the first attempt to the answer.
+
+    .. versionadded:: 0.1.0
+    """
+
+    phone_id: UUID
+    attempts: int
+    elapsed: float
+
+
+@attrs.frozen
+class Failed:
+    """
+    An id that could not be looked up.
+
+    Attributes:
+        phone_id: The id that was asked for;
+            what was given, cut to 100 characters, when it was no UUID.
+        error: Why, without a traceback.
+        attempts: Requests sent, those answered 429 apart.
+        elapsed: Seconds from the first attempt to the error.
+
+    .. versionadded:: 0.1.0
+    """
+
+    phone_id: UUID | str
+    error: DigaError
+    attempts: int
+    elapsed: float
+
+
+Outcome = Found | Missing | Failed
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class PhoneBatch:
+    """
+    What `get_many` brought: every id given is in exactly one place.
+
+    Attributes:
+        phones: The phones found, by id, in the order of the input.
+        missing: The ids the project has no phone for, in that order.
+        failures: Why ids could not be looked up, by id,
+            or by the whole text given when it was no UUID.
+        unanswered: The ids that were taken from the input and not answered,
+            because the run ended early; else empty.
+
+    .. versionadded:: 0.1.0
+    """
+
+    phones: Mapping[UUID, Phone] = field(factory=dict)
+    missing: tuple[UUID, ...] = ()
+    failures: Mapping[UUID | str, DigaError] = field(factory=dict)
+    unanswered: tuple[UUID | str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Show how many ids are where."""
+        counts = (
+            f"{a.name}={len(getattr(self, a.name))}" for a in attrs.fields(type(self))
+        )
+        return f"PhoneBatch({', '.join(counts)})"
+
+    def raise_for_failures(self) -> None:
+        """
+        Raise what went wrong, if anything did.
+
+        Raises:
+            ExceptionGroup: One `DigaError` for each of `failures`.
+
+        .. versionadded:: 0.1.0
+        """
+        if self.failures:
+            raise ExceptionGroup(
+                f"{len(self.failures)} lookups failed", list(self.failures.values())
+            )

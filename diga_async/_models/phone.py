@@ -1,0 +1,201 @@
+"""What a phone is."""
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+import attrs
+from attrs import field
+
+from diga_async._models.decoding import read_json, structure, unstructure
+from diga_async._models.open_enum import NO_EXTRA, Extra, OpenStrEnum
+
+
+class PhoneStatus(OpenStrEnum):
+    """
+    Where a phone is in its life.
+
+    The server may send values that are not listed here: see `known`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    RESERVED = "reserved"
+    """Held while a purchase is in checkout."""
+    PENDING_VERIFICATION = "pending_verification"
+    """Paid for, and waiting for the company to be verified."""
+    ASSIGNED = "assigned"
+    """Assigned to a company."""
+    RELEASED = "released"
+    """Given up; for sale again after 30 days."""
+    FINISHED = "finished"
+    """For sale again; this register never changes any more."""
+
+
+class TelephonyProvider(OpenStrEnum):
+    """
+    Who carries a phone's calls.
+
+    The server may send values that are not listed here: see `known`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    NETELIP = "netelip"
+    """A number bought from Diga."""
+    CUSTOM = "custom"
+    """A number brought along over SIP."""
+
+
+class SipMediaEncryption(OpenStrEnum):
+    """
+    Whether the media of SIP calls is encrypted.
+
+    The server may send values that are not listed here: see `known`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    DISABLE = "disable"
+    """Never."""
+    ALLOW = "allow"
+    """When the other side offers it."""
+    REQUIRE = "require"
+    """Always."""
+
+
+def _value_repr(value: str | None) -> str:
+    return repr(None if value is None else str(value))
+
+
+def _extra() -> Any:
+    return field(default=NO_EXTRA, converter=_read_only, hash=False, repr=False)
+
+
+def _read_only(fields: Mapping[str, Any]) -> Extra:
+    return fields if isinstance(fields, Extra) else Extra(copy.deepcopy(dict(fields)))
+
+
+@attrs.frozen(kw_only=True)
+class SipConfig:
+    """
+    How an imported phone reaches its SIP trunk.
+
+    Attributes:
+        termination_uri: Host or address that outbound calls are sent to;
+            None when there is none.
+        username: User for digest authentication; None when there is none.
+        inbound_media_encryption: For calls coming in; `ALLOW` when not sent or null.
+        outbound_media_encryption: For calls going out; `ALLOW` when not sent or null.
+        allowed_addresses: Addresses or CIDR blocks that calls may come from;
+            None when not set.
+        extra: Fields this library does not know, read-only; each read is a copy.
+
+    .. versionadded:: 0.1.0
+    """
+
+    termination_uri: str | None = field(default=None, repr=False)
+    username: str | None = field(default=None, repr=False)
+    inbound_media_encryption: SipMediaEncryption = field(
+        default=SipMediaEncryption.ALLOW, repr=_value_repr
+    )
+    outbound_media_encryption: SipMediaEncryption = field(
+        default=SipMediaEncryption.ALLOW, repr=_value_repr
+    )
+    allowed_addresses: tuple[str, ...] | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = _extra()
+
+
+@attrs.frozen(kw_only=True)
+class Phone:
+    """
+    A phone number registered to a Diga project, as the server described it.
+
+    Fields newer than the first published answer are None or empty
+    when the server does not send them, or sends null.
+    The ``repr`` leaves out the payment link and the SIP data.
+
+    Attributes:
+        id: The phone's id.
+        number: The number in E.164 form, or a SIP identifier.
+        telephony_provider: Who carries its calls.
+        status: Where it is in its life.
+        nickname: The name its owners gave it; None when they gave none.
+        released_at: When it was given up; None when it was not.
+        scheduled_release_at: When it will be given up; None when not planned.
+        assigned_at: When it was assigned; None when it was not.
+        inbound_agent_id: The agent that answers its calls; None when none does.
+        outbound_agent_id: The agent that calls from it; None when none does.
+        sip_config: For imported phones; else None.
+        checkout_url: A live payment link while it is in checkout; else None.
+        reservation_expires_at: When a reservation ends; None when not reserved.
+        region_codes: Spanish regions of its prefix; empty when it has none.
+        extra: Fields this library does not know, read-only; each read is a copy.
+
+    Every date-time is aware; one that the server sent without an offset is UTC.
+
+    .. versionadded:: 0.1.0
+    """
+
+    id: UUID
+    number: str
+    telephony_provider: TelephonyProvider = field(repr=_value_repr)
+    status: PhoneStatus = field(repr=_value_repr)
+    nickname: str | None = None
+    released_at: datetime | None = field(default=None, repr=False)
+    scheduled_release_at: datetime | None = field(default=None, repr=False)
+    assigned_at: datetime | None = field(default=None, repr=False)
+    inbound_agent_id: UUID | None = field(default=None, repr=False)
+    outbound_agent_id: UUID | None = field(default=None, repr=False)
+    sip_config: SipConfig | None = field(default=None, repr=False)
+    checkout_url: str | None = field(default=None, repr=False)
+    reservation_expires_at: datetime | None = field(default=None, repr=False)
+    region_codes: tuple[str, ...] = field(default=(), repr=False)
+    extra: Mapping[str, Any] = _extra()
+
+    @classmethod
+    def from_json(cls, body: bytes | bytearray | memoryview | str) -> Self:
+        """
+        Read the server's answer.
+
+        Args:
+            body: One JSON object; bytes of UTF-8, 16 or 32, or text.
+
+        Raises:
+            InvalidResponseError: It is not JSON, or not a phone;
+                `problems` say where, without the value.
+            TypeError: *body* is neither bytes nor text.
+
+        .. versionadded:: 0.1.0
+        """
+        return cls.from_dict(read_json(body))
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """
+        Make a phone of JSON that is already read.
+
+        Args:
+            fields: The JSON object; it is copied, not kept.
+
+        Raises:
+            InvalidResponseError: It is not a phone; `problems` say where,
+                without the value.
+
+        .. versionadded:: 0.1.0
+        """
+        return structure(fields, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Return the phone as JSON types, the reverse of `from_dict`.
+
+        Returns:
+            Every known field, also null or empty ones,
+            and the unknown ones in their places.
+
+        .. versionadded:: 0.1.0
+        """
+        return unstructure(self)

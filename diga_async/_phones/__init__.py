@@ -1,0 +1,1 @@
+"""`client.phones`: what callers ask for."""

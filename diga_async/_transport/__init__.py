@@ -1,0 +1,1 @@
+"""One request out, one response back; the only package that sends with aiohttp."""

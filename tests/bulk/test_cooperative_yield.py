@@ -1,0 +1,103 @@
+"""The cooperative: a few in each turn, everybody in the end, in the order they came."""
+
+import asyncio
+import time
+from itertools import pairwise
+
+import pytest
+
+from diga_async._bulk.cooperative_yield import (
+    BUSY,
+    MOST_A_TURN,
+    SAMPLE,
+    CooperativeYield,
+)
+
+
+class Load:
+    """A clock, and one that counts only a part of the time."""
+
+    def __init__(self) -> None:
+        self.time = self.worked = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def cpu(self) -> float:
+        return self.worked
+
+
+async def see(stile: CooperativeYield, load: Load, part: float) -> None:
+    """Let the cooperative see a loop at work for that part of the time."""
+    load.time += 1.0
+    load.worked += part
+    for _ in range(stile._unseen):
+        await stile.wait()
+    await asyncio.sleep(0)
+
+
+async def stile_under(part: float) -> CooperativeYield:
+    load = Load()
+    stile = CooperativeYield(load.now, load.cpu)
+    await see(stile, load, part)
+    return stile
+
+
+async def passed(stile: CooperativeYield, count: int) -> list[int]:
+    """Let so many go at once; return how many went in each turn."""
+    gone: list[int] = []
+
+    async def go(number: int) -> None:
+        await stile.wait()
+        gone.append(number)
+
+    tasks = [asyncio.ensure_future(go(number)) for number in range(count)]
+    counts = [0]
+    while len(gone) < count:
+        await asyncio.sleep(0)
+        counts.append(len(gone))
+    assert gone == list(range(count))
+    await asyncio.gather(*tasks)
+    return [after - before for before, after in pairwise(counts)]
+
+
+@pytest.mark.parametrize("part", [BUSY, 1.0])
+async def test_a_few_go_on_in_each_turn_of_a_busy_loop(part: float) -> None:
+    turns = await passed(await stile_under(part), 2 * MOST_A_TURN + 1)
+
+    assert turns == [0, MOST_A_TURN, MOST_A_TURN, 1]
+
+
+async def test_at_first_a_loop_is_taken_to_be_busy() -> None:
+    assert await passed(CooperativeYield(time.monotonic), MOST_A_TURN) == [
+        0,
+        MOST_A_TURN,
+    ]
+
+
+async def test_where_there_is_time_to_spare_one_goes_on_at_once_in_each_turn() -> None:
+    stile = await stile_under(BUSY - 0.01)
+
+    assert await passed(stile, 5) == [1, 1, 1, 1, 1]
+
+
+async def test_many_do_not_go_one_by_one() -> None:
+    """Everybody looks in each turn whether it may: turns times who waits."""
+    stile = await stile_under(0.1)
+
+    turns = await passed(stile, 1000)
+
+    assert max(turns) <= 1000 / MOST_A_TURN
+    assert len(turns) < 100
+
+
+async def test_it_sees_when_the_loop_becomes_busy_and_when_no_more() -> None:
+    load = Load()
+    stile = CooperativeYield(load.now, load.cpu)
+    seen = []
+    for part in (0.1, 0.9, 0.2):
+        await see(stile, load, part)
+        seen.append(await passed(stile, 1))
+
+    assert seen == [[1], [0, 1], [1]]
+    assert stile._unseen == SAMPLE - 1

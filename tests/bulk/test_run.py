@@ -1,0 +1,864 @@
+"""Many ids through one lookup."""
+
+import asyncio
+import gc
+import itertools
+from collections import Counter
+from uuid import UUID
+
+import attrs
+import pytest
+from fakes import FakeClock, phone_fields, turn
+from hypothesis import given, settings, strategies as st
+
+from diga_async import (
+    AuthenticationError,
+    ClientClosedError,
+    Failed,
+    Found,
+    InternalServerError,
+    InvalidPhoneIdError,
+    InvalidResponseError,
+    Missing,
+    NotFoundError,
+    PermissionDeniedError,
+    Phone,
+    PhoneLookups,
+    RateLimitError,
+    Timeouts,
+    WrongLoopError,
+)
+from diga_async._bulk.run import Plan, Run
+from diga_async._bulk.source import Source
+from diga_async._engine.call import Counters
+from diga_async._engine.observer import Observer
+from diga_async._flow.circuit_breaker import FAILURES_TO_CLOSE, CircuitBreaker
+
+BUSY = InternalServerError(status=503)
+ENDLESS = 10**9
+
+
+def phone_id(number):
+    return UUID(int=number)
+
+
+def ids(count):
+    return [phone_id(n) for n in range(count)]
+
+
+def phone(of):
+    return Phone.from_dict(phone_fields(of))
+
+
+class Desk:
+    """Answers lookups; by hand, or by a rule."""
+
+    def __init__(self, rule=None):
+        self.clock = FakeClock()
+        self.breaker = CircuitBreaker(300.0)
+        self.rule = rule
+        self.waiting = {}
+        self.asked = []
+        self.open = self.most_open = 0
+        self.ended = []
+        self.runs = []
+
+    async def _look_up(self, lookup):
+        self.asked.append(lookup.phone_id)
+        lookup.started, lookup.attempts, lookup.sending = self.clock.now(), 1, True
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        try:
+            if self.rule is not None:
+                await asyncio.sleep(0)
+                return self.rule(lookup.phone_id)
+            answer = asyncio.get_running_loop().create_future()
+            self.waiting[lookup.phone_id] = (lookup, answer)
+            return await answer
+        finally:
+            self.open -= 1
+            lookup.sending = False
+            self.waiting.pop(lookup.phone_id, None)
+
+    def lookups(self, source, *, concurrency=4, **plan):
+        plan = Plan(concurrency=concurrency, timeouts=Timeouts(), **plan)
+
+        def begin():
+            run = Run(
+                Source(source),
+                plan,
+                self._look_up,
+                Counters(),
+                self.outage,
+                self.clock,
+                Observer(None),
+                self.ended.append,
+            )
+            self.runs.append(run)
+            return run
+
+        return PhoneLookups(begin)
+
+    async def answer(self, number, answer=None):
+        _, waiting = self.waiting[phone_id(number)]
+        waiting.set_result(answer or phone(phone_id(number)))
+        await turn()
+
+
+def found(of):
+    return phone(of)
+
+
+async def collect(lookups):
+    return [outcome async for outcome in lookups]
+
+
+def numbers(outcomes):
+    return [o.phone_id.int for o in outcomes]
+
+
+class TestOutcomes:
+    async def test_every_answer_has_its_outcome(self):
+        answers = {
+            phone_id(0): phone(phone_id(0)),
+            phone_id(1): NotFoundError(status=404),
+            phone_id(2): BUSY,
+        }
+        outcomes = await collect(Desk(answers.get).lookups(ids(3), ordered=True))
+
+        assert outcomes == [
+            Found(phone_id(0), answers[phone_id(0)], 1, 0.0),
+            Missing(phone_id(1), 1, 0.0),
+            Failed(phone_id(2), BUSY, 1, 0.0),
+        ]
+
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [
+            ("", ""),
+            ("..", ".."),
+            ("x" * 1000, "x" * 100),
+            (None, "None"),
+            (7, "7"),
+            pytest.param(10**5000, "<int>", id="huge"),
+            (b"x", "b'x'"),
+        ],
+    )
+    async def test_what_is_no_id_fails_and_stops_nothing(self, given, text):
+        desk = Desk(found)
+        outcomes = await collect(
+            desk.lookups([phone_id(0), given, phone_id(1)], ordered=True)
+        )
+
+        assert [o.phone_id for o in outcomes] == [phone_id(0), text, phone_id(1)]
+        assert isinstance(outcomes[1].error, InvalidPhoneIdError)
+        assert outcomes[1].error.__traceback__ is None
+        assert outcomes[1].attempts == 0
+        assert len(desk.asked) == 2
+
+    async def test_text_and_uuid_are_the_same_id(self):
+        desk = Desk(found)
+        text = str(phone_id(0xAB)).upper()
+
+        outcomes = await collect(desk.lookups([text, phone_id(0xAB)]))
+
+        assert [o.phone_id for o in outcomes] == [phone_id(0xAB)] * 2
+        assert len(desk.asked) == 1
+
+    async def test_they_come_as_they_are_ready(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(3))
+        first = asyncio.create_task(anext(lookups))
+        await turn()
+        await desk.answer(2)
+        assert (await first).phone_id == phone_id(2)
+        await desk.answer(0)
+        await desk.answer(1)
+
+        assert numbers(await collect(lookups)) == [0, 1]
+
+    async def test_or_in_the_order_of_the_source(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(3), ordered=True)
+        first = asyncio.create_task(anext(lookups))
+        await turn()
+        await desk.answer(2)
+        await desk.answer(1)
+        assert not first.done()
+        await desk.answer(0)
+
+        assert (await first).phone_id == phone_id(0)
+        assert numbers(await collect(lookups)) == [1, 2]
+
+    async def test_an_empty_source_ends_at_once(self):
+        desk = Desk()
+
+        assert await collect(desk.lookups([])) == []
+        assert desk.asked == []
+
+    async def test_after_the_end_there_is_only_the_end(self):
+        lookups = Desk(found).lookups(ids(1))
+        await collect(lookups)
+
+        with pytest.raises(StopAsyncIteration):
+            await anext(lookups)
+
+
+class TestSources:
+    @pytest.mark.parametrize("make", [list, tuple, iter, set, dict.fromkeys])
+    async def test_any_iterable_will_do(self, make):
+        outcomes = await collect(Desk(found).lookups(make(ids(9))))
+
+        assert sorted(numbers(outcomes)) == list(range(9))
+
+    async def test_an_async_iterable_too(self):
+        async def source():
+            for i in ids(9):
+                await asyncio.sleep(0)
+                yield i
+
+        outcomes = await collect(Desk(found).lookups(source()))
+
+        assert sorted(numbers(outcomes)) == list(range(9))
+
+    async def test_an_endless_one_too(self):
+        desk = Desk(found)
+        numbers_ = itertools.count()
+
+        async with desk.lookups(phone_id(n) for n in numbers_) as lookups:
+            taken = [await anext(lookups) for _ in range(100)]
+
+        assert len(taken) == 100
+        assert next(numbers_) <= 100 + 2 * 4
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_it_is_read_no_further_than_twice_the_concurrency(self, ordered):
+        desk = Desk(found)
+        count = itertools.count()
+        source = (phone_id(n) for n in count)
+        async with desk.lookups(source, concurrency=4, ordered=ordered) as lookups:
+            for handed_out in range(1, 20):
+                await anext(lookups)
+                await turn()
+                assert next(count) == handed_out + 2 * 4 + handed_out - 1
+
+    async def test_one_slow_id_does_not_let_the_order_run_away(self):
+        desk = Desk()
+        async with desk.lookups((phone_id(n) for n in itertools.count()), ordered=True):
+            await turn()
+            for number in (1, 2, 3, 4, 5, 6, 7):
+                await desk.answer(number)
+
+            assert numbers_of(desk.asked) == list(range(8))
+
+    @pytest.mark.parametrize("k", range(6))
+    async def test_what_it_raises_comes_after_the_outcomes_before(self, k):
+        def source():
+            yield from ids(k)
+            raise KeyError(k)
+
+        lookups = Desk(found).lookups(source())
+        outcomes = [await anext(lookups) for _ in range(k)]
+        with pytest.raises(KeyError):
+            await anext(lookups)
+
+        assert sorted(numbers(outcomes)) == list(range(k))
+
+    async def test_what_it_raises_lets_what_was_taken_come_to_its_end(self):
+        def source():
+            yield from ids(2)
+            raise KeyError
+
+        desk = Desk()
+        lookups = desk.lookups(source())
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+        await desk.answer(0)
+        await desk.answer(1, BUSY)
+
+        with pytest.raises(KeyError):
+            await task
+        assert lookups.stats.failed == 1
+
+    async def test_it_is_read_no_further_once_it_has_raised(self):
+        """An iterator that could go on must not be asked by the other workers."""
+
+        class Source:
+            def __init__(self):
+                self.numbers = itertools.count()
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                number = next(self.numbers)
+                if number == 5:
+                    raise KeyError
+                return phone_id(number)
+
+        source = Source()
+        lookups = Desk(found).lookups(source, concurrency=8)
+        outcomes = [await anext(lookups) for _ in range(5)]
+        with pytest.raises(KeyError):
+            await anext(lookups)
+
+        assert sorted(numbers(outcomes)) == list(range(5))
+        assert next(source.numbers) == 6
+
+    async def test_a_cancellation_of_its_own_is_not_swallowed(self):
+        """It awaited something that somebody else cancelled."""
+
+        async def source():
+            yield phone_id(0)
+            raise asyncio.CancelledError
+
+        lookups = Desk(found).lookups(source())
+        await anext(lookups)
+
+        with pytest.raises(asyncio.CancelledError):
+            await anext(lookups)
+
+    @pytest.mark.parametrize(
+        "one", ["3c90c3cc-0d44-4b50-8888-8dd25736052a", b"x", phone_id(1)]
+    )
+    def test_a_single_id_is_a_mistake(self, one):
+        with pytest.raises(TypeError, match="not one id"):
+            Source(one)
+
+    def test_what_cannot_be_iterated_is_a_mistake(self):
+        with pytest.raises(TypeError):
+            Source(7)
+
+    async def test_a_hanging_source_can_be_left(self):
+        closed = []
+
+        async def source():
+            try:
+                yield phone_id(0)
+                await asyncio.get_running_loop().create_future()
+            finally:
+                closed.append(True)
+
+        async with Desk(found).lookups(source()) as lookups:
+            await anext(lookups)
+
+        assert closed == [True]
+
+    async def test_its_finally_is_cut_off_by_no_second_leaving(self):
+        """Whoever waited for the end gave up, and left once more."""
+        begun, ending, ended = asyncio.Event(), asyncio.Event(), []
+
+        async def source():
+            try:
+                yield phone_id(0)
+                await asyncio.get_running_loop().create_future()
+            finally:
+                begun.set()
+                await ending.wait()
+                ended.append(True)
+
+        lookups = Desk(found).lookups(source())
+        await anext(lookups)
+        first = asyncio.create_task(lookups.aclose())
+        await begun.wait()
+        first.cancel()
+        second = asyncio.create_task(lookups.aclose())
+        await turn()
+        ending.set()
+        await asyncio.wait([first, second])
+
+        assert ended == [True]
+
+    async def test_a_list_or_a_file_is_not_closed(self):
+        class File:
+            closed = False
+
+            def __iter__(self):
+                return iter(ids(2))
+
+            def close(self):
+                self.closed = True
+
+        file = File()
+        await collect(Desk(found).lookups(file))
+
+        assert not file.closed
+
+
+def numbers_of(phone_ids):
+    return [i.int for i in phone_ids]
+
+
+class TestRepeatedIds:
+    async def test_an_unfinished_lookup_is_shared(self):
+        desk = Desk()
+        lookups = desk.lookups([phone_id(1)] * 3)
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+        await desk.answer(1)
+
+        assert numbers(await task) == [1, 1, 1]
+        assert len(desk.asked) == 1
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_a_buffered_outcome_is_shared(self, ordered):
+        desk = Desk()
+        source = asyncio.Queue()
+
+        async def from_queue():
+            while (i := await source.get()) is not None:
+                yield i
+
+        lookups = desk.lookups(from_queue(), ordered=ordered)
+        async with lookups:
+            source.put_nowait(phone_id(1))
+            await turn()
+            await desk.answer(1)
+            source.put_nowait(phone_id(1))
+            source.put_nowait(None)
+            await turn()
+
+            assert numbers(await collect(lookups)) == [1, 1]
+        assert len(desk.asked) == 1
+
+    async def test_once_handed_out_it_is_asked_again(self):
+        desk = Desk(found)
+        outcomes = await collect(desk.lookups([phone_id(1)] * 5, concurrency=1))
+
+        assert numbers(outcomes) == [1] * 5
+        assert len(desk.asked) > 1
+
+    async def test_a_run_of_distinct_ids_asks_each_once(self):
+        desk = Desk(found)
+        given = [phone_id(1), "bad", phone_id(2), phone_id(1), "bad"] * 50
+
+        outcomes = await collect(desk.lookups(given, distinct=True, concurrency=1))
+
+        assert sorted(str(o.phone_id) for o in outcomes) == sorted(
+            [str(phone_id(1)), str(phone_id(2)), "bad"]
+        )
+        assert len(desk.asked) == 2
+
+    async def test_what_is_no_id_is_told_apart_by_its_type_and_all_its_text(self):
+        """A batch has it by that name, so no failure may hide another."""
+        given = ["None", None, "y" * 150 + "1", "y" * 150 + "2", 5, b"5", "None", None]
+
+        outcomes = await collect(Desk(found).lookups(given, distinct=True))
+
+        assert [o.phone_id for o in outcomes] == [
+            "None",
+            "None (NoneType)",
+            "y" * 150 + "1",
+            "y" * 150 + "2",
+            "5",
+            "b'5'",
+        ]
+
+
+class TestEarlyEnd:
+    async def refuse(self, answer, *, first=None):
+        """Four in shared: one answer ends the run, one is found, two are waiting."""
+        desk = Desk()
+        lookups = desk.lookups(phone_id(n) for n in range(ENDLESS))
+        outcomes = []
+
+        async def consume():
+            async for outcome in lookups:
+                outcomes.append(outcome)  # noqa: PERF401 - it may raise under way
+
+        task = asyncio.create_task(consume())
+        await turn()
+        if first is not None:
+            await desk.answer(3, first)
+        waiting, _ = desk.waiting[phone_id(2)]
+        waiting.sending = False
+        await desk.answer(0, answer)
+        await desk.answer(1)
+        return desk, lookups, outcomes, task
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            AuthenticationError(status=401),
+            PermissionDeniedError(status=403),
+            RateLimitError(status=429, retry_after=3600.0),
+            InternalServerError(status=502, retry_after=3600.0),
+            ClientClosedError("closed"),
+        ],
+    )
+    async def test_what_ends_a_run(self, answer):
+        desk, lookups, outcomes, task = await self.refuse(answer)
+        assert desk.most_open == 4
+        await desk.answer(3, BUSY)
+
+        with pytest.raises(type(answer)):
+            await task
+        # The one in flight was awaited; those that would have to be sent again,
+        # or were held back, stay without an outcome.
+        assert numbers(outcomes) == [1]
+        assert numbers_of(lookups.unanswered) == [0, 2, 3]
+        assert len(desk.asked) == 4
+
+    async def test_a_403_after_a_success_is_that_ids_own(self):
+        _, lookups, outcomes, task = await self.refuse(
+            PermissionDeniedError(status=403), first=NotFoundError(status=404)
+        )
+
+        assert [type(o) for o in outcomes] == [Missing, Failed, Found]
+        await lookups.aclose()
+        await task
+
+    async def test_a_record_that_is_no_phone_is_a_success_of_the_key(self):
+        _, lookups, outcomes, task = await self.refuse(
+            PermissionDeniedError(status=403),
+            first=InvalidResponseError(status=200),
+        )
+
+        assert [type(o) for o in outcomes] == [Failed, Failed, Found]
+        await lookups.aclose()
+        await task
+
+    async def test_nothing_for_too_long_ends_a_run(self):
+        desk = Desk(lambda _: BUSY)
+        desk.breaker.begin(desk.clock.now())  # another run tries all the while
+        for _ in range(FAILURES_TO_CLOSE):
+            desk.breaker.failed(desk.clock.now(), 0.0)
+        await desk.clock.advance(300.0)
+        lookups = desk.lookups(ids(9))
+
+        with pytest.raises(InternalServerError):
+            await collect(lookups)
+        assert len(lookups.unanswered) == 4
+
+    async def test_time_between_two_lookups_does_not_count(self):
+        """Its source may be slow."""
+        desk = Desk()
+
+        async def slow():
+            for phone_id in ids(3):
+                yield phone_id
+                await desk.clock.sleep(400.0)
+
+        def fails(_):
+            desk.breaker.failed(desk.clock.now(), 0.0)
+            return BUSY
+
+        desk.rule = fails
+        task = asyncio.create_task(collect(desk.lookups(slow(), concurrency=1)))
+        await desk.clock.advance(2000.0)
+
+        assert [type(outcome) for outcome in await task] == [Failed] * 3
+
+    async def test_what_was_ready_is_handed_out_in_order_first(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(3), ordered=True)
+        task = asyncio.create_task(anext(lookups))
+        await turn()
+        await desk.answer(2)
+        await desk.answer(0)
+        await desk.answer(1, AuthenticationError(status=401))
+
+        assert (await task).phone_id == phone_id(0)
+        assert (await anext(lookups)).phone_id == phone_id(2)
+        with pytest.raises(AuthenticationError):
+            await anext(lookups)
+        assert numbers_of(lookups.unanswered) == [1]
+        with pytest.raises(StopAsyncIteration):
+            await anext(lookups)
+
+    async def test_a_repeated_id_is_unanswered_as_often_as_it_was_given(self):
+        desk = Desk(lambda _: AuthenticationError(status=401))
+        lookups = desk.lookups([phone_id(1)] * 3)
+
+        with pytest.raises(AuthenticationError):
+            await collect(lookups)
+        assert numbers_of(lookups.unanswered) == [1, 1, 1]
+
+    async def test_what_a_lookup_raises_ends_the_run(self):
+        """Only a callable that is asked for the key can raise."""
+
+        def rule(_):
+            raise ZeroDivisionError
+
+        lookups = Desk(rule).lookups(ids(9))
+
+        with pytest.raises(ZeroDivisionError):
+            await collect(lookups)
+        assert lookups.unanswered
+
+    async def test_closing_the_client_breaks_off_what_is_in_flight(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(9))
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+
+        desk.runs[0].halt(ClientClosedError("closed"), at_once=True)
+        await desk.runs[0].wait_for_workers()
+
+        with pytest.raises(ClientClosedError):
+            await task
+        assert desk.open == 0
+        assert len(lookups.unanswered) == 4
+
+    async def test_an_error_of_a_run_holds_no_frame_that_holds_it(self):
+        lookups = Desk(lambda _: AuthenticationError(status=401)).lookups(ids(1))
+
+        with pytest.raises(AuthenticationError) as caught:
+            await anext(lookups)
+
+        error, frame = caught.value, caught.value.__traceback__
+        while frame is not None:
+            if frame.tb_frame.f_code.co_filename.endswith("diga_async/_bulk/run.py"):
+                assert error not in frame.tb_frame.f_locals.values()
+            frame = frame.tb_next
+
+
+class TestLeaving:
+    @pytest.mark.parametrize("k", range(5))
+    @pytest.mark.parametrize("way", ["break", "raise", "cancel", "aclose"])
+    async def test_nothing_is_left_at_any_point(self, k, way):
+        desk = Desk(found)
+        closed = []
+
+        def source():
+            try:
+                yield from (phone_id(n) for n in range(ENDLESS))
+            finally:
+                closed.append(True)
+
+        async def consume():
+            async with desk.lookups(source()) as lookups:
+                for _ in range(k):
+                    await anext(lookups)
+                if way == "raise":
+                    raise KeyError
+                if way == "cancel":
+                    asyncio.current_task().cancel()
+                    await asyncio.sleep(0)
+                if way == "aclose":
+                    await lookups.aclose()
+                    await lookups.aclose()
+                    assert await collect(lookups) == []
+
+        expected = {"raise": KeyError, "cancel": asyncio.CancelledError}.get(way)
+        task = asyncio.create_task(consume())
+        if expected is None:
+            await task
+        else:
+            with pytest.raises(expected):
+                await task
+
+        # A generator that was never begun has no `finally` to run.
+        assert closed == [True] or (closed, k) == ([], 0)
+        assert (desk.open, len(desk.ended)) == (0, 1)
+
+    async def test_breaking_out_of_a_bare_loop_ends_the_run(self):
+        desk = Desk(found)
+        async for _ in desk.lookups(phone_id(n) for n in range(ENDLESS)):
+            break
+        gc.collect()
+        await turn()
+
+        assert desk.open == 0
+        assert len(desk.ended) == 1
+
+    async def test_what_was_not_handed_out_is_unanswered(self):
+        desk = Desk(found)
+        lookups = desk.lookups(ids(9))
+        async with lookups:
+            await anext(lookups)
+            await turn()
+            assert lookups.unanswered == ()
+
+        assert len(lookups.unanswered) == 8
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_what_is_no_id_is_unanswered_as_well(self, ordered):
+        lookups = Desk(found).lookups(["a", "b", phone_id(0), "c"], ordered=ordered)
+        async with lookups:
+            outcome = await anext(lookups)
+            await turn()
+
+        left = {"a", "b", "c", phone_id(0)} - {outcome.phone_id}
+        assert set(lookups.unanswered) == left
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    async def test_leaving_without_a_block_ends_the_source(self, is_async):
+        """At once, not when the garbage is collected the next time."""
+        ended = []
+
+        def source():
+            try:
+                yield from ids(100)
+            finally:
+                ended.append(True)
+
+        async def async_source():
+            try:
+                for each in ids(100):
+                    yield each
+            finally:
+                ended.append(True)
+
+        async def leave():
+            given = async_source() if is_async else source()
+            async for _ in Desk(found).lookups(given):
+                break
+
+        gc.disable()
+        try:
+            await leave()
+            await turn()
+        finally:
+            gc.enable()
+
+        assert ended == [True]
+
+    async def test_cancelling_one_anext_loses_nothing(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(3))
+        for _ in range(3):
+            waiting = asyncio.create_task(anext(lookups))
+            await turn()
+            waiting.cancel()
+            await turn()
+            assert waiting.cancelled()
+        for number in range(3):
+            await desk.answer(number)
+
+        assert numbers(await collect(lookups)) == [0, 1, 2]
+
+    async def test_cancelling_as_the_outcome_comes_loses_nothing(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(1))
+        waiting = asyncio.create_task(anext(lookups))
+        await turn()
+        _, answer = desk.waiting[phone_id(0)]
+        answer.set_result(phone(phone_id(0)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+        rest = await collect(lookups)
+        assert len(rest) + (not waiting.cancelled()) == 1
+
+    async def test_several_may_ask_at_once(self):
+        desk = Desk(found)
+        lookups = desk.lookups(ids(9))
+
+        parts = await asyncio.gather(*(collect(lookups) for _ in range(3)))
+
+        assert sorted(numbers(itertools.chain(*parts))) == list(range(9))
+
+    async def test_a_run_lives_in_its_loop(self):
+        lookups = Desk(found).lookups(ids(1))
+        async with lookups:
+
+            async def ask():
+                return await anext(lookups)
+
+            with pytest.raises(WrongLoopError):
+                await asyncio.to_thread(asyncio.run, ask())
+            with pytest.raises(WrongLoopError):
+                await asyncio.to_thread(asyncio.run, lookups.aclose())
+            assert len(await collect(lookups)) == 1
+
+    async def test_the_garbage_collector_may_run_after_the_loop(self):
+        lookups = Desk().lookups(ids(1))
+        await lookups.aclose()
+        del lookups
+
+
+class TestStats:
+    async def test_it_counts_what_was_handed_out(self):
+        answers = {
+            phone_id(0): phone(phone_id(0)),
+            phone_id(1): NotFoundError(status=404),
+            phone_id(2): BUSY,
+        }
+        desk = Desk(answers.get)
+        lookups = desk.lookups(ids(3), ordered=True)
+        assert attrs.astuple(lookups.stats) == (0, 0, 0, 0, 0, 0, 0.0, 0.0, None)
+
+        seen = []
+        async for _ in lookups:
+            s = lookups.stats
+            seen.append((s.found, s.missing, s.failed))
+
+        assert seen == [(1, 0, 0), (1, 1, 0), (1, 1, 1)]
+
+    async def test_it_tells_rate_and_time_left_of_a_source_with_a_length(self):
+        desk = Desk()
+        lookups = desk.lookups(ids(8))
+        async with lookups:
+            await turn()
+            for number in range(4):
+                await desk.clock.advance(1.0)
+                await desk.answer(number)
+                await anext(lookups)
+            await desk.clock.advance(1.0)
+            stats = lookups.stats
+
+        assert stats.elapsed == 5.0
+        assert stats.rate == pytest.approx(1.0)
+        assert stats.remaining_seconds == pytest.approx(4.0)
+
+    async def test_it_tells_no_time_left_without_a_length(self):
+        desk = Desk(found)
+        lookups = desk.lookups(iter(ids(8)))
+        await collect(lookups)
+
+        assert lookups.stats.remaining_seconds is None
+
+    async def test_nothing_is_left_of_an_empty_list_or_of_one_that_is_done(self):
+        async with Desk(found).lookups([]) as nothing:
+            assert nothing.stats.remaining_seconds == 0.0
+
+        done = Desk(found).lookups(ids(3))
+        await collect(done)
+        assert done.stats.remaining_seconds == 0.0
+
+    async def test_its_time_stands_still_at_the_end(self):
+        desk = Desk(found)
+        lookups = desk.lookups(ids(1))
+        await collect(lookups)
+        await desk.clock.advance(9.0)
+
+        assert lookups.stats.elapsed == 0.0
+
+
+RULES = {
+    "found": found,
+    "missing": lambda _: NotFoundError(status=404),
+    "failed": lambda _: BUSY,
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    script=st.lists(
+        st.tuples(st.integers(0, 12), st.sampled_from(sorted(RULES))), max_size=40
+    ),
+    concurrency=st.integers(1, 9),
+    ordered=st.booleans(),
+    lazy=st.booleans(),
+)
+def test_ids_in_equal_outcomes_out(script, concurrency, ordered, lazy):
+    """For any answers, repetitions, order and concurrency."""
+    answers = {phone_id(number): RULES[rule] for number, rule in script}
+    desk = Desk(lambda i: answers[i](i))
+    given = [phone_id(number) for number, _ in script]
+
+    async def run():
+        source = iter(given) if lazy else given
+        return await collect(
+            desk.lookups(source, concurrency=concurrency, ordered=ordered)
+        )
+
+    outcomes = asyncio.run(run())
+
+    assert Counter(o.phone_id for o in outcomes) == Counter(given)
+    assert not ordered or [o.phone_id for o in outcomes] == given
+    assert desk.most_open <= concurrency
+    assert (desk.open, len(desk.ended)) == (0, 1)

@@ -1,0 +1,73 @@
+"""Semaphore: as many as there are, in the order of asking, none lost to a cancellation."""
+
+import asyncio
+
+import pytest
+from fakes import turn
+
+from diga_async._bulk.semaphore import Semaphore
+
+
+async def queue(semaphore, *names):
+    """Let so many wait; return where they write their names when they have one."""
+    taken = []
+
+    async def take(name):
+        await semaphore.take()
+        taken.append(name)
+
+    tasks = {name: asyncio.ensure_future(take(name)) for name in names}
+    await turn()
+    return taken, tasks
+
+
+def test_there_are_as_many_as_there_are():
+    semaphore = Semaphore(2)
+
+    assert [semaphore.try_acquire() for _ in range(3)] == [True, True, False]
+
+
+async def test_a_free_place_is_taken_without_a_turn_of_the_loop():
+    taking = Semaphore(1).take()
+
+    with pytest.raises(StopIteration):
+        taking.send(None)
+
+
+async def test_a_place_given_back_goes_to_the_first_in_line():
+    semaphore = Semaphore(1)
+    taken, tasks = await queue(semaphore, "a", "b", "c")
+
+    semaphore.release()
+    await turn()
+
+    assert taken == ["a", "b"]
+    assert not semaphore.try_acquire()
+    semaphore.release()
+    await asyncio.gather(*tasks.values())
+
+
+async def test_who_leaves_the_line_takes_none():
+    semaphore = Semaphore(1)
+    taken, tasks = await queue(semaphore, "a", "b", "c")
+    tasks["b"].cancel()
+    await turn()
+
+    semaphore.release()
+    await turn()
+
+    assert taken == ["a", "c"]
+
+
+async def test_who_leaves_as_its_place_comes_gives_it_on():
+    """Both in one turn of the loop: the place is there and the task is cancelled."""
+    semaphore = Semaphore(1)
+    taken, tasks = await queue(semaphore, "a", "b", "c")
+
+    semaphore.release()
+    tasks["b"].cancel()
+    await turn()
+
+    assert taken == ["a", "c"]
+    semaphore.release()
+    assert semaphore.try_acquire()

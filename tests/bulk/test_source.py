@@ -1,0 +1,206 @@
+"""The ids of a run, taken one at a time, whatever they come from."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fakes import PHONE_ID, turn
+
+from diga_async._bulk.source import Source
+
+X = UUID(PHONE_ID)
+
+
+async def all_of(phone_ids: Any) -> list[Any]:
+    source = Source(phone_ids)
+    taken = []
+    while True:
+        try:
+            taken.append(await source.take())
+        except StopAsyncIteration:
+            return taken
+
+
+def generator(*values: Any) -> Iterator[Any]:
+    yield from values
+
+
+async def async_generator(*values: Any) -> AsyncIterator[Any]:
+    for value in values:
+        await asyncio.sleep(0)
+        yield value
+
+
+class AsyncOnly:
+    """An async iterable that is no generator."""
+
+    def __init__(self, *values: Any) -> None:
+        self._values = iter(values)
+
+    def __aiter__(self) -> "AsyncOnly":
+        return self
+
+    async def __anext__(self) -> Any:
+        for value in self._values:
+            return value
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize(
+    "phone_ids",
+    [
+        [X, "a", None],
+        (X, "a", None),
+        {X: 1, "a": 2, None: 3},
+        generator(X, "a", None),
+        iter([X, "a", None]),
+        async_generator(X, "a", None),
+        AsyncOnly(X, "a", None),
+    ],
+    ids=lambda phone_ids: type(phone_ids).__name__,
+)
+async def test_any_iterable_is_taken_from_in_its_order(phone_ids: Any) -> None:
+    """What is no id is found out later: it stops nothing."""
+    assert await all_of(phone_ids) == [X, "a", None]
+
+
+@pytest.mark.parametrize("phone_ids", [[], generator(), async_generator()])
+async def test_an_empty_source_ends_at_once(phone_ids: Any) -> None:
+    assert await all_of(phone_ids) == []
+
+
+@pytest.mark.parametrize("one", [PHONE_ID, PHONE_ID.encode(), X])
+def test_one_id_is_no_source_of_ids(one: Any) -> None:
+    """A text would else be looked up character by character."""
+    with pytest.raises(TypeError, match="not one id"):
+        Source(one)
+
+
+@pytest.mark.parametrize("nothing", [None, 1, len])
+def test_what_cannot_be_iterated_over_is_no_source(nothing: Any) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        Source(nothing)
+
+
+@pytest.mark.parametrize(
+    ("phone_ids", "length"),
+    [([X, X], 2), ({X}, 1), (range(7), 7), (iter([X]), None), (AsyncOnly(), None)],
+)
+def test_the_length_is_known_where_the_source_has_one(
+    phone_ids: Any, length: int | None
+) -> None:
+    assert Source(phone_ids).length == length
+
+
+async def test_an_infinite_source_is_taken_from_as_asked() -> None:
+    taken = 0
+
+    def endless() -> Iterator[UUID]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield X
+
+    source = Source(endless())
+    assert [await source.take() for _ in range(3)] == [X, X, X]
+    assert taken == 3
+    await source.close()
+
+
+async def test_many_may_take_from_an_async_source_at_once() -> None:
+    """An async generator itself refuses a second taker."""
+    source = Source(async_generator(*range(20)))
+
+    taken = await asyncio.gather(*(source.take() for _ in range(20)))
+
+    assert sorted(taken) == list(range(20))
+
+
+async def test_a_taker_that_is_cancelled_leaves_the_others_their_turn() -> None:
+    gate = asyncio.Event()
+
+    source = Source(AsyncTurns(gate))
+    first = asyncio.create_task(source.take())
+    second = asyncio.create_task(source.take())
+    await turn()
+    first.cancel()
+    await turn()
+    gate.set()
+
+    assert await second == 1
+    assert first.cancelled()
+
+
+class AsyncTurns:
+    """An async iterator that a cancelled taker does not end."""
+
+    def __init__(self, gate: asyncio.Event) -> None:
+        self._gate = gate
+
+    def __aiter__(self) -> "AsyncTurns":
+        return self
+
+    async def __anext__(self) -> Any:
+        await self._gate.wait()
+        return 1
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator"])
+async def test_what_a_source_raises_comes_as_it_is(kind: str) -> None:
+    def broken() -> Iterator[UUID]:
+        yield X
+        raise ZeroDivisionError
+
+    async def async_broken() -> AsyncIterator[UUID]:
+        for phone_id in broken():
+            yield phone_id
+
+    source = Source(broken() if kind == "generator" else async_broken())
+    assert await source.take() == X
+    with pytest.raises(ZeroDivisionError):
+        await source.take()
+    with pytest.raises(StopAsyncIteration):
+        await source.take()
+
+
+async def test_closing_ends_a_generator_so_that_its_finally_runs() -> None:
+    ended: list[str] = []
+
+    def plain() -> Iterator[UUID]:
+        try:
+            yield X
+        finally:
+            ended.append("plain")
+
+    async def in_async() -> AsyncIterator[UUID]:
+        try:
+            yield X
+        finally:
+            await asyncio.sleep(0)
+            ended.append("async")
+
+    for phone_ids in (plain(), in_async()):
+        source = Source(phone_ids)
+        await source.take()
+        await source.close()
+        await source.close()
+
+    assert ended == ["plain", "async"]
+
+
+@pytest.mark.parametrize("phone_ids", [[X], iter([X, X]), AsyncOnly(X, X)])
+async def test_closing_leaves_all_else_alone(phone_ids: Iterable[UUID]) -> None:
+    source = Source(phone_ids)
+    await source.take()
+    await source.close()
+
+
+async def test_a_list_may_grow_while_it_is_taken_from() -> None:
+    phone_ids = [1]
+    source = Source(phone_ids)  # type: ignore[arg-type]
+    assert await source.take() == 1
+    phone_ids.append(2)
+
+    assert await source.take() == 2

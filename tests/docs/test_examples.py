@@ -1,0 +1,822 @@
+"""The documentation keeps its word: what it shows runs, against the sandbox."""
+
+import ast
+import asyncio
+import contextlib
+import functools
+import importlib.util
+import inspect
+import itertools
+import json
+import logging
+import os
+import re
+import shlex
+import signal
+import socket
+import sys
+import types
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+from re import MULTILINE
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import aiohttp
+import attrs
+import pytest
+import rich_click
+import uvicorn
+from aiohttp import web
+
+import diga_async
+import diga_async._cli.app
+import diga_async.sandbox
+from diga_async import DigaClient, RetryPolicy
+from diga_async.sandbox import Faults, Sandbox
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+KNOWN = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
+NOBODYS = UUID("00000000-0000-4000-8000-000000000000")
+
+PROGRAMS = (
+    "collect",
+    "handle_errors",
+    "lend_session",
+    "metrics",
+    "nightly",
+    "progress",
+    "prometheus_metrics",
+)
+"""The examples that run to an end by themselves; the tutorial runs two more."""
+
+ON_PAGES = ("first_phone", "first_run")
+
+FENCE = re.compile(r"^```(.*)\n((?s:.*?))^```$", MULTILINE)
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)$", MULTILINE)
+HEADING = re.compile(r"^#+ (.+)$", MULTILINE)
+
+
+def title(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@attrs.frozen
+class Block:
+    """
+    Something a page shows that can run.
+
+    Attributes:
+        source: Python.
+        line: Where it starts in its page; 0 for an example, which is a file.
+        expected: What the page says it prints. None when it says nothing.
+    """
+
+    source: str
+    line: int
+    expected: str | None
+
+    def compile(self, page: Path) -> types.CodeType:
+        # The lines before make a traceback point into the page.
+        source = "\n" * self.line + self.source
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code: types.CodeType = compile(source, page, "exec", flags, dont_inherit=True)
+        return code
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    """Find the Python of a page, each with the text block that follows it."""
+    text = page.read_text(encoding="utf-8")
+    fences = [f for f in FENCE.finditer(text) if f[1] != "console"]
+    for fence, following in itertools.pairwise([*fences, None]):
+        assert fence is not None
+        kind, _, argument = fence[1].partition(" ")
+        expected = following[2] if following and following[1] == "text" else None
+        if kind == "python":
+            yield Block(fence[2], text[: fence.start()].count("\n") + 1, expected)
+        elif kind == "{literalinclude}" and expected is not None:
+            example = (page.parent / argument).read_text(encoding="utf-8")
+            yield Block(example, 0, expected)
+
+
+PAGES_THAT_RUN = [page for page in PAGES if list(blocks_of(page))]
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Serve what the documentation assumes, and have the environment say where."""
+    with Sandbox(phones=8) as sandbox:
+        record = next(iter(sandbox.phones.values()))
+        sandbox.phones[KNOWN] = record | {"id": str(KNOWN), "status": "assigned"}
+        monkeypatch.setenv("DIGA_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("DIGA_BASE_URL", sandbox.url)
+        monkeypatch.chdir(tmp_path)
+        ids = [*sandbox.phone_ids, NOBODYS]
+        Path("phone_ids.txt").write_text("\n".join(map(str, ids)), encoding="ascii")
+        yield sandbox
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import an example as the module it is."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def load(name: str) -> types.ModuleType:
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=title)
+def test_a_page_does_what_it_shows(
+    page: Path,
+    sandbox: Sandbox,
+    runner: asyncio.Runner,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The blocks of a page are one program, as its reader would type it."""
+    names: dict[str, Any] = {
+        "__name__": "__main__",
+        "diga": DigaClient(),
+        "sandbox": sandbox,
+        "phone_id": KNOWN,
+        "phone_ids": list(sandbox.phone_ids),
+    }
+    clients = [names["diga"]]
+    for block in blocks_of(page):
+        run(block.compile(page), names, runner)
+        clients.append(names["diga"])
+        printed = capsys.readouterr().out
+        if block.expected is not None:
+            assert sorted(printed.splitlines()) == sorted(block.expected.splitlines())
+    for client in clients:
+        runner.run(client.close())
+
+
+def run(code: types.CodeType, names: dict[str, Any], runner: asyncio.Runner) -> None:
+    if not code.co_flags & inspect.CO_COROUTINE:
+        exec(code, names)  # noqa: S102 - it is our own documentation
+        return
+
+    async def program() -> None:
+        await types.FunctionType(code, names)()
+
+    runner.run(program())
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_ends_well(
+    name: str, sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    main = example(name).main
+
+    result = asyncio.run(main()) if inspect.iscoroutinefunction(main) else main()
+
+    assert not result
+    assert sandbox.requests
+
+
+def test_every_example_is_shown_and_run() -> None:
+    files = {path.stem for path in EXAMPLES.glob("*.py")}
+    shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*.py")
+    )
+
+    assert [f for f in files if f"examples/{f}.py" not in shown] == []
+    names = {f.removeprefix("test_") for f in files}
+    used = r'"{0}(\.py)?"|^import {0}$'
+    assert [n for n in names if not re.search(used.format(n), tests, MULTILINE)] == []
+
+
+@pytest.fixture
+def nightly(example: Callable[[str], Any]) -> types.ModuleType:
+    module: types.ModuleType = example("nightly")
+    return module
+
+
+def written() -> list[str]:
+    (tonight,) = Path().glob("phones-*.jsonl")
+    return tonight.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def test_the_nightly_worker_asks_nothing_twice(
+    sandbox: Sandbox, nightly: types.ModuleType
+) -> None:
+    nightly.main()
+    before = written()
+    assert len(before) == len(sandbox.phones)
+    sandbox.requests.clear()
+
+    assert nightly.main() == 0
+
+    assert [request.phone_id for request in sandbox.requests] == [NOBODYS]
+    assert written() == before
+
+
+def test_the_nightly_worker_asks_again_for_a_line_that_was_torn(
+    sandbox: Sandbox, nightly: types.ModuleType
+) -> None:
+    """A machine that goes down may leave half a line."""
+    nightly.main()
+    before = written()
+    (tonight,) = Path().glob("phones-*.jsonl")
+    tonight.write_bytes("".join(before).encode()[:-100])
+    sandbox.requests.clear()
+
+    assert nightly.main() == 0
+
+    torn = UUID(json.loads(before[-1])["id"])
+    assert {request.phone_id for request in sandbox.requests} == {torn, NOBODYS}
+    assert written() == before
+
+
+def test_the_nightly_worker_says_when_the_key_is_refused(
+    sandbox: Sandbox, nightly: types.ModuleType
+) -> None:
+    sandbox.api_key = "sk-another"
+
+    assert nightly.main() == 2
+
+
+ERROR_CASES: dict[str, tuple[dict[str, Any], UUID, int]] = {
+    "nothing goes wrong": ({}, KNOWN, 200),
+    "no such phone": ({}, NOBODYS, 404),
+    "the server is away": ({"down": True}, KNOWN, 503),
+    "the server throttles": ({"per_second": 0.001, "burst": 0}, KNOWN, 503),
+    "the server fails": ({"faults": Faults(errors=1.0)}, KNOWN, 503),
+    "no phone comes back": ({"faults": Faults(garbage=1.0)}, KNOWN, 502),
+    "the key is refused": ({"api_key": "sk-another"}, KNOWN, 502),
+    "the key lacks its permission": ({"faults": Faults(forbidden=1.0)}, KNOWN, 502),
+}
+
+
+@attrs.frozen
+class Case:
+    """
+    One way to go wrong, that the sandbox is set to.
+
+    Attributes:
+        phone_id: What to ask for, twice: the first time may still go well.
+        expected: What a service answers.
+    """
+
+    phone_id: UUID
+    expected: int
+
+
+@pytest.fixture(params=ERROR_CASES)
+def case(
+    request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Case:
+    """Have Diga misbehave, and the clients of examples give up at once."""
+    settings, phone_id, expected = ERROR_CASES[request.param]
+    for name, value in settings.items():
+        setattr(sandbox, name, value)
+    once = RetryPolicy(max_attempts=1)
+    monkeypatch.setitem(DigaClient.__init__.__kwdefaults__ or {}, "retry", once)
+    return Case(phone_id, expected)
+
+
+async def answer_of(url: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        is_json = response.content_type == "application/json"
+        return response.status, await (response.json() if is_json else response.text())
+
+
+@contextlib.asynccontextmanager
+async def under_uvicorn(app: Any) -> AsyncIterator[str]:
+    """Serve as uvicorn does, on a port of its own choice."""
+    config = uvicorn.Config(app, lifespan="on", log_level="error", log_config=None)
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        while not server.started:
+            assert not serving.done()
+            await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+@contextlib.asynccontextmanager
+async def under_aiohttp(app: web.Application) -> AsyncIterator[str]:
+    """Serve as `aiohttp.web.run_app` does, on a port of its own choice."""
+    app_runner = web.AppRunner(app, access_log=None)
+    await app_runner.setup()
+    try:
+        await web.TCPSite(app_runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{app_runner.addresses[0][1]}"
+    finally:
+        await app_runner.cleanup()
+
+
+def services(example: Callable[[str], Any]) -> Iterable[Any]:
+    yield under_uvicorn(example("fastapi_service").app)
+    yield under_aiohttp(example("aiohttp_service").make_app())
+
+
+async def test_the_services_answer_every_error(
+    case: Case, sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    for service in services(example):
+        async with service as url:
+            await answer_of(f"{url}/phones/{case.phone_id}")
+            status, body = await answer_of(f"{url}/phones/{case.phone_id}")
+
+        assert status == case.expected
+        if status == 200:
+            number = sandbox.phones[case.phone_id]["number"]
+            assert body == {"number": number, "status": "assigned"}
+
+
+async def test_the_services_say_when_diga_does_not_answer(
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox.faults = Faults(hangs=1.0)
+    statuses = []
+
+    def hurried(name: str) -> Any:
+        service = example(name)
+        monkeypatch.setattr(service, "DigaClient", lambda **_: DigaClient(timeouts=0.1))
+        return service
+
+    for service in services(hurried):
+        async with service as url:
+            statuses.append((await answer_of(f"{url}/phones/{KNOWN}"))[0])
+
+    assert statuses == [504, 504]
+
+
+async def test_the_services_refuse_what_is_no_id(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    answers = []
+    for service in services(example):
+        async with service as url:
+            answers.append((await answer_of(f"{url}/phones/nope"))[0])
+
+    assert answers == [422, 400]
+    assert sandbox.requests == []
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_the_fastapi_service_shows_its_health(
+    example: Callable[[str], Any],
+) -> None:
+    async with under_uvicorn(example("fastapi_service").app) as url:
+        await answer_of(f"{url}/phones/{KNOWN}")
+        status, health = await answer_of(f"{url}/health")
+
+    assert (status, health["found"], health["outage"]) == (200, 1, False)
+
+
+class BotAPI:
+    """
+    Telegram's Bot API, as far as a bot needs it that polls for messages.
+
+    Attributes:
+        messages: What users have written; the bot is told once, and then waits.
+        said: What the bot has answered.
+        waits: Set while the bot waits for more messages.
+        answered: Set when it has answered as often as it was asked.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        self.messages = messages
+        self.said: list[str] = []
+        self.waits = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.app = web.Application()
+        for method in (self.getMe, self.getUpdates, self.sendMessage):
+            self.app.router.add_post(f"/bot42:token/{method.__name__}", method)
+
+    async def getMe(self, _request: web.Request) -> web.Response:  # noqa: N802
+        return self._result({"id": 42, "is_bot": True, "first_name": "Bot"})
+
+    async def getUpdates(self, request: web.Request) -> web.Response:  # noqa: N802
+        if "offset" not in await request.post():
+            return self._result(
+                [
+                    {"update_id": n, "message": self._message(n, words)}
+                    for n, words in enumerate(self.messages)
+                ]
+            )
+        self.waits.set()
+        await self.gone.wait()
+        return self._result([])
+
+    async def sendMessage(self, request: web.Request) -> web.Response:  # noqa: N802
+        words = str((await request.post())["text"])
+        self.said.append(words)
+        if len(self.said) == len(self.messages):
+            self.answered.set()
+        return self._result(self._message(99, words))
+
+    @staticmethod
+    def _message(number: int, words: str) -> dict[str, Any]:
+        chat = {"id": 1, "type": "private"}
+        return {"message_id": number, "date": 0, "chat": chat, "text": words}
+
+    @staticmethod
+    def _result(result: Any) -> web.Response:
+        return web.json_response({"ok": True, "result": result})
+
+
+@contextlib.asynccontextmanager
+async def polling(
+    api: BotAPI, bot: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """Run the bot's own `main`, told of another address; stop it as systemd would."""
+    from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415
+    from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415
+
+    monkeypatch.setenv("BOT_TOKEN", "42:token")
+    async with under_aiohttp(api.app) as url:
+        session = AiohttpSession(api=TelegramAPIServer.from_base(url))
+        monkeypatch.setattr(bot, "Bot", functools.partial(bot.Bot, session=session))
+        running = asyncio.create_task(bot.main())
+        try:
+            async with asyncio.timeout(10):
+                yield
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await running
+            api.gone.set()
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_the_telegram_bot_answers(
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is aiogram as it ships that polls a Bot API over HTTP, and dispatches."""
+    pytest.importorskip("aiogram")
+    api = BotAPI(f"/phone {KNOWN}", "/phone", "/phone x", f"/phone {NOBODYS}")
+
+    async with polling(api, example("aiogram_bot"), monkeypatch):
+        await api.answered.wait()
+
+    assert sorted(api.said) == [
+        "Recepción Cádiz is assigned.",
+        "Say /phone and the id of a phone.",
+        "Say /phone and the id of a phone.",
+        "There is no such phone.",
+    ]
+    assert [r for r in caplog.records if r.levelno > logging.WARNING] == []
+
+
+async def test_a_telegram_bot_that_is_stopped_while_it_looks_up_says_no_more(
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its session is closed by then: an answer would be a traceback in the log."""
+    pytest.importorskip("aiogram")
+    sandbox.faults = Faults(hangs=1.0)
+    api = BotAPI(f"/phone {KNOWN}")
+
+    async with polling(api, example("aiogram_bot"), monkeypatch):
+        await api.waits.wait()
+        while not sandbox.requests:  # noqa: ASYNC110 - a list of another thread's
+            await asyncio.sleep(0)
+
+    assert api.said == []
+    assert [r for r in caplog.records if r.levelno > logging.WARNING] == []
+
+
+WORDS = {
+    200: "Recepción",
+    404: "There is no",
+    502: "Something is wrong",
+    503: "I cannot find out",
+}
+
+
+LEVELS = {200: None, 404: None, 502: "ERROR", 503: "WARNING"}
+
+
+def logged(caplog: pytest.LogCaptureFixture, name: str) -> str | None:
+    """Return the level of what was logged last, if anything was."""
+    levels = [record.levelname for record in caplog.records if record.name == name]
+    return levels[-1] if levels else None
+
+
+async def test_the_telegram_bot_has_words_for_every_error(
+    case: Case,
+    example: Callable[[str], Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("aiogram")
+    bot = example("aiogram_bot")
+    async with DigaClient() as diga:
+        said = [await bot.status_of(diga, str(case.phone_id)) for _ in range(2)]
+
+    assert said[-1].startswith(WORDS[case.expected])
+    assert logged(caplog, "bot") == LEVELS[case.expected]
+
+
+@pytest.fixture
+def discord_cog(example: Callable[[str], Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of audioop, on 3.12
+        pytest.importorskip("discord")
+        return example("discord_cog")
+
+
+class Chat:
+    """What a command is called with: it can be answered."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    async def send(self, words: str) -> None:
+        self.said.append(words)
+
+
+async def test_the_discord_bot_answers_and_closes_what_its_cog_opened(
+    sandbox: Sandbox, discord_cog: Any
+) -> None:
+    chat = Chat()
+    bot = discord_cog.make_bot()
+    await bot.setup_hook()
+    cog = bot.get_cog("Phones")
+
+    for phone_id in (str(KNOWN), str(NOBODYS), "nope", ""):
+        await bot.get_command("phone").callback(cog, chat, phone_id)
+    await bot.close()
+
+    assert chat.said == [
+        "Recepción Cádiz is assigned.",
+        "There is no such phone.",
+        "Say !phone and the id of a phone.",
+        "Say !phone and the id of a phone.",
+    ]
+    assert cog.diga.closed
+
+
+async def test_the_discord_bot_has_words_for_every_error(
+    case: Case,
+    discord_cog: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    chat, cog = Chat(), discord_cog.Phones()
+    for _ in range(2):
+        await cog.phone.callback(cog, chat, str(case.phone_id))
+    await cog.cog_unload()
+    await cog.phone.callback(cog, chat, str(case.phone_id))  # now it says nothing
+
+    _, said = chat.said
+    assert said.startswith(WORDS[case.expected])
+    assert logged(caplog, "bot") == LEVELS[case.expected]
+
+
+@pytest.mark.parametrize("tested", ["greeting", "aiogram_bot"])
+def test_the_tests_of_the_testing_page_pass(
+    tested: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tested == "aiogram_bot":
+        pytest.importorskip("aiogram")
+    for name in (tested, f"test_{tested}"):
+        source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+        pytester.makepyfile(**{name: source})
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    pytester.syspathinsert()
+
+    result = pytester.runpytest_inprocess(
+        "-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:hypothesispytest"
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_the_house_is_drawn_as_it_is_built() -> None:
+    """A row of the table of modules imports from rows above its own."""
+    page = (DOCS / "explanation" / "house.md").read_text(encoding="utf-8")
+    (drawn,) = (body for kind, body in FENCE.findall(page) if kind == "{rooms}")
+    rooms = [room for line in drawn.splitlines() for room in line.split(":")[1].split()]
+    package = Path(diga_async.__file__).parent
+
+    for number, room in enumerate(rooms):
+        if room != "__init__":
+            source = (package / f"{room}.py").read_text(encoding="utf-8")
+            found = re.findall(
+                r"^from diga_async(?:\.| import )(\w+)", source, MULTILINE
+            )
+            imported = {name if name in rooms else "__init__" for name in found}
+            assert imported <= set(rooms[:number]), room
+
+
+@pytest.mark.parametrize("name", ["reliability", "attacks"])
+def test_the_tests_that_a_page_names_are_there(name: str) -> None:
+    page = (DOCS / "explanation" / f"{name}.md").read_text(encoding="utf-8")
+    shown = re.findall(r"`(test_\w+)`{1,2}: ([^.`)]+)[.)]", page)
+    missing = [
+        (file, claim)
+        for file, claims in shown
+        for claim in claims.split("; ")
+        if f"def test_{claim.replace(' ', '_')}("
+        not in (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+    ]
+
+    assert missing == []
+    assert len(shown) >= 20
+
+
+def test_every_promise_has_its_row_and_no_cell_is_empty() -> None:
+    page = (DOCS / "explanation" / "reliability.md").read_text(encoding="utf-8")
+    (table,) = (body for kind, body in FENCE.findall(page) if kind == "{eval-rst}")
+    _, _, *rows = re.split(r"^   \* - ", table, flags=MULTILINE)
+    cells = [re.split(r"^     - ", row, flags=MULTILINE) for row in rows]
+
+    assert [number.strip() for number, *_ in cells] == [str(n) for n in range(1, 21)]
+    assert [row for row in cells if len(row) != 4 or not all(map(str.strip, row))] == []
+    assert [number for number, *_, shown in cells if "``test_" not in shown] == []
+
+
+def options_of(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        yield from (name for name in parameter.opts if name.startswith("--"))
+    for below in getattr(command, "commands", {}).values():
+        yield from options_of(below)
+
+
+def test_every_option_of_the_command_line_is_in_the_reference() -> None:
+    page = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+    options = set(options_of(diga_async._cli.app.diga))
+
+    assert sorted(o for o in options if f"`{o}" not in page) == []
+    assert len(options) > 10
+
+
+def sections(page: Path) -> dict[str, str]:
+    parts = re.split(r"^## (.*)\n", page.read_text(encoding="utf-8"), flags=MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("section", "ending"),
+    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest"])],
+)
+def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) -> None:
+    fences = FENCE.findall(sections(ROOT / "README.md")[section])
+
+    assert [kind for kind, _ in fences] == ["sh"]
+    (command,) = fences[0][1].splitlines()
+    words = shlex.split(command.replace("/diga ", "/ diga "))
+    assert words[-2:] == ending
+    assert words[:3] == ["python3", "-m", "venv"]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / ".github" / "CONTRIBUTING.md"]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub and MyST make them."""
+    headings = HEADING.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether a link leads to what is here; of one to elsewhere only see its shape."""
+    url = urlsplit(link)
+    if url.scheme:
+        return url.scheme == "https" and "." in url.netloc
+    target = page.parent / url.path if url.path else page
+    return target.exists() and (not url.fragment or url.fragment in anchors_of(target))
+
+
+@pytest.mark.parametrize("page", PROSE, ids=title)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [inline or below for inline, below in LINK.findall(text)]
+
+    assert [link for link in links if not leads_somewhere(page, link)] == []
+
+
+def test_links_are_checked_to_the_anchor() -> None:
+    page = DOCS / "how-to" / "errors.md"
+
+    assert leads_somewhere(page, "bulk.md#when-a-run-ends-early")
+    assert leads_somewhere(page, "../reference/command-line.md#diga-sandbox")
+    assert not leads_somewhere(page, "bulk.md#nothing-of-the-kind")
+    assert not leads_somewhere(page, "http://example.org")
+
+
+@pytest.mark.parametrize("folder", ["how-to", "explanation"])
+def test_an_index_says_what_each_page_is_for(folder: str) -> None:
+    index = (DOCS / folder / "index.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (DOCS / folder).glob("*.md")} - {"index.md"}
+    described = re.findall(r"^\[[^]]+\]\(([\w-]+\.md)\)\n: ", index, MULTILINE)
+
+    assert set(described) == pages
+
+
+KINDS = {"python", "text", "console", "sh", "json"}
+DIRECTIVES = {
+    "{drawing}",
+    "{eval-rst}",
+    "{include}",
+    "{literalinclude}",
+    "{rooms}",
+    "{toctree}",
+}
+
+
+def test_every_block_is_of_a_kind_that_is_run_or_checked() -> None:
+    """A block marked ``py`` would be shown like Python, and never run."""
+    kinds = {
+        (title(page), kind.partition(" ")[0])
+        for page in PROSE
+        for kind, _ in FENCE.findall(page.read_text(encoding="utf-8"))
+    }
+
+    assert {found for found in kinds if found[1] not in KINDS | DIRECTIVES} == set()
+
+
+def typed() -> Iterator[list[str]]:
+    """Yield the arguments of every `diga` that a page has its reader type."""
+    for page in PAGES:
+        for kind, body in FENCE.findall(page.read_text(encoding="utf-8")):
+            for line in body.splitlines() if kind == "console" else ():
+                for part in re.split(r"[|>]", line.removeprefix("$ ")):
+                    words = shlex.split(part)
+                    if words[:1] == ["diga"]:
+                        yield words[1:]
+
+
+@pytest.mark.parametrize("arguments", list(typed()), ids=" ".join)
+def test_a_command_that_a_page_shows_can_be_typed(arguments: list[str]) -> None:
+    command: Any = diga_async._cli.app.diga
+    while arguments and arguments[0] in getattr(command, "commands", {}):
+        command = command.commands[arguments[0]]
+        arguments = arguments[1:]
+
+    context = rich_click.Context(command)
+
+    command.make_parser(context).parse_args(list(arguments))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join(
+        page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md")
+    )
+    shown = set(re.findall(r":: (\w+)(?:\(\))?$", pages, MULTILINE))
+
+    names = {*diga_async.__all__, *diga_async.sandbox.__all__} - {"__version__"}
+    assert sorted(names - shown) == []
+
+
+def test_the_changelog_knows_this_version() -> None:
+    """Newest first, *Unreleased* above it, and each heading is a link."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, MULTILINE)
+    names = [name.partition(" - ")[0] for name in headings]
+
+    assert names[:2] == ["[Unreleased]", f"[{diga_async.__version__}]"]
+    assert [name for name in names if f"\n{name}: https://" not in text] == []
+
+
+def test_the_demo_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diga_async._cli.demo.LOOKUPS", 100)
+    path = DOCS / "draw_demo.py"
+    spec = importlib.util.spec_from_file_location("draw_demo", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    svg = module.draw()
+
+    assert "100&#160;lookups" in svg
+    assert "https://" not in svg

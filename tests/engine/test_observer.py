@@ -1,0 +1,273 @@
+"""What a hook is told, and the log: every attempt, every end, and nothing secret."""
+
+import asyncio
+import functools
+import logging
+from uuid import UUID
+
+import attrs
+import pytest
+from byte_server import ByteServer, answer, answers, hangs, resets, says
+from fakes import PHONE_ID, turn
+
+from diga_async import (
+    AttemptEvent,
+    ConfigurationError,
+    DigaClient,
+    Limits,
+    LookupEvent,
+    NotFoundError,
+    RetryPolicy,
+)
+from diga_async._flow.circuit_breaker import FAILURES_TO_CLOSE
+from diga_async.sandbox import Sandbox
+
+KEY = "sk-0123456789abcdef0123456789abcdef"
+NOBODYS = UUID(int=0)
+X = UUID(PHONE_ID)
+BUSY = says(answer(b"", "503 Busy"))
+SLOW_DOWN = says(answer(b"", "429 Slow down", Retry_After="0"))
+
+
+@pytest.fixture
+async def sandbox():
+    async with Sandbox(phones=20, api_key=KEY) as sandbox:
+        yield sandbox
+
+
+def client(server, **options):
+    quick = RetryPolicy(max_attempts=2, base_delay=0.0, throttle_delay=0.0)
+    given = {"retry": quick, "limits": Limits(adaptive=False)}
+    return DigaClient(KEY, base_url=server.url, **{**given, **options})
+
+
+def shapes(events):
+    """Return what is the same in every run of an event."""
+    return [
+        (e.phone_id, e.attempts, e.answer, e.status)
+        if isinstance(e, AttemptEvent)
+        else (e.phone_id, e.attempts, e.outcome, e.error)
+        for e in events
+    ]
+
+
+async def test_a_get_has_an_event_for_each_attempt_and_one_for_its_end():
+    events = []
+    async with (
+        ByteServer(BUSY, answers) as server,
+        client(server, on_event=events.append) as diga,
+    ):
+        await diga.phones.get(X)
+
+    assert shapes(events) == [
+        (X, 1, "server_errors", 503),
+        (X, 2, "found", 200),
+        (X, 2, "found", None),
+    ]
+
+
+async def test_the_events_are_there_before_the_caller_goes_on(sandbox):
+    """So that a test, or a span, sees all that belongs to it."""
+    events = []
+    async with client(sandbox, on_event=events.append) as diga:
+        with pytest.raises(NotFoundError):
+            await diga.phones.get(NOBODYS)
+
+        assert shapes(events) == [
+            (NOBODYS, 1, "missing", 404),
+            (NOBODYS, 1, "missing", None),
+        ]
+
+
+async def test_those_who_share_a_lookup_share_its_events(sandbox):
+    events = []
+    async with client(sandbox, on_event=events.append) as diga:
+        both = (diga.phones.get(sandbox.phone_ids[0]) for _ in range(2))
+        await asyncio.gather(*both)
+
+    assert len(events) == 2
+
+
+async def test_a_run_has_an_event_for_every_outcome(sandbox):
+    """Also for what was no id at all, and so was never asked for."""
+    events = []
+    given = [sandbox.phone_ids[0], NOBODYS, "x" * 200]
+    async with client(sandbox, on_event=events.append) as diga:
+        await diga.phones.get_many(given, concurrency=1)
+        await turn()
+
+    ends = [e for e in events if isinstance(e, LookupEvent)]
+    assert {(e.phone_id, e.outcome, e.error) for e in ends} == {
+        (sandbox.phone_ids[0], "found", None),
+        (NOBODYS, "missing", None),
+        ("x" * 100, "failed", "InvalidPhoneIdError"),
+    }
+
+
+async def test_a_refused_attempt_is_an_event_and_no_attempt():
+    events = []
+    async with (
+        ByteServer(SLOW_DOWN, answers) as server,
+        client(server, on_event=events.append) as diga,
+    ):
+        await diga.phones.get_many([X])
+
+    assert [(e.answer, e.status, e.attempts) for e in events[:2]] == [
+        ("throttled", 429, 0),
+        ("found", 200, 1),
+    ]
+
+
+async def test_no_answer_has_no_status():
+    events = []
+    async with (
+        ByteServer(resets()) as server,
+        client(server, on_event=events.append) as diga,
+    ):
+        await diga.phones.get_many([X])
+
+    assert [(e.answer, e.status) for e in events[:2]] == [("lost", None)] * 2
+    assert events[-1].error == "APIConnectionError"
+
+
+async def test_an_event_says_how_long_it_waited_for_its_turn():
+    """There is one slot, so the second waits until the first one's is free."""
+    events = []
+    async with (
+        ByteServer(answers) as server,
+        client(server, on_event=events.append, limits=Limits(concurrency=1)) as diga,
+    ):
+        both = (diga.phones.get(phone_id) for phone_id in (X, NOBODYS))
+        await asyncio.gather(*both)
+
+    first, second = (e for e in events if isinstance(e, AttemptEvent))
+    assert (first.phone_id, second.phone_id) == (X, NOBODYS)
+    assert first.waited == 0.0 < second.waited
+
+
+async def test_a_lookup_that_is_broken_off_has_no_event():
+    events = []
+    async with (
+        ByteServer(hangs()) as server,
+        client(server, on_event=events.append) as diga,
+    ):
+        task = asyncio.ensure_future(diga.phones.get(X))
+        await server.arrived.wait()
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert events == []
+
+
+async def test_what_a_hook_raises_breaks_no_lookup(sandbox):
+    """It is the application's mistake, and reported where those are."""
+    seen = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+
+    def broken(event):
+        raise KeyError(event.phone_id)
+
+    async with client(sandbox, on_event=broken) as diga:
+        batch = await diga.phones.get_many(sandbox.phone_ids)
+        await turn()
+
+    assert len(batch.phones) == 20
+    assert {type(error) for error in seen} == {KeyError}
+
+
+async def late(event):
+    """Would never be awaited."""
+
+
+class Late:
+    async def __call__(self, event):
+        """Would never be awaited either."""
+
+
+@pytest.mark.parametrize("hook", [3, "print", late, functools.partial(late), Late()])
+def test_a_hook_is_a_plain_function(hook):
+    with pytest.raises(ConfigurationError, match="on_event"):
+        DigaClient(KEY, on_event=hook)
+
+
+def test_events_are_frozen_values():
+    for kind in (AttemptEvent, LookupEvent):
+        values = {a.name: 1 for a in attrs.fields(kind)}
+
+        assert hash(kind(**values)) == hash(kind(**values))
+
+
+# --- the log
+
+
+async def test_a_log_has_a_line_for_each(sandbox, caplog):
+    caplog.set_level(logging.DEBUG, "diga_async")
+    phone_id = sandbox.phone_ids[0]
+    async with client(sandbox) as diga:
+        await diga.phones.get_many([phone_id])
+
+    attempt, lookup, run = caplog.records
+    assert (attempt.name, lookup.levelno, run.levelno) == (
+        "diga_async",
+        logging.DEBUG,
+        logging.INFO,
+    )
+    assert attempt.getMessage().startswith(
+        f"attempt phone_id={phone_id} attempts=1 answer=found status=200 waited="
+    )
+    assert lookup.getMessage().startswith(
+        f"lookup phone_id={phone_id} outcome=found error=None attempts=1 elapsed="
+    )
+    assert run.getMessage().startswith("run found=1 missing=0 failed=0 retries=0")
+    assert isinstance(attempt.attempt, AttemptEvent)
+    assert isinstance(lookup.lookup, LookupEvent)
+
+
+async def test_a_run_that_ends_early_says_why(sandbox, caplog):
+    caplog.set_level(logging.INFO, "diga_async")
+    async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
+        with pytest.raises(Exception, match="401"):
+            await diga.phones.get_many(sandbox.phone_ids)
+
+    (run,) = caplog.records
+    assert run.getMessage().endswith("error=AuthenticationError")
+
+
+async def test_an_outage_is_a_warning_and_its_end_is_news(caplog):
+    caplog.set_level(logging.INFO, "diga_async")
+    ids = [UUID(int=number) for number in range(FAILURES_TO_CLOSE + 1)]
+    script = [resets()] * FAILURES_TO_CLOSE + [answers]
+    once = RetryPolicy(max_attempts=1)
+    async with (
+        ByteServer(*script) as server,
+        client(server, retry=once) as diga,
+    ):
+        batch = await diga.phones.get_many(ids, concurrency=1)
+
+    assert list(batch.failures) == ids[:-1]
+    assert [(r.levelname, r.getMessage()) for r in caplog.records[:2]] == [
+        ("WARNING", "outage on"),
+        ("INFO", "outage off"),
+    ]
+
+
+async def test_nothing_secret_or_personal_is_told(sandbox, caplog):
+    events = []
+    caplog.set_level(logging.DEBUG)
+    async with client(sandbox, on_event=events.append) as diga:
+        batch = await diga.phones.get_many(sandbox.phone_ids)
+        await turn()
+
+    told = f"{events} {caplog.text} {[vars(r) for r in caplog.records]}"
+    assert KEY not in told
+    for phone in batch.phones.values():
+        assert phone.number not in told
+        assert (phone.checkout_url or KEY) not in told
+
+
+def test_a_library_says_nothing_by_itself():
+    """Without a handler of the application's, a warning must not reach stderr."""
+    handlers = logging.getLogger("diga_async").handlers
+
+    assert [type(handler) for handler in handlers] == [logging.NullHandler]

@@ -1,0 +1,300 @@
+"""Single lookups that share a request."""
+
+import asyncio
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+from fakes import PHONE_ID, FakeClock, phone_fields, turn
+
+from diga_async import (
+    APITimeoutError,
+    ClientClosedError,
+    ConfigurationError,
+    InternalServerError,
+    NotFoundError,
+    Phone,
+    RateLimitError,
+    Timeouts,
+)
+from diga_async._engine.call import Counters
+from diga_async._engine.observer import Observer
+from diga_async._engine.single_flight import SingleFlight
+
+PHONE = Phone.from_dict(phone_fields())
+X = UUID(PHONE_ID)
+
+
+class Server:
+    """Lookups under way, answered by hand."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.single_flight = SingleFlight(
+            self._look_up, self.clock, Counters(), Observer(None), lambda _: self.held
+        )
+        self.held = 0.0
+        self.lookups = []
+        self.answers = []
+        self.cancelled = 0
+
+    async def _look_up(self, lookup):
+        self.lookups.append(lookup)
+        answer = asyncio.get_running_loop().create_future()
+        self.answers.append(answer)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def get(self, phone_id=X, *, total=60.0):
+        task = asyncio.create_task(self.single_flight.get(phone_id, Timeouts(total)))
+        await turn()
+        return task
+
+
+@pytest.fixture
+async def server():
+    server = Server()
+    yield server
+    await server.single_flight.close()
+
+
+async def test_those_who_ask_at_the_same_time_share_one_request(server):
+    first, second = await server.get(), await server.get()
+    other = await server.get(uuid4())
+    assert len(server.lookups) == 2
+
+    for answer in server.answers:
+        answer.set_result(PHONE)
+
+    assert await first is await second is await other is PHONE
+
+
+async def test_who_asks_later_asks_again(server):
+    first = await server.get()
+    server.answers[0].set_result(PHONE)
+    await first
+
+    second = await server.get()
+    server.answers[1].set_result(PHONE)
+    await second
+
+    assert len(server.lookups) == 2
+
+
+async def test_every_waiter_gets_its_own_copy_of_an_error(server):
+    tasks = [await server.get() for _ in range(3)]
+    server.answers[0].set_result(NotFoundError(status=404, phone_id=X))
+
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(e) for e in errors] == [NotFoundError] * 3
+    assert len(set(map(id, errors))) == 3
+    assert [e.phone_id for e in errors] == [X] * 3
+
+
+async def test_an_error_holds_no_frame_that_holds_it(server):
+    task = await server.get()
+    server.answers[0].set_result(NotFoundError(status=404))
+
+    with pytest.raises(NotFoundError) as caught:
+        await task
+
+    error, frame = caught.value, caught.value.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename.endswith(
+            "diga_async/_engine/single_flight.py"
+        ):
+            assert error not in frame.tb_frame.f_locals.values()
+        frame = frame.tb_next
+
+
+async def test_cancelling_one_disturbs_no_other(server):
+    first, second = await server.get(), await server.get()
+    first.cancel()
+    await turn()
+    assert server.cancelled == 0
+
+    server.answers[0].set_result(PHONE)
+    assert await second is PHONE
+
+
+async def test_when_the_last_one_leaves_the_request_is_cancelled(server):
+    first, second = await server.get(), await server.get()
+    first.cancel()
+    second.cancel()
+    await turn()
+
+    assert server.cancelled == 1
+
+
+async def test_after_that_the_next_one_starts_afresh(server):
+    first = await server.get()
+    first.cancel()
+    second = await server.get()
+    server.answers[1].set_result(PHONE)
+
+    assert await second is PHONE
+
+
+@pytest.mark.parametrize(("connected", "phase"), [(True, "read"), (False, "connect")])
+async def test_a_joiner_keeps_its_own_deadline(server, connected, phase):
+    first, second = await server.get(total=60.0), await server.get(total=5.0)
+    server.lookups[0].begin(server.clock.now(), 0.0)
+    server.lookups[0].attempt = SimpleNamespace(connected=connected)
+    await server.clock.advance(5.0)
+
+    # The lookup's deadline is the first one's, so the second is ended apart.
+    with pytest.raises(APITimeoutError) as caught:
+        await second
+    assert (caught.value.phase, caught.value.phone_id) == (phase, X)
+    assert caught.value.attempts == 1
+    assert not first.done()
+    server.answers[0].set_result(PHONE)
+    assert await first is PHONE
+
+
+async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
+    first, second = await server.get(total=5.0), await server.get(total=60.0)
+    assert server.lookups[0].deadline == server.clock.now() + 60.0
+
+    await server.clock.advance(5.0)
+
+    with pytest.raises(APITimeoutError) as caught:
+        await first
+    assert caught.value.phase == "wait"
+    server.answers[0].set_result(PHONE)
+    assert await second is PHONE
+
+
+async def test_a_joiner_that_a_hold_leaves_no_time_hears_so_at_once(server):
+    first = await server.get(total=60.0)
+    server.held = 10.0
+    second = await server.get(total=5.0)
+
+    with pytest.raises(RateLimitError) as caught:
+        await second
+    assert (caught.value.retry_after, caught.value.phone_id) == (10.0, X)
+    first.cancel()
+
+
+async def test_the_last_deadline_ends_the_lookup_and_no_wait(server):
+    """The lookup knows why, and is counted; two deadlines are never quite the same."""
+    first, second = await server.get(total=5.0), await server.get(total=5.000001)
+    await server.clock.advance(6.0)
+    with pytest.raises(APITimeoutError):
+        await first
+    assert not second.done()
+
+    server.answers[0].set_result(APITimeoutError("late", phase="connect"))
+    with pytest.raises(APITimeoutError, match="late"):
+        await second
+
+
+async def test_a_joiner_whose_deadline_comes_in_a_pause_hears_the_last_error(server):
+    first, second = await server.get(total=60.0), await server.get(total=5.0)
+    server.lookups[0].attempts = 1
+    server.lookups[0].last = InternalServerError(status=503)
+
+    await server.clock.advance(5.0)
+
+    with pytest.raises(InternalServerError) as caught:
+        await second
+    assert (caught.value.status, caught.value.attempts) == (503, 1)
+    first.cancel()
+
+
+async def test_a_joiner_with_more_time_extends_what_is_open(server):
+    """Its attempt began with no more than the first one had left."""
+    first = await server.get(total=5.0)
+    extended = []
+    server.lookups[0].begin(server.clock.now(), 0.0)
+    server.lookups[0].attempt = SimpleNamespace(extend=extended.append)
+    await server.clock.advance(1.0)
+
+    second = await server.get(total=8.0)
+    third = await server.get(total=60.0)
+
+    # Until the joiner's deadline, and then for as long as an attempt may take.
+    assert extended == [8.0, 9.0]
+    for task in (first, second, third):
+        task.cancel()
+
+
+async def test_a_lookup_of_one_waiter_ends_itself(server):
+    """It knows better than a clock why there is no answer."""
+    only = await server.get(total=5.0)
+    await server.clock.advance(5.0)
+    assert not only.done()
+
+    server.answers[0].set_result(APITimeoutError("late", phase="connect"))
+    with pytest.raises(APITimeoutError, match="late"):
+        await only
+
+
+async def test_every_waiter_gets_its_own_copy_of_what_a_callable_raised(server):
+    tasks = [await server.get() for _ in range(2)]
+    server.answers[0].set_exception(OSError(5, "vault"))
+
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [str(error) for error in errors] == ["[Errno 5] vault"] * 2
+    assert errors[0] is not errors[1]
+
+
+async def test_what_a_lookup_raises_reaches_everybody(server):
+    """Only a callable that is asked for the key can raise."""
+    first, second = await server.get(), await server.get()
+    server.answers[0].set_exception(ZeroDivisionError())
+
+    for task in (first, second):
+        with pytest.raises(ZeroDivisionError):
+            await task
+
+
+async def test_every_waiter_gets_its_own_copy_of_what_a_callable_returned(server):
+    tasks = [await server.get() for _ in range(2)]
+    server.answers[0].set_exception(ConfigurationError("no key"))
+
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [ConfigurationError] * 2
+    assert errors[0] is not errors[1]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_complained_about(server):
+    task = await server.get()
+    server.answers[0].set_exception(ZeroDivisionError())
+    task.cancel()
+    await turn()
+
+
+async def test_closing_ends_every_wait(server):
+    first, second = await server.get(), await server.get(uuid4())
+
+    await server.single_flight.close()
+    await server.single_flight.close()
+
+    for task in (first, second):
+        with pytest.raises(ClientClosedError):
+            await task
+    assert server.cancelled == 2
+
+
+async def test_no_timer_is_left(server):
+    task = await server.get()
+    server.answers[0].set_result(PHONE)
+    await task
+
+    assert server.clock.waiting == []
+
+
+async def test_one_who_has_gone_as_the_answer_comes_is_passed_over(server):
+    first, second = await server.get(), await server.get()
+    server.answers[0].set_result(PHONE)
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert await second is PHONE

@@ -1,0 +1,687 @@
+"""One lookup: what is tried again, when, and what it costs."""
+
+import asyncio
+import math
+from uuid import UUID
+
+import attrs
+import pytest
+from fakes import PHONE_ID, FakeClock, ScriptedTransport, phone_fields, response, turn
+
+from diga_async import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    InternalServerError,
+    InvalidResponseError,
+    NotFoundError,
+    Phone,
+    RateLimitError,
+    RetryPolicy,
+    Timeouts,
+)
+from diga_async._api.phones import endpoint_of
+from diga_async._engine.call import Call, Counters, kind_of
+from diga_async._engine.credentials import key_opener
+from diga_async._engine.observer import Observer
+from diga_async._engine.scheduler import Scheduler
+from diga_async._engine.stages import Admitted, Retrying, Sending
+from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._flow.rate_limiter import RateLimiter
+from diga_async._flow.retry import MOST_TOKENS, RETRY_COST, RetryBudget
+
+FOUND = response(body=phone_fields())
+BUSY = response(503)
+THROTTLED = response(429)
+LOST = APIConnectionError("lost", phase="read")
+
+
+class Stack:
+    """The stages as the engine stacks them, over fakes."""
+
+    def __init__(self, *script, key="sk-1", policy=None, limits=None, chance=0.5):
+        self.clock = FakeClock()
+        self.transport = ScriptedTransport(*script)
+        self.credentials = key_opener(key)()
+        self.policy = policy or RetryPolicy()
+        self.budget = RetryBudget()
+        self.breaker = CircuitBreaker(self.policy.max_outage)
+        self.counters = Counters()
+        self.limiter = RateLimiter(
+            **{"concurrency": 64, "adaptive": False, **(limits or {})}
+        )
+        self.chance = lambda: chance
+        self.hook = None
+        self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, self.chance)
+
+    async def _retrying(self, lookup):
+        sending = Sending(
+            endpoint_of("https://x"), self.credentials, self.transport, self.clock
+        )
+        admitted = Admitted(
+            sending.attempt,
+            self.scheduler,
+            self.limiter,
+            self.breaker,
+            self.clock,
+            self.chance,
+            Observer(self.hook),
+        )
+        retrying = Retrying(
+            admitted.attempt,
+            self.credentials,
+            self.policy,
+            self.budget,
+            self.breaker,
+            self.clock,
+            self.chance,
+        )
+        return await retrying.run(lookup)
+
+    def lookup(self, *, bulk=False, **timeouts):
+        allowed = Timeouts(**timeouts)
+        return Call(
+            phone_id=UUID(PHONE_ID),
+            timeouts=allowed,
+            bulk=bulk,
+            deadline=math.inf if bulk else self.clock.now() + allowed.total,
+            counters_of=(self.counters,),
+        )
+
+    async def run(self, lookup=None, *, seconds=1000.0, **options):
+        """Bring a lookup to its end, letting time pass; return answer and seconds."""
+        started = self.clock.now()
+        task = asyncio.create_task(self._retrying(lookup or self.lookup(**options)))
+        ended = []
+        task.add_done_callback(lambda _: ended.append(self.clock.now() - started))
+        await self.clock.advance(seconds)
+        return await task, ended[0]
+
+    @property
+    def sent(self):
+        return len(self.transport.requests)
+
+
+async def test_a_phone_comes_at_the_first_attempt():
+    stack = Stack(FOUND)
+
+    answer, seconds = await stack.run()
+
+    assert isinstance(answer, Phone)
+    assert (stack.sent, seconds) == (1, 0.0)
+    assert stack.counters.answers == {"found": 1}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        BUSY,
+        LOST,
+        response(408),
+        response(425),
+        response(500),
+        response(502, b"<html>"),
+        response(504),
+        response(520),
+        response(200, b""),
+        response(200, b"<html>"),
+    ],
+)
+async def test_what_may_pass_is_tried_again(fault):
+    stack = Stack(fault, fault, FOUND)
+
+    answer, _ = await stack.run()
+
+    assert isinstance(answer, Phone)
+    assert (stack.sent, stack.counters.retries) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        response(400),
+        response(401),
+        response(403),
+        response(404),
+        response(410),
+        response(422),
+        response(302),
+        response(204, b""),
+        response(200, {"id": PHONE_ID}),
+        APIConnectionError("refused", phase="tls"),
+    ],
+)
+async def test_what_will_not_pass_is_not_tried_again(fault):
+    stack = Stack(fault)
+
+    answer, seconds = await stack.run()
+
+    assert (stack.sent, seconds, answer.attempts) == (1, 0.0, 1)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_attempts_end_at_the_policy(bulk):
+    stack = Stack(*[BUSY] * 9, policy=RetryPolicy(max_attempts=3))
+
+    answer, _ = await stack.run(bulk=bulk)
+
+    assert isinstance(answer, InternalServerError)
+    assert (stack.sent, answer.attempts, answer.phone_id) == (3, 3, UUID(PHONE_ID))
+
+
+async def test_pauses_double_with_full_jitter():
+    stack = Stack(BUSY, BUSY, BUSY, FOUND, chance=0.5)
+
+    _, seconds = await stack.run()
+
+    assert seconds == pytest.approx(0.5 * (0.05 + 0.1 + 0.2))
+
+
+async def test_another_record_is_never_returned_and_retires_the_connections():
+    other = response(body=phone_fields("3c90c3cc-0d44-4b50-8888-8dd25736052b"))
+    stack = Stack(other, FOUND)
+
+    answer, _ = await stack.run()
+
+    assert str(answer.id) == PHONE_ID
+    assert (stack.sent, stack.transport.retired) == (2, 1)
+
+
+async def test_only_another_record_is_an_error_in_the_end():
+    other = response(body=phone_fields("3c90c3cc-0d44-4b50-8888-8dd25736052b"))
+    stack = Stack(other, other, other, other)
+
+    answer, _ = await stack.run()
+
+    assert isinstance(answer, InvalidResponseError)
+    assert answer.problems == ("$.id: not the id asked for",)
+    assert stack.counters.answers == {"invalid": 4}
+
+
+class TestThrottling:
+    async def test_a_refusal_uses_up_no_attempt(self):
+        stack = Stack(*[THROTTLED] * 6, FOUND, policy=RetryPolicy(max_attempts=2))
+
+        lookup = stack.lookup()
+        answer, _ = await stack.run(lookup)
+
+        assert isinstance(answer, Phone)
+        assert (stack.sent, lookup.attempts) == (7, 1)
+        assert stack.counters.answers["throttled"] == 6
+
+    async def test_a_single_lookup_ends_with_it_at_its_deadline(self):
+        stack = Stack(*[THROTTLED] * 99)
+
+        answer, seconds = await stack.run(total=5.0)
+
+        assert isinstance(answer, RateLimitError)
+        assert answer.attempts == 0
+        assert seconds <= 5.0
+
+    async def test_a_single_lookup_allowed_one_attempt_fails_at_once(self):
+        stack = Stack(THROTTLED, policy=RetryPolicy(max_attempts=1))
+
+        answer, seconds = await stack.run()
+
+        assert isinstance(answer, RateLimitError)
+        assert (stack.sent, seconds) == (1, 0.0)
+
+    async def test_a_run_allowed_one_attempt_asks_again(self):
+        stack = Stack(THROTTLED, THROTTLED, FOUND, policy=RetryPolicy(max_attempts=1))
+
+        answer, _ = await stack.run(bulk=True)
+
+        assert isinstance(answer, Phone)
+
+    async def test_a_run_outlasts_throttling_of_any_length(self):
+        """It uses up neither the attempts nor the deadline of an id."""
+        stack = Stack(*[response(429, Retry_After="30")] * 20, FOUND)
+
+        answer, seconds = await stack.run(bulk=True, total=10.0)
+
+        assert isinstance(answer, Phone)
+        assert seconds >= 600.0
+
+    @pytest.mark.parametrize("bulk", [False, True])
+    async def test_retry_after_is_a_floor(self, bulk):
+        stack = Stack(response(429, Retry_After="7"), FOUND)
+
+        _, seconds = await stack.run(bulk=bulk)
+
+        assert seconds >= 7.0
+
+    async def test_it_holds_everybody(self):
+        stack = Stack(response(429, Retry_After="7"), FOUND, FOUND)
+        first = asyncio.create_task(stack.run(stack.lookup()))
+        await turn()
+        second = asyncio.create_task(stack.run(stack.lookup()))
+
+        await stack.clock.advance(6.9)
+        assert stack.sent == 1
+        await stack.clock.advance(20.0)
+        assert stack.sent == 3
+        await first
+        await second
+
+    @pytest.mark.parametrize("status", [429, 503, 500, 502, 408, 425])
+    @pytest.mark.parametrize("bulk", [False, True])
+    async def test_retry_after_holds_everybody_whatever_the_status(self, status, bulk):
+        stack = Stack(response(status, Retry_After="7"), FOUND, FOUND)
+        first = asyncio.create_task(stack.run(stack.lookup(bulk=True)))
+        await turn()
+
+        answer, seconds = await stack.run(bulk=bulk, seconds=20.0)
+
+        assert isinstance(answer, Phone)
+        assert 7.0 <= seconds <= 8.0
+        assert isinstance(await first, Phone)
+
+    async def test_a_delay_of_a_server_in_trouble_is_no_refusal(self):
+        stack = Stack(response(500, Retry_After="7"), FOUND, limits={"adaptive": True})
+
+        _, seconds = await stack.run(bulk=True)
+
+        assert seconds == 7.0
+        assert stack.limiter.rate is None
+
+    @pytest.mark.parametrize("status", [400, 404])
+    async def test_retry_after_of_what_will_not_pass_is_nothing(self, status):
+        stack = Stack(response(status, Retry_After="3600"), FOUND)
+        await stack.run()
+
+        _, seconds = await stack.run()
+
+        assert seconds == 0.0
+
+    async def test_a_header_that_says_none_are_left_holds_everybody(self):
+        empty = response(
+            body=phone_fields(), RateLimit_Remaining="0", RateLimit_Reset="9"
+        )
+        stack = Stack(empty, FOUND, limits={"adaptive": True})
+        await stack.run(seconds=0.0)
+
+        _, seconds = await stack.run()
+
+        assert seconds >= 9.0
+
+    async def test_retry_after_zero_slows_nothing(self):
+        stack = Stack(response(429, Retry_After="0"), FOUND, FOUND)
+        first = asyncio.create_task(stack.run(stack.lookup(bulk=True)))
+        await turn()
+
+        answer, seconds = await stack.run(seconds=0.0)
+
+        assert isinstance(answer, Phone)
+        assert seconds == 0.0
+        await stack.clock.advance(0.05)
+        assert isinstance(await first, Phone)
+
+    async def test_retry_after_zero_uses_up_no_deadline_of_a_run(self):
+        stack = Stack(*[response(429, Retry_After="0")] * 12, FOUND, chance=1.0)
+
+        answer, seconds = await stack.run(bulk=True, total=2.0)
+
+        assert isinstance(answer, Phone)
+        assert seconds > 2.0
+        assert stack.transport.seconds == pytest.approx([2.0] * 13)
+
+    async def test_more_than_the_deadline_is_not_waited_for(self):
+        stack = Stack(response(429, Retry_After="3600"))
+
+        answer, seconds = await stack.run()
+
+        assert isinstance(answer, RateLimitError)
+        assert (answer.retry_after, seconds) == (3600.0, 0.0)
+
+    async def test_a_run_waits_no_longer_than_an_outage_may_last(self):
+        stack = Stack(response(429, Retry_After="301"))
+
+        answer, seconds = await stack.run(bulk=True)
+
+        assert (answer.retry_after, seconds) == (301.0, 0.0)
+
+    @pytest.mark.parametrize("bulk", [False, True])
+    async def test_a_hold_that_is_too_long_ends_who_comes_later(self, bulk):
+        """Nothing is sent, nothing is slept, and the error says how long."""
+        stack = Stack(response(429, Retry_After="3600"))
+        await stack.run(seconds=100.0)
+
+        answer, seconds = await stack.run(bulk=bulk)
+
+        assert isinstance(answer, RateLimitError)
+        assert (answer.status, answer.retry_after, seconds) == (429, 3500.0, 0.0)
+        assert (answer.attempts, answer.phone_id) == (0, UUID(PHONE_ID))
+        assert (stack.sent, stack.counters.requests) == (1, 1)
+
+    @pytest.mark.parametrize("bulk", [False, True])
+    async def test_a_hold_that_is_too_long_ends_who_waits_already(self, bulk):
+        refusal = asyncio.get_running_loop().create_future()
+        stack = Stack(refusal, limits={"concurrency": 1})
+        first = asyncio.create_task(stack.run(stack.lookup()))
+        await turn()
+        second = asyncio.create_task(stack.run(stack.lookup(bulk=bulk)))
+        await turn()
+
+        refusal.set_result(response(429, Retry_After="3600"))
+        for task in (first, second):
+            assert (await task).retry_after == 3600.0
+        assert stack.sent == 1
+
+    async def test_who_has_sent_before_is_told_of_the_hold_as_well(self):
+        stack = Stack(BUSY, response(429, Retry_After="3600"), chance=1.0)
+        first = asyncio.create_task(stack.run(stack.lookup()))
+        await turn()
+        await stack.run(seconds=0.0)
+
+        await stack.clock.advance(1.0)
+        assert (await first).retry_after == pytest.approx(3600.0 - 0.05)
+        assert (await first).attempts == 1
+
+    async def test_a_hold_is_waited_for_when_there_is_time(self):
+        stack = Stack(response(429, Retry_After="50"), FOUND, FOUND)
+        first = asyncio.create_task(stack.run(stack.lookup()))
+        await stack.clock.advance(1.0)
+
+        answer, seconds = await stack.run()
+
+        assert isinstance(answer, Phone)
+        assert seconds >= 49.0
+        await first
+
+    async def test_a_503_that_says_when_counts_as_an_attempt_of_a_single_lookup(self):
+        stack = Stack(
+            *[response(503, Retry_After="1")] * 9, policy=RetryPolicy(max_attempts=3)
+        )
+
+        answer, _ = await stack.run()
+
+        assert (stack.sent, answer.attempts) == (3, 3)
+
+    async def test_a_503_that_says_when_loses_no_id_of_a_run(self):
+        stack = Stack(
+            *[response(503, Retry_After="1")] * 9,
+            BUSY,
+            FOUND,
+            policy=RetryPolicy(max_attempts=2),
+        )
+        lookup = stack.lookup(bulk=True)
+
+        answer, _ = await stack.run(lookup)
+
+        assert isinstance(answer, Phone)
+        assert lookup.attempts == 11
+
+
+class TestDeadline:
+    async def test_a_pause_that_would_pass_it_is_not_begun(self):
+        stack = Stack(BUSY, BUSY, policy=RetryPolicy(base_delay=20.0))
+
+        answer, seconds = await stack.run(total=5.0)
+
+        assert isinstance(answer, InternalServerError)
+        assert seconds == 0.0
+
+    async def test_an_attempt_gets_no_more_than_what_is_left(self):
+        stack = Stack(BUSY, FOUND, policy=RetryPolicy(base_delay=6.0))
+
+        await stack.run(total=5.0, attempt=4.0)
+
+        assert stack.transport.seconds == [4.0, 2.0]
+
+    async def test_waiting_for_a_slot_counts(self):
+        stack = Stack(FOUND, limits={"concurrency": 1})
+        await stack.scheduler.enter(interactive=True, deadline=math.inf)
+
+        answer, seconds = await stack.run(total=5.0)
+
+        assert isinstance(answer, APITimeoutError)
+        assert (answer.phase, answer.attempts, seconds) == ("wait", 0, 5.0)
+        assert stack.sent == 0
+
+    async def test_waiting_for_a_slot_again_ends_with_the_last_error(self):
+        stack = Stack(BUSY, FOUND, limits={"concurrency": 1})
+        task = asyncio.create_task(stack.run(stack.lookup(total=5.0)))
+        await turn()
+        await stack.scheduler.enter(interactive=True, deadline=math.inf)
+
+        await stack.clock.advance(5.0)
+
+        assert isinstance(await task, InternalServerError)
+
+    async def test_it_starts_with_the_first_attempt_in_a_run(self):
+        stack = Stack(FOUND, limits={"concurrency": 1})
+        await stack.scheduler.enter(interactive=True, deadline=math.inf)
+        task = asyncio.create_task(
+            stack.run(stack.lookup(bulk=True, total=5.0, attempt=4.0))
+        )
+        await stack.clock.advance(500.0)
+        stack.scheduler.leave()
+        await turn()
+
+        assert isinstance(await task, Phone)
+        assert stack.transport.seconds == [4.0]
+
+    async def test_it_stands_still_while_a_run_is_held_back(self):
+        stack = Stack(LOST, FOUND, limits={"concurrency": 1}, chance=0.0)
+        lookup = stack.lookup(bulk=True, total=5.0)
+        task = asyncio.create_task(stack.run(lookup))
+        await turn()
+        task_held = asyncio.create_task(
+            stack.scheduler.enter(interactive=True, deadline=math.inf)
+        )
+        await stack.clock.advance(100.0)
+        if await task_held:
+            stack.scheduler.leave()
+        await turn()
+
+        assert isinstance(await task, Phone)
+
+
+class TestKeys:
+    async def test_a_callable_is_asked_once(self):
+        asked = []
+        stack = Stack(FOUND, FOUND, key=lambda: asked.append(1) or "sk-1")
+
+        await stack.run()
+        await stack.run()
+
+        assert asked == [1]
+
+    async def test_another_key_is_asked_for_once_it_was_refused(self):
+        keys = iter(["sk-old", "sk-new"])
+
+        async def next_key():
+            return next(keys)
+
+        stack = Stack(response(401), FOUND, key=next_key)
+
+        answer, _ = await stack.run()
+
+        sent = [r.headers["Authorization"] for r in stack.transport.requests]
+        assert isinstance(answer, Phone)
+        assert sent == ["Bearer sk-old", "Bearer sk-new"]
+
+    async def test_the_same_key_again_is_the_end(self):
+        stack = Stack(response(401), key=lambda: "sk-1")
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, AuthenticationError)
+        assert stack.sent == 1
+
+    async def test_a_second_refusal_is_the_end(self):
+        keys = iter(["sk-1", "sk-2", "sk-3"])
+        stack = Stack(response(401), response(401), key=lambda: next(keys))
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, AuthenticationError)
+        assert stack.sent == 2
+
+    async def test_another_key_takes_an_attempt(self):
+        keys = iter(["sk-1", "sk-2"])
+        stack = Stack(
+            response(401), key=lambda: next(keys), policy=RetryPolicy(max_attempts=1)
+        )
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, AuthenticationError)
+        assert stack.sent == 1
+
+    async def test_those_refused_together_ask_once(self):
+        asked = []
+        stack = Stack(
+            response(401),
+            response(401),
+            FOUND,
+            FOUND,
+            key=lambda: asked.append(1) or f"sk-{len(asked)}",
+        )
+
+        await asyncio.gather(
+            *(stack.run(stack.lookup()) for _ in range(2)), stack.clock.advance(1.0)
+        )
+
+        assert asked == [1, 1]
+
+    async def test_a_callable_that_never_answers_is_a_timeout(self):
+        async def hang():
+            await asyncio.get_running_loop().create_future()
+
+        stack = Stack(key=hang)
+
+        answer = await stack.run(stack.lookup(total=0.01))
+
+        assert isinstance(answer, APITimeoutError)
+        assert answer.phase == "wait"
+
+    async def test_a_callable_without_a_key_is_a_wrong_configuration(self):
+        stack = Stack(key=lambda: "")
+
+        with pytest.raises(ConfigurationError):
+            await stack.run(stack.lookup())
+
+    async def test_the_request_shows_no_key(self):
+        stack = Stack(FOUND, key="sk-secret")
+        lookup = stack.lookup()
+
+        await stack.run(lookup)
+
+        assert "sk-secret" not in repr(lookup) + repr(stack.transport.requests)
+
+
+class TestBudget:
+    async def test_single_lookups_pay_for_retries(self):
+        stack = Stack(BUSY, BUSY, FOUND)
+
+        await stack.run()
+
+        assert stack.budget.left == MOST_TOKENS - 2 * RETRY_COST + RETRY_COST
+
+    async def test_an_empty_budget_means_no_retry(self):
+        stack = Stack(BUSY)
+        stack.budget.left = RETRY_COST - 1
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, InternalServerError)
+        assert stack.sent == 1
+        assert "retry budget" in str(answer)
+
+    async def test_runs_and_throttling_pay_nothing(self):
+        stack = Stack(BUSY, FOUND, THROTTLED, FOUND)
+        stack.budget.left = 0
+
+        assert isinstance((await stack.run(bulk=True))[0], Phone)
+        assert isinstance((await stack.run())[0], Phone)
+
+
+class TestEnd:
+    async def test_a_halted_lookup_sends_nothing_more(self):
+        stack = Stack(asyncio.get_running_loop().create_future())
+        step = stack.transport.script[0]
+        lookup = stack.lookup(bulk=True)
+        task = asyncio.create_task(stack.run(lookup))
+        await turn()
+        assert lookup.sending
+
+        lookup.halted = True
+        step.set_result(BUSY)
+
+        assert isinstance(await task, InternalServerError)
+        assert (stack.sent, lookup.sending) == (1, False)
+
+    async def test_closed_connections_are_a_closed_client(self):
+        stack = Stack(LOST)
+        stack.transport.closed = True
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, ClientClosedError)
+
+    async def test_a_cancelled_attempt_gives_its_slot_back(self):
+        stack = Stack(asyncio.get_running_loop().create_future())
+        task = asyncio.create_task(stack.run(stack.lookup()))
+        await turn()
+        assert (stack.scheduler.in_flight, stack.counters.in_flight) == (1, 1)
+
+        task.cancel()
+        await turn()
+
+        assert (stack.scheduler.in_flight, stack.counters.in_flight) == (0, 0)
+
+    async def test_an_outage_without_end_stops_a_run_and_not_a_single_lookup(self):
+        policy = RetryPolicy(max_attempts=100, max_outage=5.0, base_delay=0.001)
+        stack = Stack(*[LOST] * 300, policy=policy, chance=0.0)
+
+        answer, seconds = await stack.run(bulk=True)
+
+        assert isinstance(answer, APIConnectionError)
+        assert 5.0 <= seconds <= 6.0
+
+    async def test_few_failures_stop_a_run_when_they_last(self):
+        """One lookup at a time makes few of them."""
+        policy = RetryPolicy(
+            max_attempts=100, max_outage=5.0, base_delay=2.0, max_delay=2.0
+        )
+        stack = Stack(*[LOST] * 300, policy=policy, chance=0.5)
+
+        answer, seconds = await stack.run(bulk=True, total=1000.0)
+
+        assert isinstance(answer, APIConnectionError)
+        assert (stack.sent, seconds) == (6, 5.0)
+
+    async def test_an_error_tells_of_the_whole_lookup(self):
+        stack = Stack(BUSY, response(404), policy=RetryPolicy(base_delay=2.0))
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, NotFoundError)
+        assert (answer.attempts, answer.elapsed) == (2, 1.0)
+        assert answer.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (NotFoundError(status=404), "missing"),
+        (RateLimitError(status=429), "throttled"),
+        (InternalServerError(status=503, retry_after=1.0), "throttled"),
+        (InternalServerError(status=503), "server_errors"),
+        (AuthenticationError(status=401), "rejected"),
+        (InvalidResponseError(), "invalid"),
+        (LOST, "lost"),
+        (Phone.from_dict(phone_fields()), "found"),
+    ],
+)
+def test_answers_are_counted_by_kind(answer, kind):
+    assert kind_of(answer) == kind
+
+
+def test_stages_are_recipes():
+    """What is stacked once cannot change under way."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Sending(endpoint_of("https://x"), None, None, None).clock = None

@@ -1,0 +1,57 @@
+"""The example beyond one machine, on a cluster of worker processes of this one."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+MISSING = [name for name in ("distributed", "pyarrow") if find_spec(name) is None]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
+
+DRIVER = Path(__file__).parents[1] / "dask_driver.py"
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What the driver has seen, part by part; a cluster takes two seconds to start."""
+    run = subprocess.run(
+        [sys.executable, DRIVER],
+        cwd=tmp_path_factory.mktemp("cluster"),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+    )
+    return json.loads(run.stdout)
+
+
+def test_partitions_of_ids_go_in_and_each_id_has_a_row(told):
+    everything = told["everything"]
+
+    assert everything["outcomes"] == {"found": 400, "missing": 1, "failed": 1}
+    assert everything["rows"] == everything["ids"]
+    assert everything["same"]
+    (error,) = everything["errors"]
+    assert error.startswith("InvalidPhoneIdError(")
+
+
+def test_each_worker_process_has_one_client_for_all_its_partitions(told):
+    requests = told["workers"].values()
+
+    assert len(requests) == 2
+    assert min(requests) > 0
+    assert sum(requests) == 400
+
+
+def test_what_is_written_is_not_asked_again(told):
+    again = told["again"]
+
+    assert again["exit codes"] == [0, 0]
+    assert again["asked"] == again["missing"]
+    assert again["rows"] == 400
+
+
+def test_a_refused_key_ends_the_job_and_is_not_told(told):
+    assert told["refused"] == {"exit code": 2, "error": True, "key": False, "files": 0}

@@ -1,0 +1,139 @@
+"""How the sandbox's server starts and what it leaves behind."""
+
+import asyncio
+import gc
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+from aiohttp import web
+
+from diga_async.sandbox._serving import listen, serving, serving_from_thread
+
+
+async def greet(request: web.BaseRequest) -> web.Response:
+    return web.Response(text="hello")
+
+
+def ask(address: tuple[str, int]) -> bytes:
+    with socket.create_connection(address, timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(4096), b""))
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the server has ended a connection that it never answered."""
+    client.settimeout(5)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def server_threads() -> list[threading.Thread]:
+    return [item for item in threading.enumerate() if item.name == "diga-sandbox"]
+
+
+def test_a_thread_serves_and_has_ended_after_the_block() -> None:
+    listener = listen("127.0.0.1", 0)
+    with serving_from_thread(greet, listener):
+        assert ask(listener.getsockname()).endswith(b"hello")
+        assert len(server_threads()) == 1
+
+    assert server_threads() == []
+    assert listener.fileno() == -1
+
+
+def test_a_client_may_come_before_the_thread_has_begun() -> None:
+    listener = listen("127.0.0.1", 0)
+    with socket.create_connection(listener.getsockname(), timeout=5) as early:
+        early.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with serving_from_thread(greet, listener):
+            assert early.recv(15) == b"HTTP/1.0 200 OK"
+
+
+def test_a_thread_can_be_told_to_leave_before_it_has_begun() -> None:
+    for _ in range(20):
+        with serving_from_thread(greet, listen("127.0.0.1", 0)):
+            pass
+
+    assert server_threads() == []
+
+
+def test_a_thread_ends_when_its_block_fails() -> None:
+    with (
+        pytest.raises(LookupError),
+        serving_from_thread(greet, listen("127.0.0.1", 0)),
+    ):
+        raise LookupError
+
+    assert server_threads() == []
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_connection_made_just_before_the_end_is_ended(turns: int) -> None:
+    before = asyncio.all_tasks()
+    listener = listen("127.0.0.1", 0)
+    async with serving(greet, listener):
+        client = socket.create_connection(listener.getsockname())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    with client:
+        assert ended(client)
+    assert asyncio.all_tasks() == before
+    gc.collect()  # a transport left open would warn now
+
+
+async def test_an_idle_connection_is_ended() -> None:
+    listener = listen("127.0.0.1", 0)
+    async with serving(greet, listener):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_client_that_does_not_read_holds_nothing_up() -> None:
+    flood = bytes(64 * 1024 * 1024)
+
+    async def pour(request: web.BaseRequest) -> web.Response:
+        return web.Response(body=flood)
+
+    listener = listen("127.0.0.1", 0)
+    with socket.socket() as client:
+        async with serving(pour, listener):
+            client.connect(listener.getsockname())
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            client.settimeout(0)
+            await asyncio.get_running_loop().sock_recv(client, 1)
+
+    assert listener.fileno() == -1
+
+
+@pytest.mark.parametrize("turns", range(1, 14))
+async def test_one_cancelled_at_any_moment_leaves_no_connection(turns: int) -> None:
+    """The start takes a turn or two of the loop, the end some ten."""
+    listener = listen("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+
+    async def serve() -> None:
+        async with serving(greet, listener):
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(serve())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+    with suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+    writer.close()
+    for _ in range(3):  # uvloop closes in its next turn
+        await asyncio.sleep(0)
+    assert listener.fileno() == -1
