@@ -9,7 +9,7 @@ from typing import Final, cast
 import attrs
 from aiohttp import web
 
-from diga_async.sandbox._answers import Answer
+from diga_async.sandbox._api import Answer
 from diga_async.sandbox._faults import Fault
 
 _PIECES: Final = 20
