@@ -122,10 +122,9 @@ def _list(asked: Asked, project: Project) -> Answer:
 
 
 def _redirected(asked: Asked) -> Answer | None:
-    """Redirect as Starlette does when a slash at the end makes the difference."""
-    path = (
-        asked.path.removesuffix("/") if asked.path.endswith("/") else f"{asked.path}/"
-    )
+    """Redirect, as Starlette does, if only a slash at the end keeps a path from one."""
+    stripped = asked.path.rstrip("/")
+    path = stripped if stripped != asked.path else f"{asked.path}/"
     if path != LISTING_PATH and not _LOOKUP_PATH.fullmatch(path):
         return None
     location = f"{quote(path)}?{asked.query}" if asked.query else quote(path)

@@ -266,7 +266,7 @@ class Sandbox:
         """
         key, values = UUID(str(phone_id)), as_json(fields)
         with self._changing:
-            # A new object: a request that is being answered sees the old one or this.
+            # A new object, so that no answer has only some of the new values.
             self.phones[key] = self.phones[key] | values
 
     def add(self, **fields: Any) -> UUID:
@@ -293,7 +293,7 @@ class Sandbox:
             record |= values
             phone_id = UUID(record["id"])
             if phone_id in self.phones:
-                raise ValueError(f"There is a phone with id {phone_id} already.")
+                raise ValueError(f"The sandbox already has a phone with id {phone_id}.")
             self.phones[phone_id] = record
         return phone_id
 
