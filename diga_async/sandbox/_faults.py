@@ -1,4 +1,4 @@
-"""Faults and the rate limit: what keeps a request from a plain answer."""
+"""Faults and the rate limit: what happens to a request instead of a plain answer."""
 
 import math
 from enum import StrEnum
@@ -10,7 +10,7 @@ from attrs import validators
 
 
 def _share() -> float:
-    # What is declared is a float: type checkers see the field's own type.
+    # The annotation makes type checkers see a float, not the attribute.
     field: float = attrs.field(
         default=0.0, validator=[validators.ge(0.0), validators.le(1.0)]
     )
@@ -52,10 +52,11 @@ _LISTING_FAULTS: Final = tuple(fault for fault in Fault if fault != Fault.WRONG_
 @attrs.frozen(kw_only=True)
 class Faults:
     """
-    How often the sandbox makes what go wrong, as shares between 0 and 1.
+    How often each fault happens, as shares between 0 and 1.
 
-    A request has one fault at most, so the shares of a lookup's faults cannot add up
-    to more than 1, and neither can those of a listing's.
+    A request has one fault at most, so the shares that a lookup can have add up to 1
+    at most, and so do those that a page of the listing can have.
+    The last two, unknown fields and values, are drawn for every phone, on top.
     The sandbox draws from its seed, in the order requests arrive.
 
     Attributes:
@@ -68,11 +69,11 @@ class Faults:
         repeated: A second copy of the answer follows on the connection, unasked.
         wrong_ids: The record of a lookup has another phone's id.
         forbidden: The answer is 403, as for a key without *Phones: read*.
-        looping_cursors: The page after a cursor gives that cursor again, and says
-            that there is more. Pages without a cursor are not affected.
-        empty_pages: The phones of a page are left out, though it says that there is
-            more. Its cursor leads on to the page after it.
-        repeated_phones: A page begins with the last phone of the page before it.
+        looping_cursors: The page after a cursor gives that cursor again as the next,
+            and says that there is more. Pages by number are not affected.
+        empty_pages: A page leaves out its phones and says that there is more. Its
+            cursor leads to the page after it.
+        repeated_phones: A page begins with the phone that ends the page before it.
             The first page is not affected, nor are pages of one phone.
         broken_records: One record of a page is not a phone: its number is null, its
             status is missing, its id is not a UUID, or it is null itself.
@@ -85,6 +86,9 @@ class Faults:
         ValueError: A share is not between 0 and 1, or they add up to more than 1.
 
     .. versionadded:: 0.1.0
+
+    .. versionchanged:: 0.2.0
+        The faults of the listing.
     """
 
     errors: float = _share()

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import math
+import pickle
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -627,3 +630,37 @@ def test_a_plain_with_serves_from_a_thread() -> None:
         assert asyncio.run(statuses(sandbox, 1)) == [503]
     with pytest.raises(aiohttp.ClientConnectorError):
         asyncio.run(statuses(sandbox, 1))
+
+
+def test_its_public_classes_are_those_of_the_public_package() -> None:
+    for public in (Fault, Faults, Sandbox, SeenRequest):
+        assert public.__module__ == "diga_async.sandbox"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Fault.ERRORS,
+        Faults(errors=0.5, empty_pages=0.5),
+        SeenRequest("1", "GET", "/v1/phone/", None, 200, Fault.EMPTY_PAGES, 0.5),
+    ],
+)
+def test_a_pickle_names_no_private_module(value: object) -> None:
+    pickled = pickle.dumps(value)
+
+    assert pickle.loads(pickled) == value
+    assert b"diga_async.sandbox" in pickled
+    assert b"sandbox._" not in pickled
+
+
+def test_it_imports_nothing_of_the_client() -> None:
+    program = (
+        "import sys, diga_async.sandbox\n"
+        "print(*(name for name in sys.modules if name.startswith('diga_async')))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    imported = {name for name in run.stdout.split() if "sandbox" not in name}
+
+    assert imported == {"diga_async", "diga_async._version"}
