@@ -106,9 +106,9 @@ def _is_in_a_loop() -> bool:
 
 
 def _close(client: Any) -> None:
-    engine = client._engine  # noqa: SLF001 - a client does not show its loop
-    if engine is not None and not engine.loop.is_closed():
-        engine.loop.run_until_complete(client.close())
+    runtime = client._lifecycle.runtime  # noqa: SLF001 - a client hides its loop
+    if runtime is not None and not runtime.loop.is_closed():
+        runtime.loop.run_until_complete(client.close())
 
 
 def _settings(item: pytest.Item, marker: str) -> dict[str, Any]:

@@ -413,8 +413,9 @@ def test_a_test_can_change_the_sandbox_while_its_code_waits(
     async def test_it(diga_client, diga_sandbox):
         phone_id = diga_sandbox.add(status="pending_verification")
         waiting = asyncio.create_task(until_assigned(diga_client, phone_id))
-        while not diga_sandbox.requests:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while not diga_sandbox.requests:
+                await asyncio.sleep(0)
         assert not waiting.done()
 
         diga_sandbox.change(phone_id, status="assigned")
