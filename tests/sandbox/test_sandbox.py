@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from diga_async.sandbox import Fault, Faults, Sandbox, SeenRequest
 
@@ -356,6 +357,27 @@ async def test_the_listing_can_be_followed_by_cursor_and_by_number() -> None:
         numbered = await page(sandbox, "limit=3&page=2")
         assert ids(numbered) == ids(second)
         assert (numbered["current_page"], numbered["total_pages"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("start_assigned_at=2026-07-01T00:00:00%2B02:00", 200),
+        ("start_assigned_at=2026-07-01T00:00:00+02:00", 422),
+        ("limit=%31", 200),
+        ("limit=%2531", 422),
+    ],
+)
+async def test_the_query_of_a_listing_is_decoded_once(query: str, status: int) -> None:
+    async with Sandbox(1) as sandbox:
+        # A client that is given a string would encode it again.
+        url = URL(f"{sandbox.url}/v1/phone/?{query}", encoded=True)
+        headers = {"Authorization": f"Bearer {sandbox.api_key}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(url) as response,
+        ):
+            assert response.status == status
 
 
 async def test_the_settings_of_the_listing_can_be_changed_while_it_runs() -> None:

@@ -86,6 +86,31 @@ async def test_a_connection_made_just_before_the_end_is_closed(iterations: int) 
     gc.collect()  # a transport left open warns when it is collected
 
 
+@pytest.mark.parametrize("iterations", range(14))
+async def test_a_connection_made_during_the_end_is_closed(iterations: int) -> None:
+    loop = asyncio.get_running_loop()
+    listener = listen("127.0.0.1", 0)
+    address = listener.getsockname()
+    clients: list[socket.socket] = []
+
+    def connect_after(left: int) -> None:
+        if left:
+            loop.call_soon(connect_after, left - 1)
+        else:
+            with suppress(ConnectionRefusedError):
+                clients.append(socket.create_connection(address))
+
+    async with serving(greet, listener):
+        connect_after(iterations)
+    for _ in range(iterations):
+        await asyncio.sleep(0)
+
+    for client in clients:
+        with client:
+            assert is_closed(client)
+    gc.collect()  # a transport left open warns when it is collected
+
+
 async def test_an_idle_connection_is_closed() -> None:
     listener = listen("127.0.0.1", 0)
     async with serving(greet, listener):
