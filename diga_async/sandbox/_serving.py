@@ -65,9 +65,14 @@ async def _stop_accepting(acceptor: asyncio.Server, listener: Listener) -> None:
     # Python 3.11 loses a connection that is accepted just before its server is closed,
     # and the client waits: https://github.com/python/cpython/issues/109564
     listener.accepts = False
+    await _let_connections_be_made()
+    acceptor.close()
+    await _let_connections_be_made()  # uvloop accepts without asking the listener
+
+
+async def _let_connections_be_made() -> None:
     for _ in range(_ITERATIONS):
         await asyncio.sleep(0)
-    acceptor.close()
 
 
 async def _drop(server: web.Server) -> None:

@@ -86,7 +86,7 @@ async def test_a_connection_made_just_before_the_end_is_closed(iterations: int) 
     gc.collect()  # a transport left open warns when it is collected
 
 
-@pytest.mark.parametrize("iterations", range(14))
+@pytest.mark.parametrize("iterations", range(24))
 async def test_a_connection_made_during_the_end_is_closed(iterations: int) -> None:
     loop = asyncio.get_running_loop()
     listener = listen("127.0.0.1", 0)
@@ -139,11 +139,11 @@ async def test_a_client_that_does_not_read_does_not_delay_the_end() -> None:
     assert listener.fileno() == -1
 
 
-@pytest.mark.parametrize("iterations", range(1, 14))
+@pytest.mark.parametrize("iterations", range(1, 26))
 async def test_a_server_cancelled_at_any_moment_leaves_no_connection(
     iterations: int,
 ) -> None:
-    """The start takes one or two iterations of the loop, the end about ten."""
+    """The start takes one or two iterations of the loop, the end about twenty."""
     listener = listen("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*listener.getsockname())
 
