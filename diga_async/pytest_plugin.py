@@ -92,9 +92,9 @@ def _is_in_a_loop() -> bool:
 
 
 def _close(client: Any) -> None:
-    engine = client._engine  # noqa: SLF001 - which loop is nobody else's business
-    if engine is not None and not engine.loop.is_closed():
-        engine.loop.run_until_complete(client.close())
+    runtime = client._lifecycle.runtime  # noqa: SLF001 - its loop is not public
+    if runtime is not None and not runtime.loop.is_closed():
+        runtime.loop.run_until_complete(client.close())
 
 
 def _settings(item: pytest.Item, marker: str) -> dict[str, Any]:
