@@ -1,0 +1,25 @@
+"""Look up phones with diga_async."""
+
+import asyncio
+from pathlib import Path
+
+from diga_async import DigaClient, Failed, Found, Missing
+
+PHONE_IDS = Path("phone_ids.txt")
+
+
+async def main() -> None:
+    phone_ids = PHONE_IDS.read_text(encoding="ascii").split()
+    async with DigaClient() as diga, diga.phones.iter_many(phone_ids) as lookups:
+        async for outcome in lookups:
+            match outcome:
+                case Found(phone_id=phone_id, phone=phone):
+                    print(phone_id, phone.number)
+                case Missing(phone_id=phone_id):
+                    print(phone_id, "is missing")
+                case Failed(phone_id=phone_id, error=error):
+                    print(phone_id, "failed:", error)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
