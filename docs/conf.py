@@ -79,7 +79,10 @@ FIRST = "0.1.0"
 PYTHON = "https://docs.python.org/3/library/"
 AIOHTTP = "https://docs.aiohttp.org/en/stable/client_"
 ELSEWHERE = {
+    "RuntimeError": f"{PYTHON}exceptions.html#RuntimeError",
     "StrEnum": f"{PYTHON}enum.html#enum.StrEnum",
+    "TimeoutError": f"{PYTHON}exceptions.html#TimeoutError",
+    "ValueError": f"{PYTHON}exceptions.html#ValueError",
     "aiohttp.client.ClientSession": f"{AIOHTTP}reference.html#aiohttp.ClientSession",
     "aiohttp.tracing.TraceConfig": f"{AIOHTTP}reference.html#aiohttp.TraceConfig",
     "collections.abc.AsyncIterable": f"{PYTHON}collections.abc.html",

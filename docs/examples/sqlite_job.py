@@ -12,14 +12,14 @@ import json
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 
-from diga_async import DigaClient, DigaError, Failed, Found, Outcome
+from diga_async import DigaClient, DigaError, Failed, Found, Missing, Outcome
 
 DATABASE = "phones.sqlite3"
 PAGE = 1000
-COMMIT_EVERY = 100
+BATCH = 100
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS phones (
@@ -32,59 +32,64 @@ NEXT_PAGE = """
 SELECT phone_id FROM phones
 WHERE outcome IS NULL AND phone_id > ? ORDER BY phone_id LIMIT ?
 """
+WRITE = "UPDATE phones SET outcome = ?, record = ? WHERE phone_id = ?"
 
 logger = logging.getLogger("phones")
 
 
-def pending(database: sqlite3.Connection) -> Iterator[str]:
-    """Yield the pending ids page by page: one long query would see the updates."""
+async def pending(database: sqlite3.Connection) -> AsyncIterator[str]:
+    """Yield the pending ids, page by page."""
     last = ""
-    while page := database.execute(NEXT_PAGE, (last, PAGE)).fetchall():
-        for (phone_id,) in page:
+    while page := await asyncio.to_thread(read_page, database, last):
+        for phone_id in page:
             yield phone_id
-        last = phone_id
+        last = page[-1]
+
+
+def read_page(database: sqlite3.Connection, last: str) -> list[str]:
+    return [phone_id for (phone_id,) in database.execute(NEXT_PAGE, (last, PAGE))]
 
 
 async def fetch(database: sqlite3.Connection) -> int:
-    """Return how many ids failed."""
+    """Look up the pending ids; return how many failed."""
+    batch: list[Outcome] = []
     async with (
         DigaClient() as diga,
         diga.phones.iter_many(pending(database)) as lookups,
     ):
-        written = 0
-        async for outcome in lookups:
-            write(database, outcome)
-            written += 1
-            if written % COMMIT_EVERY == 0:
-                database.commit()
+        try:
+            async for outcome in lookups:
+                batch.append(outcome)
+                if len(batch) == BATCH:
+                    await asyncio.to_thread(write, database, batch)
+                    batch = []
+        finally:
+            await asyncio.to_thread(write, database, batch)
         return lookups.stats.failed
 
 
-def write(database: sqlite3.Connection, outcome: Outcome) -> None:
-    if isinstance(outcome, Failed):
-        logger.warning("%s failed: %r", outcome.phone_id, outcome.error)
-        return
-    is_found = isinstance(outcome, Found)
-    database.execute(
-        "UPDATE phones SET outcome = ?, record = ? WHERE phone_id = ?",
-        (
-            "found" if is_found else "missing",
-            json.dumps(outcome.phone.to_dict()) if is_found else None,
-            str(outcome.phone_id),
-        ),
-    )
+def write(database: sqlite3.Connection, outcomes: list[Outcome]) -> None:
+    with database:  # one transaction
+        for outcome in outcomes:
+            match outcome:
+                case Found(phone_id=phone_id, phone=phone):
+                    record = json.dumps(phone.to_dict())
+                    database.execute(WRITE, ("found", record, str(phone_id)))
+                case Missing(phone_id=phone_id):
+                    database.execute(WRITE, ("missing", None, str(phone_id)))
+                case Failed(phone_id=given, error=error):
+                    logger.warning("%s failed: %r", given, error)
 
 
 def main() -> int:
-    with closing(sqlite3.connect(DATABASE)) as database:
+    # Only one thread writes at a time.
+    with closing(sqlite3.connect(DATABASE, check_same_thread=False)) as database:
         database.execute(SCHEMA)
         try:
             failed = asyncio.run(fetch(database))
         except DigaError as error:
             logger.error("ended early: %r", error)
             return 2
-        finally:
-            database.commit()
     return 1 if failed else 0
 
 
