@@ -5,6 +5,7 @@ import functools
 import html
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import diga_async
+import diga_async.sandbox
 from diga_async._open import NO_EXTRA
 
 project = "diga_async"
@@ -173,6 +175,23 @@ def write_defaults_as_python(
     return signature, result
 
 
+def restore_module_names(_app: Sphinx) -> None:
+    """Name the module that defines a class: autodoc looks for comments there."""
+    for name in diga_async.__all__:
+        getattr(diga_async, name)  # loads its module
+    sources = {
+        name: Path(module.__file__).read_text(encoding="utf-8")
+        for name, module in list(sys.modules.items())
+        if name.startswith("diga_async.") and module.__file__
+    }
+    for public in (diga_async, diga_async.sandbox):
+        for name in public.__all__:
+            defined = re.compile(rf"^class {name}\b", re.MULTILINE)
+            for module, source in sources.items():
+                if defined.search(source):
+                    getattr(public, name).__module__ = module
+
+
 class Packages(Directive):
     """
     A table of packages and modules, each with the first line of its docstring.
@@ -271,7 +290,10 @@ REDIRECT = """\
 <script>location.replace("{target}" + location.hash)</script>
 <noscript><meta http-equiv="refresh" content="0; url={target}"></noscript>
 </head>
-<body><h1>Moved</h1><p>This page has moved to <a href="{target}">{target}</a>.</p></body>
+<body>
+<h1>Moved</h1>
+<p>This page has moved to <a href="{target}">{target}</a>.</p>
+</body>
 </html>
 """
 
@@ -289,6 +311,7 @@ def write_redirects(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and hooks."""
     app.connect("missing-reference", resolve)
+    app.connect("builder-inited", restore_module_names)
     app.connect("build-finished", write_redirects)
     app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)
     app.connect("autodoc-process-docstring", leave_out_the_first_version)

@@ -232,7 +232,7 @@ def test_every_example_is_shown_and_run() -> None:
 def printed_by(
     name: str, example: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
 ) -> list[str]:
-    asyncio.run(example(name).main())
+    example(name).main()
     return sorted(capsys.readouterr().out.splitlines())
 
 
@@ -343,32 +343,35 @@ def test_a_celery_task_returns_phones(
     assert list(phones) == [str(KNOWN)]
 
 
+@pytest.fixture
+def flask_service(
+    sandbox: Sandbox, example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[types.ModuleType]:
+    module: types.ModuleType = example("flask_service")
+    monkeypatch.setattr(atexit, "register", lambda _close: None)
+    yield module
+    module.phones().close()
+
+
 @pytest.mark.parametrize(
-    ("phone_id", "down", "expected"),
-    [
-        (KNOWN, False, 200),
-        (UNKNOWN, False, 404),
-        ("nope", False, 404),
-        (KNOWN, True, 503),
-    ],
+    ("phone_id", "expected"), [(KNOWN, 200), (UNKNOWN, 404), ("nope", 404)]
 )
 def test_the_flask_service_answers(
-    phone_id: UUID | str,
-    down: bool,  # noqa: FBT001 - a case of a table
-    expected: int,
-    sandbox: Sandbox,
-    example: Callable[[str], Any],
-    monkeypatch: pytest.MonkeyPatch,
+    phone_id: UUID | str, expected: int, flask_service: types.ModuleType
 ) -> None:
-    sandbox.down = down
-    service = example("flask_service")
-    monkeypatch.setattr(atexit, "register", lambda _close: None)
-    try:
-        response = service.app.test_client().get(f"/phones/{phone_id}")
-    finally:
-        service.phones().close()
+    response = flask_service.app.test_client().get(f"/phones/{phone_id}")
 
     assert response.status_code == expected
+
+
+def test_the_flask_service_answers_during_an_outage(
+    sandbox: Sandbox, flask_service: types.ModuleType
+) -> None:
+    sandbox.down = True
+
+    response = flask_service.app.test_client().get(f"/phones/{KNOWN}")
+
+    assert response.status_code == 503
 
 
 async def test_the_short_fastapi_service_returns_every_field(

@@ -60,7 +60,7 @@ reference/pytest-plugin
 reference/sandbox
 reference/values
 tutorial
-""".split()
+""".split()  # noqa: SIM905 - one a line
 """The pages of 0.1.0: the package index and other sites link to them."""
 
 UNRESOLVED = re.compile(
@@ -237,6 +237,16 @@ def test_no_reference_is_unresolved(site):
     ]
 
     assert unresolved == []
+
+
+def test_the_reference_shows_the_members_of_enums(site):
+    (page,) = (
+        page for path, page in site.items() if path.match("reference/values.html")
+    )
+    enums = (diga_async.PhoneStatus, diga_async.TelephonyProvider)
+
+    names = {f"diga_async.{enum.__name__}.{m.name}" for enum in enums for m in enum}
+    assert names <= page.anchors
 
 
 def test_the_architecture_lists_every_module(site):

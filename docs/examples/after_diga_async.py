@@ -8,8 +8,7 @@ from diga_async import DigaClient, Failed, Found, Missing
 PHONE_IDS = Path("phone_ids.txt")
 
 
-async def main() -> None:
-    phone_ids = PHONE_IDS.read_text(encoding="ascii").split()
+async def look_up(phone_ids: list[str]) -> None:
     async with DigaClient() as diga, diga.phones.iter_many(phone_ids) as lookups:
         async for outcome in lookups:
             match outcome:
@@ -21,5 +20,9 @@ async def main() -> None:
                     print(phone_id, "failed:", error)
 
 
+def main() -> None:
+    asyncio.run(look_up(PHONE_IDS.read_text(encoding="ascii").split()))
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

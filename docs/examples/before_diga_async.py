@@ -30,13 +30,16 @@ async def look_up(
         print(phone_id, "failed")
 
 
-async def main() -> None:
+async def look_up_all(phone_ids: list[str]) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
     semaphore = asyncio.Semaphore(64)
-    phone_ids = PHONE_IDS.read_text(encoding="ascii").split()
     async with aiohttp.ClientSession(headers=headers) as session:
         await asyncio.gather(*(look_up(session, semaphore, i) for i in phone_ids))
 
 
+def main() -> None:
+    asyncio.run(look_up_all(PHONE_IDS.read_text(encoding="ascii").split()))
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

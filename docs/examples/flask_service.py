@@ -9,10 +9,10 @@ import functools
 from typing import Any
 from uuid import UUID
 
-from flask import Flask, abort
+from flask import Flask
 from sync_phones import SyncPhones
 
-from diga_async import APIStatusError, DigaError, NotFoundError
+from diga_async import DigaError, NotFoundError
 
 app = Flask(__name__)
 
@@ -26,13 +26,12 @@ def phones() -> SyncPhones:
 
 
 @app.get("/phones/<uuid:phone_id>")
-def show_phone(phone_id: UUID) -> dict[str, Any]:
+def show_phone(phone_id: UUID) -> tuple[dict[str, Any], int]:
     try:
         phone = phones().get(phone_id)
     except NotFoundError:
-        abort(404)
+        return {"detail": "no such phone"}, 404
     except DigaError as error:
-        status = error.status if isinstance(error, APIStatusError) else None
-        app.logger.warning("%s: %r, status %s", phone_id, error, status)
-        abort(503 if error.transient else 502)
-    return {"number": phone.number, "status": phone.status}
+        app.logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
+        return {"detail": type(error).__name__}, 503 if error.transient else 502
+    return {"number": phone.number, "status": phone.status}, 200

@@ -23,13 +23,16 @@ async def count_phones(name: str, key: str, phone_ids: list[str]) -> None:
             print(name, "has", len(batch.phones), "of", len(phone_ids), "phones")
 
 
-async def main() -> None:
-    phone_ids = PHONE_IDS.read_text(encoding="ascii").split()
+async def count_all(phone_ids: list[str]) -> None:
     pairs = (pair.partition("=") for pair in os.environ["DIGA_API_KEYS"].split(","))
     async with asyncio.TaskGroup() as group:
         for name, _, key in pairs:
             group.create_task(count_phones(name, key, phone_ids))
 
 
+def main() -> None:
+    asyncio.run(count_all(PHONE_IDS.read_text(encoding="ascii").split()))
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

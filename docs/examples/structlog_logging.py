@@ -10,19 +10,20 @@ from typing import Any
 
 import attrs
 import structlog
+from structlog.typing import EventDict
 
 from diga_async import DigaClient
 
 EVENTS = ("attempt", "lookup", "run")  # each is an attribute of its log record
 
 
-def add_fields(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+def add_fields(_logger: Any, _method: str, line: EventDict) -> EventDict:
     """Add the fields of the library's events, instead of its line of text."""
     record = line["_record"]
     for name in EVENTS:
         if record.name == "diga_async" and hasattr(record, name):
             fields = attrs.asdict(getattr(record, name), recurse=False)
-            line |= {"event": name, **fields}
+            line.update(fields, event=name)
     return line
 
 

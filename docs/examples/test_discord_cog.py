@@ -36,7 +36,8 @@ async def cog(
 async def ask(cog: Phones, phone_id: str) -> list[str]:
     """Call the command; return what it sends."""
     context = Context()
-    await cog.phone.callback(cog, cast("Any", context), phone_id)
+    command = cast("Any", cog.phone)
+    await command.callback(cog, context, phone_id)
     return context.sent
 
 
