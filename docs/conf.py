@@ -204,7 +204,8 @@ class Packages(Directive):
         root = Path(diga_async.__file__).parent
         rows = ["| module | contents |", "|---|---|"]
         for unit in sorted(units(root), key=lambda unit: (-depth(unit), unit.name)):
-            rows.append(f"| **`{unit.name}`** | {first_line(unit)} |")
+            name = f"{unit.name}/" if unit.is_dir() else unit.name
+            rows.append(f"| **`{name}`** | {first_line(unit)} |")
             if unit.is_dir():
                 rows += [
                     f"| `{unit.name}/{module.name}` | {first_line(module)} |"

@@ -136,7 +136,8 @@ def main() -> int:
             # A key was refused, or a worker had no answer for five minutes.
             logger.error("ended early: %r", error)
             return 2
-        for worker, stats in dask.run(stats_of).items():
+        stats_of_all = cast("dict[str, ClientStats]", dask.run(stats_of))
+        for worker, stats in stats_of_all.items():
             logger.info("%s: %s", worker, stats)
     return 1 if outcomes["failed"] else 0
 

@@ -15,7 +15,7 @@ from diga_async import DigaClient, Phone
 class PhoneCache:
     def __init__(self, diga: DigaClient, seconds: float = 60.0) -> None:
         self._diga = diga
-        self._phones: TTLCache[str, Phone] = TTLCache(maxsize=10_000, ttl=seconds)
+        self._phones = TTLCache[str, Phone](maxsize=10_000, ttl=seconds)
 
     async def get(self, phone_id: UUID | str) -> Phone:
         key = str(phone_id)
