@@ -18,7 +18,6 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import diga_async
-import diga_async.sandbox
 from diga_async._open import NO_EXTRA
 
 project = "diga_async"
@@ -177,6 +176,8 @@ def write_defaults_as_python(
 
 def restore_module_names(_app: Sphinx) -> None:
     """Name the module that defines a class: autodoc looks for comments there."""
+    from diga_async import sandbox  # noqa: PLC0415 - beside its use
+
     for name in diga_async.__all__:
         getattr(diga_async, name)  # loads its module
     sources = {
@@ -184,7 +185,7 @@ def restore_module_names(_app: Sphinx) -> None:
         for name, module in list(sys.modules.items())
         if name.startswith("diga_async.") and module.__file__
     }
-    for public in (diga_async, diga_async.sandbox):
+    for public in (diga_async, sandbox):
         for name in public.__all__:
             defined = re.compile(rf"^class {name}\b", re.MULTILINE)
             for module, source in sources.items():
