@@ -6,11 +6,12 @@ the API: see the recipe *Add an operation* in CONTRIBUTING.
 """
 
 import sys
-from collections.abc import AsyncIterable, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any, Protocol, TypeVar
 
 from diga_async._api.operation import Operation
 from diga_async._bulk.plan import OperationResults, Plan, Result, Results
+from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._bulk.stream import Stream
 from diga_async._lifecycle import Lifecycle
@@ -83,8 +84,20 @@ def send_many(
         timeouts=timeouts,
         ordered=ordered,
     )
-    source, lifecycle = Source(operations), lifecycle_of(client)
-    return Stream(lambda: lifecycle.open().start(source, plan))
+    return Stream(starter(client, operations, plan))
+
+
+def starter(
+    client: Client, items: Iterable[Any] | AsyncIterable[Any], plan: Plan[R]
+) -> Callable[[], Run[R]]:
+    """
+    Return a function that starts a run; it keeps *client* alive.
+
+    Raises:
+        TypeError: *items* is one id, or not iterable.
+    """
+    source = Source(items)
+    return lambda: lifecycle_of(client).open().start(source, plan)
 
 
 def make_plan(

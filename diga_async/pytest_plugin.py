@@ -106,7 +106,7 @@ def _is_in_a_loop() -> bool:
 
 
 def _close(client: Any) -> None:
-    runtime = client._lifecycle.runtime  # noqa: SLF001 - a client hides its loop
+    runtime = client._lifecycle.runtime  # noqa: SLF001 - its loop is not public
     if runtime is not None and not runtime.loop.is_closed():
         runtime.loop.run_until_complete(client.close())
 

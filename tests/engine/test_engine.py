@@ -528,7 +528,8 @@ class TestKeys:
         )
 
         await asyncio.gather(
-            *(stack.engine.run(stack.call()) for _ in range(2)), stack.clock.advance(1.0)
+            *(stack.engine.run(stack.call()) for _ in range(2)),
+            stack.clock.advance(1.0),
         )
 
         assert asked == [1, 1]
