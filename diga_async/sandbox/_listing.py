@@ -67,9 +67,12 @@ class Listing:
     """
     Finds the pages of a changing collection of phones.
 
-    It remembers their positions for as long as no id comes, goes or moves.
+    It remembers their order for as long as no id comes, goes or moves.
     """
 
+    _arranged: tuple[list[UUID], list[Any]] = attrs.field(default=([], []), init=False)
+    _is_sorted: bool = attrs.field(default=False, init=False)
+    _order: Sequence[int] = attrs.field(default=(), init=False)
     _ids: list[UUID] = attrs.field(factory=list, init=False)
     _positions: dict[UUID, int] = attrs.field(factory=dict, init=False)
 
@@ -87,9 +90,7 @@ class Listing:
             CursorGoneError: The cursor's phone is not in the listing.
         """
         phones = phones.copy()  # other threads may change it meanwhile
-        if settings.sort_by is not None:
-            phones = _sorted(phones, settings.sort_by)
-        self._arrange(list(phones))
+        self._arrange(phones, settings.sort_by)
         line = self._shown(phones, query, settings.hidden)[:: query.step]
         low, high = self._bounds(line, query, filtered=settings.filtered_cursors)
         if fault is Fault.REPEATED_PHONES:
@@ -105,10 +106,17 @@ class Listing:
             total_pages=-(-len(line) // query.limit) if numbered else None,
         )
 
-    def _arrange(self, ids: list[UUID]) -> None:
-        if ids != self._ids:
-            self._ids = ids
-            self._positions = {phone_id: at for at, phone_id in enumerate(ids)}
+    def _arrange(self, phones: dict[UUID, Record], sort_by: str | None) -> None:
+        ids, keys = list(phones), []
+        if sort_by is not None:
+            keys = [record.get(sort_by) for record in phones.values()]
+        if (ids, keys) == self._arranged:
+            return
+        self._arranged = ids, keys
+        self._is_sorted = sort_by is not None
+        self._order = _order_of(keys) if self._is_sorted else range(len(ids))
+        self._ids = [ids[at] for at in self._order]
+        self._positions = {phone_id: at for at, phone_id in enumerate(self._ids)}
 
     def _shown(
         self,
@@ -122,9 +130,11 @@ class Listing:
             hidden = set(map(self._positions.get, tuple(hidden_ids)))
             shown = [at for at in shown if at not in hidden]
         records = list(phones.values())
+        if query.has_filters and self._is_sorted:
+            records = [records[at] for at in self._order]
         for field, wanted in query.fields:
             shown = [at for at in shown if records[at].get(field) == wanted]
-        if query.start_assigned_at or query.end_assigned_at:
+        if query.has_dates:
             shown = [at for at in shown if _is_assigned_within(records[at], query)]
         return shown
 
@@ -185,12 +195,9 @@ def _with_one_broken(data: list[Any], chance: Random) -> list[Any]:
     return [*data[:at], chance.choice(broken), *data[at + 1 :]]
 
 
-def _sorted(phones: dict[UUID, Record], field: str) -> dict[UUID, Record]:
-    def key(item: tuple[UUID, Record]) -> tuple[bool, str]:
-        value = item[1].get(field)
-        return value is None, str(value)  # null comes last, as in PostgreSQL
-
-    return dict(sorted(phones.items(), key=key))
+def _order_of(keys: list[Any]) -> list[int]:
+    # Null comes last, as in PostgreSQL.
+    return sorted(range(len(keys)), key=lambda at: (keys[at] is None, str(keys[at])))
 
 
 def _is_assigned_within(record: Record, query: ListingQuery) -> bool:

@@ -69,6 +69,16 @@ class ListingQuery:
         wanted = [(name, getattr(self, name)) for name in names]
         return [(name, str(value)) for name, value in wanted if value is not None]
 
+    @property
+    def has_dates(self) -> bool:
+        """Whether the moment of assignment is limited."""
+        return bool(self.start_assigned_at or self.end_assigned_at)
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether some phones may not match."""
+        return self.has_dates or bool(self.fields)
+
 
 class _InvalidError(Exception):
     """A value that pydantic refuses; its argument is what the answer's detail says."""

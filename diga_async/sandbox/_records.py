@@ -74,6 +74,11 @@ FIELDS: Final = (
 )
 """The fields of a phone, in the order of the published answer."""
 
+SORTABLE: Final = tuple(
+    field for field in FIELDS if field not in {"sip_config", "region_codes"}
+)
+"""The fields whose values have an order."""
+
 _BLANK: Final[dict[str, Any]] = dict.fromkeys(FIELDS)
 
 _DESKS: Final = (

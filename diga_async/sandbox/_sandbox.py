@@ -20,7 +20,7 @@ from diga_async.sandbox._delivery import Delivery
 from diga_async.sandbox._faults import Fault, Faults, LeakyBucket
 from diga_async.sandbox._listing import Listing, ListingSettings, Page, spoil
 from diga_async.sandbox._query import ListingQuery
-from diga_async.sandbox._records import FIELDS, PhoneMaker, as_json, make_key
+from diga_async.sandbox._records import SORTABLE, PhoneMaker, as_json, make_key
 from diga_async.sandbox._serving import (
     Listener,
     listen,
@@ -164,7 +164,7 @@ class Sandbox:
     sort_by: str | None = attrs.field(
         default=None,
         kw_only=True,
-        validator=validators.optional(validators.in_(FIELDS)),
+        validator=validators.optional(validators.in_(SORTABLE)),
     )
     numbered_pages: bool = attrs.field(default=True, kw_only=True)
     gone_cursor: int = attrs.field(

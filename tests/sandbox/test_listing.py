@@ -239,6 +239,18 @@ def test_phones_can_be_sorted_by_a_field_and_those_without_it_come_last() -> Non
     assert collected(phones, "limit=3", sort_by="nickname") == [[2, 1, 4], [3]]
 
 
+def test_a_sorted_listing_can_be_filtered() -> None:
+    phones = phones_of(4, status="assigned")
+    for number, nickname in ((1, "c"), (2, "b"), (3, "a"), (4, "d")):
+        phones[at(number)]["nickname"] = nickname
+    phones[at(2)]["status"] = "released"
+    query = "order=asc&status=assigned"
+
+    assert numbers(page_of(phones, query, sort_by="nickname")) == [3, 1, 4]
+    after = f"{query}&after={at(2)}"
+    assert numbers(page_of(phones, after, sort_by="nickname")) == [1, 4]
+
+
 def test_a_listing_follows_phones_that_come_go_and_move() -> None:
     listing, phones, settings = Listing(), phones_of(3), ListingSettings(sort_by="n")
     for number, record in enumerate(phones.values()):
@@ -254,6 +266,8 @@ def test_a_listing_follows_phones_that_come_go_and_move() -> None:
     assert numbers(listing.page(phones, query, settings)) == [3, 1, 7]
     after = asked(f"order=asc&after={at(1)}")
     assert numbers(listing.page(phones, after, settings)) == [7]
+    by_creation = ListingSettings()
+    assert numbers(listing.page(phones, query, by_creation)) == [1, 3, 7]
 
 
 def test_looping_cursors_give_the_same_page_for_ever() -> None:

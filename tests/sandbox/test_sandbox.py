@@ -582,6 +582,7 @@ def test_threads_can_change_it_at_the_same_time_and_lose_nothing() -> None:
         ("api_key", ""),
         ("api_key", "with a blank"),
         ("sort_by", "colour"),
+        ("sort_by", "sip_config"),
         ("gone_cursor", 500),
     ],
 )
