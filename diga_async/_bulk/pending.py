@@ -73,7 +73,7 @@ class PendingTable(Generic[R]):
         return False
 
     def join(self, path: str) -> bool:
-        """Let one more occurrence of an item share its result; return if it is pending."""
+        """Share the result of a pending item with one more; return if it is pending."""
         entry = self._entries.get(path)
         if entry is None:
             return False
