@@ -38,6 +38,7 @@ async def send(
     operation: Operation[T],
     *,
     timeouts: Timeouts | float | None = None,
+    bulk: bool = False,
 ) -> T:
     """
     Send one operation; share the request with the same operation under way.
@@ -46,13 +47,18 @@ async def send(
         client: Sends it, with its retries, limits, key and observer.
         operation: What is sent.
         timeouts: How long to wait; by default the client's.
+        bulk: Whether it has the priority and the patience of a run: single calls go
+            first, throttling is waited out, and `Timeouts.total` stands still
+            meanwhile.
 
     Raises:
         DigaError: Why there is no value.
     """
     lifecycle = lifecycle_of(client)
     allowed = lifecycle.allowed(timeouts)
-    return await lifecycle.open().single_flight.send(operation, allowed)
+    runtime = lifecycle.open()
+    flight = runtime.bulk_flight if bulk else runtime.single_flight
+    return await flight.send(operation, allowed)
 
 
 def send_many(

@@ -8,6 +8,7 @@ import attrs
 AnswerKind = Literal[
     "found",
     "missing",
+    "listed",
     "throttled",
     "rejected",
     "server_errors",
@@ -24,9 +25,10 @@ class AttemptEvent:
     One that was broken off, by a cancellation or `close`, has no event.
 
     Attributes:
-        phone_id: The id it was for.
+        phone_id: The id it was for; None for a page of a listing.
         attempts: Requests sent for that id so far, those answered 429 apart.
-        answer: What came, in the words of `ClientStats`: ``found``, ``missing``,
+        answer: The kind of answer, as in `ClientStats`: ``found``, ``missing``,
+            ``listed``,
             ``throttled``, ``rejected``, ``server_errors``, ``invalid``, ``lost``.
         status: The HTTP status; None when there was no answer.
         waited: Seconds it was held back: for a slot, by the pace, by an outage.

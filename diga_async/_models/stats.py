@@ -46,6 +46,7 @@ class ClientStats:
         requests: Requests sent.
         found: Answers that were the phone asked for.
         missing: Answers 404.
+        listed: Pages of a listing.
         throttled: Answers 429, and 503 with ``Retry-After``.
         rejected: Other answers 3xx and 4xx.
         server_errors: Other answers 5xx.
@@ -64,6 +65,7 @@ class ClientStats:
     requests: int
     found: int
     missing: int
+    listed: int
     throttled: int
     rejected: int
     server_errors: int
