@@ -12,7 +12,7 @@ from aiohttp import web
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_BACKLOG: Final = 4096  # a client may open all its connections at once
+_BACKLOG: Final = 4096  # a client may open all its connections together
 _ITERATIONS: Final = 10  # of the loop; an accepted connection is made within four
 
 
