@@ -418,10 +418,21 @@ async def test_no_limit_is_rounded_up_to_whole_seconds(make: Make) -> None:
         drips(b"HTTP/1.1 200 OK\r\n", b"X-Flood: yes\r\n" * 1000, 0.0),
         says(answer(b"[" + b'{"":0},' * 149_000 + b"{}]")),
         says(answer(b"[" * 500_000)),
+        says(answer(b'{"":' * 250_000)),
+        says(answer(b"[" * 16_000 + b"]" * 16_000)),
+        says(answer(b"[" + b"[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]," * 32_000 + b"0]")),
+        says(answer(b"[" + b"0," * 30_000 + b"0]")),
+        says(answer(b"[" + b"0.5," * 250_000 + b"0]")),
+        says(answer(b"[" + b"9" * 1_000_000 + b"]")),
+        says(answer(b'"' + b"a" * 1_000_000 + b'"')),
+        says(answer(b'"' + b"\\u00e9" * 170_000 + b'"')),
+        says(answer({f"f{n}": [] for n in range(30_000)})),
     ],
     ids=[
         "endless", "endless 500", "huge", "bomb", "deflate bomb", "extensions",
         "one-byte chunks", "trailers", "1xx", "header", "headers", "objects", "deep",
+        "deep objects", "deep and closed", "many and deep", "numbers", "many numbers",
+        "long number", "long string", "long escapes", "wide",
     ],
 )  # fmt: skip
 async def test_no_answer_fills_the_memory(move: Move) -> None:
