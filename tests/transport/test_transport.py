@@ -426,13 +426,12 @@ async def test_no_limit_is_rounded_up_to_whole_seconds(make: Make) -> None:
         says(answer(b"[" + b"9" * 1_000_000 + b"]")),
         says(answer(b'"' + b"a" * 1_000_000 + b'"')),
         says(answer(b'"' + b"\\u00e9" * 170_000 + b'"')),
-        says(answer({f"f{n}": [] for n in range(30_000)})),
     ],
     ids=[
         "endless", "endless 500", "huge", "bomb", "deflate bomb", "extensions",
         "one-byte chunks", "trailers", "1xx", "header", "headers", "objects", "deep",
         "deep objects", "deep and closed", "many and deep", "numbers", "many numbers",
-        "long number", "long string", "long escapes", "wide",
+        "long number", "long string", "long escapes",
     ],
 )  # fmt: skip
 async def test_no_answer_fills_the_memory(move: Move) -> None:
