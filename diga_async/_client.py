@@ -101,15 +101,18 @@ class DigaClient:
             _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),
             allow_insecure_http=insecure,
         )
+        proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
-            proxy = environment_proxy(url)
+            proxy, proxy_name = environment_proxy(url), "HTTPS_PROXY"
         self._options = Options(
             base_url=url,
             session=_of_kind_or_none(session, aiohttp.ClientSession, "session"),
             timeouts=Timeouts.of(timeouts),
             retry=_of_kind(retry, RetryPolicy, "retry"),
             limits=_of_kind(limits, Limits, "limits"),
-            proxy=check_proxy(proxy, url, allow_insecure_http=insecure),
+            proxy=check_proxy(
+                proxy, url, name=proxy_name, allow_insecure_http=insecure
+            ),
             ssl=_of_kind_or_none(ssl, SSLContext, "ssl"),
             trace_configs=_all_of_kind(
                 trace_configs, aiohttp.TraceConfig, "trace_configs"

@@ -15,7 +15,7 @@ import attrs
 from yarl import URL
 
 from diga_async._api.headers import header, retry_after
-from diga_async._api.messages import Endpoint, Request, Response, Secret, conceal
+from diga_async._api.messages import Endpoint, Request, Response, Secret
 from diga_async._models.decoding import UUID_TEXT, inflate, read_json, uuid_of
 from diga_async._models.errors import (
     APIStatusError,
@@ -53,7 +53,6 @@ _PROXY = re.compile(
     rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)",
     re.ASCII | re.IGNORECASE,
 )
-_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 # A server may quote what it holds, or what it was sent, in an error's text.
 _PERSONAL = re.compile(
     r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9a-z]{8,}", re.IGNORECASE
@@ -90,19 +89,6 @@ def phone_id_of(value: object) -> UUID:
         "a phone id is a UUID or its canonical 36 characters, "
         f"not {type(value).__name__}"
     )
-
-
-def check_key(key: object) -> Secret:
-    """
-    Take a key as the value of an Authorization header (RFC 6750 section 2.1).
-
-    Raises:
-        ConfigurationError: It is no printable ASCII without blanks.
-    """
-    key = conceal(key)
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
-        raise ConfigurationError("the API key must be printable ASCII without blanks")
-    return Secret(f"Bearer {key}")
 
 
 def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> str:
@@ -142,10 +128,20 @@ def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:
 
 
 def check_proxy(
-    proxy: object, base_url: str, *, allow_insecure_http: bool = False
+    proxy: object,
+    base_url: str,
+    *,
+    name: str = "proxy",
+    allow_insecure_http: bool = False,
 ) -> str | None:
     """
     Take a proxy's address, or None.
+
+    Args:
+        proxy: The address.
+        base_url: Where requests through it go.
+        name: The argument or variable that holds it, for the message.
+        allow_insecure_http: Whether the proxy may see the key.
 
     Raises:
         ConfigurationError: It is no http(s) address, or would see the key.
@@ -154,10 +150,22 @@ def check_proxy(
         return None
     match = _sound_match(_PROXY, proxy)
     if match is None:
-        raise ConfigurationError("proxy must be http(s)://[user:password@]host[:port]")
+        raise ConfigurationError(
+            f"{name} must be http(s)://[user:password@]host[:port]"
+        )
     if base_url.startswith("http:") and not allow_insecure_http:
         raise ConfigurationError("a proxy would see the key; use an https base_url")
     return match[0]
+
+
+def with_scheme(proxy: str) -> str:
+    """
+    Read a proxy without a scheme as http, as curl and pip do.
+
+    >>> with_scheme("proxy.example:3128")
+    'http://proxy.example:3128'
+    """
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def is_loopback(host: str) -> bool:

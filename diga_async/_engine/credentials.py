@@ -4,8 +4,8 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
+from diga_async._api.keys import check_key
 from diga_async._api.messages import Secret, conceal
-from diga_async._api.phones import check_key
 
 KeySource = str | Callable[[], str | Awaitable[str]]
 
@@ -17,7 +17,7 @@ def key_opener(source: KeySource) -> "Callable[[], Credentials]":
     A closure holds the key, so that no attribute shows it.
 
     Raises:
-        ConfigurationError: The key is no printable ASCII without blanks.
+        ConfigurationError: The key cannot be one, as `check_key` says.
     """
     source = conceal(source)
     if callable(source):

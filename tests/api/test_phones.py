@@ -34,13 +34,13 @@ from diga_async._api.phones import (
     ERRORS,
     Answer,
     check_base_url,
-    check_key,
     check_proxy,
     endpoint_of,
     is_loopback,
     phone_id_of,
     read,
     request_for,
+    with_scheme,
 )
 from diga_async._models.decoding import MAX_BODY_BYTES
 
@@ -136,33 +136,6 @@ def test_a_bad_id_is_not_repeated(secret: str) -> None:
     with pytest.raises(InvalidPhoneIdError) as caught:
         phone_id_of(secret)
     assert secret not in repr(caught.value)
-
-
-# --- the key
-
-
-@pytest.mark.parametrize("key", [KEY, "x", "!~", "sk-a.b_c~d+e/f==", "x" * 4096])
-def test_a_key_is_any_printable_ascii(key: str) -> None:
-    secret = check_key(key)
-
-    assert secret == f"Bearer {key}"
-    assert isinstance(secret, Secret)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        *("", " ", "a b", " a", "a ", "a\t", "a\n", "a\r\nX: y", "a\x00", "\x7f"),
-        *("ñ", "sk-\u2014", "\u0661", "\ud800", "sk-\xa0", "x" * 4097),
-        *(None, 1, 1.5, True, KEY.encode(), [KEY], {}, object()),
-    ],
-    ids=lambda key: repr(key)[:30],
-)
-def test_nothing_else_is_a_key_and_it_is_not_repeated(key: object) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        check_key(key)
-
-    assert str(caught.value) == "the API key must be printable ASCII without blanks"
 
 
 # --- the server's address
@@ -373,6 +346,24 @@ def test_nothing_else_is_a_proxy_and_it_is_not_repeated(proxy: Any) -> None:
 def test_a_proxy_that_cannot_be_is_refused_before_it_is_used(proxy: str) -> None:
     with pytest.raises(ConfigurationError):
         check_proxy(proxy, "https://api.diga.io")
+
+
+def test_the_message_names_the_variable_that_holds_the_proxy() -> None:
+    with pytest.raises(ConfigurationError, match=r"^HTTPS_PROXY must be http"):
+        check_proxy("socks5://proxy.example", "https://x.example", name="HTTPS_PROXY")
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("proxy.example:3128", "http://proxy.example:3128"),
+        ("user:p%40ss@proxy.example:3128", "http://user:p%40ss@proxy.example:3128"),
+        ("https://proxy.example", "https://proxy.example"),
+        ("socks5://proxy.example", "socks5://proxy.example"),
+    ],
+)
+def test_a_proxy_without_a_scheme_is_read_as_http(text: str, proxy: str) -> None:
+    assert with_scheme(text) == proxy
 
 
 def test_a_proxy_never_sees_the_key() -> None:

@@ -31,8 +31,8 @@ from multidict import CIMultiDict
 import diga_async
 from diga_async import DigaClient, Found
 from diga_async._api.messages import Response
+from diga_async._api.keys import check_key
 from diga_async._api.phones import (
-    check_key,
     endpoint_of,
     phone_id_of,
     read,

@@ -48,7 +48,8 @@ from diga_async import (
     InvalidResponseError,
     RetryPolicy,
 )
-from diga_async._api.phones import check_key, endpoint_of, request_for
+from diga_async._api.keys import check_key
+from diga_async._api.phones import endpoint_of, request_for
 from diga_async._transport.transport import Transport
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"

@@ -67,8 +67,9 @@ from diga_async import (
     __version__,
     _engine,
 )
+from diga_async._api.keys import check_key
 from diga_async._api.messages import Response
-from diga_async._api.phones import check_key, endpoint_of, request_for
+from diga_async._api.phones import endpoint_of, request_for
 from diga_async._models.decoding import MAX_BODY_BYTES
 from diga_async._transport.connections import TimeLimits
 from diga_async._transport.transport import Transport
