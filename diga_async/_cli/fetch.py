@@ -164,10 +164,9 @@ class _Run:
         """Send nothing more; write what is in flight."""
         self.feed.stop()
         self.lookups.halt(CommandError(ExitCode.INTERRUPTED, "interrupted"))
-        in_flight = self.lookups.stats.in_flight
-        self.messages.note(
-            f"finishing {counted(in_flight, 'request')}; Ctrl-C again to stop now"
-        )
+        if in_flight := self.lookups.stats.in_flight:
+            requests = counted(in_flight, "request")
+            self.messages.note(f"finishing {requests}; Ctrl-C again to stop now")
 
     async def _show_progress(self, stack: AsyncExitStack) -> None:
         console = console_for(sys.stderr)
