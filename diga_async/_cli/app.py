@@ -111,7 +111,6 @@ def diga_completion(shell: str) -> ExitCode:
     """
     Print the completion script of a shell.
 
-    \b
     Example: diga completion bash >> ~/.bashrc
 
     \b
@@ -132,7 +131,7 @@ def diga_phone() -> None:
     """Look up a few phones, or a file of them."""
 
 
-@diga_phone.command("get")
+@diga_phone.command("get", epilog=options.GET_EXIT_CODES)
 @click.argument("phone_ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each.")
 @options.connection
@@ -144,16 +143,8 @@ def diga_phone_get(
     """
     Show phones, in the order of their ids.
 
-    \b
     Example: diga phone get 3c90c3cc-0d44-4b50-8888-8dd25736052a
-
-    \b
-    Exit codes:
-      0  all were found
-      1  some are missing, or their lookup failed
-      2  an ID is no phone id, or an option is wrong; nothing was sent
-      3  the key is refused or not permitted
-    """  # noqa: D301 - click looks for the character, not for its name
+    """
     from diga_async._cli.client_options import ClientOptions
     from diga_async._cli.get import get_phones
     from diga_async._cli.log import verbose_log
@@ -163,7 +154,7 @@ def diga_phone_get(
         return get_phones(client, phone_ids, as_json=as_json)
 
 
-@diga_phone.command("fetch")
+@diga_phone.command("fetch", epilog=options.FETCH_EXIT_CODES)
 @click.argument("file", metavar="[FILE|-]", required=False)
 @options.rows
 @options.speed
@@ -175,7 +166,6 @@ def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCo
     """
     Look up every id in FILE; write one row for each distinct one.
 
-    \b
     Example: diga phone fetch ids.csv -o phones.jsonl
 
     FILE has one id a line, or it is a CSV with a column named phone_id or id, or it
@@ -184,17 +174,7 @@ def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCo
     Without FILE, or with -, ids come from standard input.
 
     The first Ctrl-C finishes the requests in flight, the second stops now.
-
-    \b
-    Exit codes, for all rows in OUT:
-      0    all are found
-      1    some are missing or failed
-      2    wrong usage; nothing was touched
-      3    the key is refused or not permitted
-      4    stopped early by an outage, a full disk or a closed pipe
-      130  interrupted
-    After 3, 4 and 130, --resume continues.
-    """  # noqa: D301 - click looks for the character, not for its name
+    """
     messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
     resume, retry_failed = given.pop("resume"), given.pop("retry_failed")
     csv_raw = given.pop("csv_raw")
@@ -238,11 +218,10 @@ def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     """
     Serve made-up phones on this machine, for other programs to look up.
 
-    \b
     Example: diga sandbox --port 8080 --errors 0.05
 
     Prints its address and its key as lines for a shell, and serves until Ctrl-C.
-    """  # noqa: D301 - click looks for the character, not for its name
+    """
     from diga_async._cli.serve import serve_until_stopped
     from diga_async.sandbox import Faults, Sandbox
 

@@ -23,6 +23,36 @@ FAULTS = {
     "unknown_values": "Use enum values that no client knows.",
 }
 
+# rich-click makes one line break of two.
+GET_EXIT_CODES = """\
+Exit codes:
+
+0    all were found
+
+1    some are missing, or their lookup failed
+
+2    an ID is no phone id, or an option is wrong; nothing was sent
+
+3    the key is refused or not permitted
+
+130  interrupted"""
+FETCH_EXIT_CODES = """\
+Exit codes, for all rows in OUT:
+
+0    all are found
+
+1    some are missing or failed
+
+2    wrong usage; nothing was touched
+
+3    the key is refused or not permitted
+
+4    stopped early by an outage, a full disk or a closed pipe
+
+130  interrupted
+
+After 3, 4 and 130, --resume continues."""
+
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
 _AMOUNT = click.FloatRange(min=0, min_open=True)
@@ -200,6 +230,7 @@ faults = _together(
 
 click.rich_click.FORCE_TERMINAL = None  # a pipe is a pipe, even on GitHub
 click.rich_click.STYLE_HELPTEXT = ""  # not dim: help is there to be read
+click.rich_click.STYLE_EPILOG_TEXT = ""
 click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"
 click.rich_click.RANGE_STRING = ""  # the error names the range
 click.rich_click.OPTION_GROUPS = {

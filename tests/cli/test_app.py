@@ -124,11 +124,12 @@ def test_help_begins_with_the_purpose_and_an_example(diga, arguments):
 
 
 @pytest.mark.parametrize("command", ["get", "fetch"])
-def test_exit_codes_are_the_last_of_the_text(diga, command):
+def test_help_ends_with_the_exit_codes_one_a_line(diga, command):
     out = diga("phone", command, "--help")[1]
-    text = out[: out.index("--")] if "Options" not in out else out
-    assert "Exit codes" in text
-    assert text.index("Example") < text.index("Exit codes")
+    codes = out[out.index("Exit codes") :].splitlines()
+    assert "--" not in codes[0]
+    assert [line.split()[0] for line in codes[1:4]] == ["0", "1", "2"]
+    assert any(line.split()[:1] == ["130"] for line in codes)
 
 
 @pytest.mark.parametrize(
