@@ -77,7 +77,26 @@ def _discard_output() -> None:
     os.close(nowhere)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.RichGroup):
+    """A group that points from a command in the wrong place to the right one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; name another one when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = args[0] if args[0] in diga_phone.commands else None
+            if ctx.command is diga_phone and "-" in args[0]:  # as in a UUID
+                meant = f"get {args[0]}"
+            if meant is None:
+                raise
+            text = f"{error.message} Did you mean 'diga phone {meant}'?"
+            raise click.UsageError(text, ctx) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="diga", message="%(prog)s %(version)s")
 def diga() -> None:
     """
@@ -126,7 +145,7 @@ def diga_completion(shell: str) -> ExitCode:
     return ExitCode.ALL_FOUND
 
 
-@diga.group("phone")
+@diga.group("phone", cls=_Group)
 def diga_phone() -> None:
     """Look up a few phones, or a file of them."""
 
@@ -149,9 +168,16 @@ def diga_phone_get(
     from diga_async._cli.get import get_phones
     from diga_async._cli.log import verbose_log
 
-    client = ClientOptions(**given).client(Messages())
-    with verbose_log(is_on=verbose):
-        return get_phones(client, phone_ids, as_json=as_json)
+    client_options = ClientOptions(**given)
+    client = client_options.client(Messages())
+    try:
+        with verbose_log(is_on=verbose):
+            return get_phones(client, phone_ids, as_json=as_json)
+    except DigaError as error:
+        if remedy := client_options.remedy_for(error):
+            reason = f"{message_of(error)}; {remedy}"
+            raise CommandError(ExitCode.REFUSED, reason) from None
+        raise
 
 
 @diga_phone.command("fetch", epilog=options.FETCH_EXIT_CODES)

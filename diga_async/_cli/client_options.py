@@ -6,7 +6,14 @@ from pathlib import Path
 
 import attrs
 
-from diga_async import ConfigurationError, DigaClient, Limits, Timeouts
+from diga_async import (
+    AuthenticationError,
+    ConfigurationError,
+    DigaClient,
+    Limits,
+    PermissionDeniedError,
+    Timeouts,
+)
 from diga_async._api.messages import Secret, conceal
 from diga_async._api.phones import with_scheme
 from diga_async._cli.exit_codes import message_of, reason_of, usage_error
@@ -70,6 +77,17 @@ class ClientOptions:
             if message.startswith("the API key"):
                 message = f"{message} (it comes from {origin})"
             raise usage_error(message) from None
+
+    def remedy_for(self, error: Exception) -> str | None:
+        """Return what the user can do about a refused key; None for other errors."""
+        origin = key_origin(self.key_file)
+        match error:
+            case AuthenticationError():
+                return f"change the key in {origin}"
+            case PermissionDeniedError():
+                return f"give the key in {origin} the permission 'Phones: read'"
+            case _:
+                return None
 
 
 def key_origin(key_file: Path | None) -> str | None:

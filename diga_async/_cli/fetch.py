@@ -10,15 +10,8 @@ from pathlib import Path
 import attrs
 from rich.console import RenderableType
 
-from diga_async import (
-    AuthenticationError,
-    DigaClient,
-    DigaError,
-    PermissionDeniedError,
-    PhoneLookups,
-    RetryPolicy,
-)
-from diga_async._cli.client_options import ClientOptions, key_origin
+from diga_async import DigaClient, DigaError, PhoneLookups, RetryPolicy
+from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.display import can_redraw, console_for, live, run_view
 from diga_async._cli.exit_codes import (
     CommandError,
@@ -88,11 +81,7 @@ class Job:
 
     def open_input(self) -> AbstractContextManager[InputFile]:
         """Open what holds the ids."""
-        return input_file(
-            self.file,
-            column=self.column,
-            on_header=lambda name: self.messages.note(f"ids in column {name!r}"),
-        )
+        return input_file(self.file, column=self.column)
 
     def check_input(self, source: InputFile) -> None:
         """
@@ -111,6 +100,8 @@ class Job:
         elif not self.goes_on and self.out.exists():
             raise exists_error(self.out)
         source.find_id()
+        if source.reader.header is not None:
+            self.messages.note(f"the ids are in column {source.reader.header!r}")
 
     def open_output(self) -> AbstractContextManager[Output]:
         """Open what the rows go to."""
@@ -247,7 +238,7 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
             code = _code(problem, output, interruption)
             _conclude(job, run, problem, code)
             if problem is not None:
-                _hint_how_to_go_on(job, problem, code, key_origin(options.key_file))
+                _hint_how_to_go_on(job, code, options.remedy_for(problem))
             elif interruption.count:
                 job.messages.note(_how_to_go_on(job))
             elif output.outcomes["failed"] and job.out is not None:
@@ -306,17 +297,10 @@ def _conclude(
         say(f"stopped early: {message_of(problem)}")
 
 
-def _hint_how_to_go_on(
-    job: Job, problem: CommandError | DigaError, code: ExitCode, key: str | None
-) -> None:
-    if code is ExitCode.USAGE:
-        return
-    hint = _how_to_go_on(job)
-    if isinstance(problem, AuthenticationError):
-        hint = f"change the key in {key} first; {hint}"
-    elif isinstance(problem, PermissionDeniedError):
-        hint = f"the key in {key} needs the permission 'Phones: read'; {hint}"
-    job.messages.note(hint)
+def _hint_how_to_go_on(job: Job, code: ExitCode, remedy: str | None) -> None:
+    if code is not ExitCode.USAGE:
+        first = "" if remedy is None else f"{remedy} first; "
+        job.messages.note(f"{first}{_how_to_go_on(job)}")
 
 
 def _how_to_go_on(job: Job) -> str:

@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -46,17 +46,17 @@ class IdReader:
     Blank lines, and lines that begin with ``#``, are skipped.
     So are a header, and the rows of an earlier OUT that are not failed.
 
-    >>> list(IdReader(["phone_id", "", "no-id, x"], on_header=print))
-    phone_id
+    >>> list(IdReader(["phone_id", "", "no-id, x"]))
     ['no-id']
 
     Args:
         lines: The text, line by line.
         as_csv: Whether the lines are those of a CSV, whose cells may span lines.
         column: The name of the column, or of the key of a JSON line.
-        on_header: Called with the header, if there is one.
 
     Attributes:
+        header: What the header calls the column of the ids; None before it was read,
+            and without one.
         left_out: How many rows of an earlier OUT were skipped.
         read: How many ids were read.
 
@@ -69,7 +69,7 @@ class IdReader:
     lines: Iterable[str]
     as_csv: bool = False
     column: str | None = None
-    on_header: Callable[[str], object] = attrs.field(kw_only=True)
+    header: str | None = attrs.field(default=None, init=False)
     left_out: int = attrs.field(default=0, init=False)
     read: int = attrs.field(default=0, init=False)
 
@@ -88,7 +88,7 @@ class IdReader:
         given = self._json_rows(lines) if is_json else self._rows(lines, separator)
         for text in given:
             self.read += 1
-            yield _id_or_text(text)
+            yield id_or_text(text)
 
     def _json_rows(self, lines: Iterable[str]) -> Iterator[str]:
         for line in filter(_is_of_use, lines):
@@ -118,7 +118,7 @@ class IdReader:
         rows = _csv_rows(lines, likely) if as_csv else _line_rows(lines)
         if index is not None or self._is_header(header):
             next(rows, None)
-            self.on_header(header[index or 0])
+            self.header = header[index or 0]
         is_earlier_out = header[:2] == ["phone_id", "outcome"]
         for cells in rows:
             given = _clean(cells[index or 0]) if len(cells) > (index or 0) else ""
@@ -135,7 +135,7 @@ class IdReader:
                 if name(self.column) in names:
                     return names.index(name(self.column))
             raise NoSuchColumnError(", ".join(header))
-        if any(isinstance(_id_or_text(cell), UUID) for cell in header):
+        if any(isinstance(id_or_text(cell), UUID) for cell in header):
             return None
         found = (
             index
@@ -147,7 +147,7 @@ class IdReader:
 
     def _is_header(self, first: list[str]) -> bool:
         """Whether a row without a known name looks like a header."""
-        if any(isinstance(_id_or_text(cell), UUID) for cell in first):
+        if any(isinstance(id_or_text(cell), UUID) for cell in first):
             return False
         return self.as_csv or len(first) > 1
 
@@ -198,7 +198,8 @@ def _clean(cell: str) -> str:
     return bare[1:-1].strip() if is_quoted else bare
 
 
-def _id_or_text(given: str) -> Id:
+def id_or_text(given: str) -> Id:
+    """Return the id that *given* is, or else *given*."""
     try:
         return phone_id_of(given)
     except InvalidPhoneIdError:
@@ -216,7 +217,7 @@ def key_of(phone_id: Id) -> Key:
 
 def key_of_text(text: str) -> Key:
     """Return the key of an id as a row holds it."""
-    return key_of(_id_or_text(text))
+    return key_of(id_or_text(text))
 
 
 def distinct(ids: Iterable[Id], done: set[Key]) -> Iterator[Id]:

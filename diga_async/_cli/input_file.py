@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
@@ -20,7 +20,13 @@ from diga_async._cli.exit_codes import (
     stopped,
     usage_error,
 )
-from diga_async._cli.ids import Id, IdReader, NoSuchColumnError, UnreadableRowError
+from diga_async._cli.ids import (
+    Id,
+    IdReader,
+    NoSuchColumnError,
+    UnreadableRowError,
+    id_or_text,
+)
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 LINES_TO_FIND_AN_ID = 100
@@ -44,12 +50,7 @@ class InputFile:
     """
 
     def __init__(
-        self,
-        descriptor: int,
-        name: str,
-        *,
-        column: str | None = None,
-        on_header: Callable[[str], object],
+        self, descriptor: int, name: str, *, column: str | None = None
     ) -> None:
         self.name = name
         self.given = 0
@@ -64,7 +65,6 @@ class InputFile:
             self._numbered(),
             as_csv=path.suffix.lower() in CSV_SUFFIXES,
             column=column,
-            on_header=on_header,
         )
         self._ids = self._read()
 
@@ -108,9 +108,9 @@ class InputFile:
         first = self._first_line.strip()
         shown = first[:SHOWN_CHARACTERS] + ("..." if first[SHOWN_CHARACTERS:] else "")
         return usage_error(
-            f"no phone ids in {self.name}, which begins with {shown!r}; expected one "
-            "UUID a line, or a CSV with a column named phone_id, id or as --column "
-            "says, or JSON lines with phone_id or id"
+            f"no phone ids in {self.name}, whose first line is {shown!r}; expected one "
+            "UUID a line, a CSV with a column named phone_id or id (--column names "
+            "another one), or JSON lines with a phone_id or id each"
         )
 
     def __iter__(self) -> Iterator[Id]:
@@ -204,9 +204,7 @@ def _count_lines(descriptor: int) -> int | None:
 
 
 @contextmanager
-def input_file(
-    name: str, *, column: str | None, on_header: Callable[[str], object]
-) -> Iterator[InputFile]:
+def input_file(name: str, *, column: str | None) -> Iterator[InputFile]:
     """
     Open FILE; ``-`` is standard input.
 
@@ -219,12 +217,15 @@ def input_file(
         # Not `sys.stdin`: a thread that waits in it would hold up the exit.
         descriptor = sys.stdin.fileno() if name == "-" else os.open(name, _FLAGS)
     except OSError as error:
-        raise usage_error(f"cannot read {name}: {reason_of(error)}") from None
+        hint = ""
+        if isinstance(id_or_text(name), UUID):
+            hint = f"; to look up a single phone: diga phone get {name}"
+        raise usage_error(f"cannot read {name}: {reason_of(error)}{hint}") from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise usage_error(f"cannot read {name}: it is a directory")
     called = "standard input" if name == "-" else name
-    source = InputFile(descriptor, called, column=column, on_header=on_header)
+    source = InputFile(descriptor, called, column=column)
     try:
         yield source
     finally:

@@ -123,6 +123,21 @@ def test_help_begins_with_the_purpose_and_an_example(diga, arguments):
     assert any(word.startswith("Example: diga ") for word in words[2:4])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["get", "x"], "Did you mean 'diga phone get'?"),
+        (["fetch"], "Did you mean 'diga phone fetch'?"),
+        (["phone", "3c90c3cc-0d44"], "Did you mean 'diga phone get 3c90c3cc-0d44'?"),
+        (["nothing"], "No such command 'nothing'"),
+    ],
+)
+def test_a_command_in_the_wrong_place_points_to_the_right_one(diga, arguments, words):
+    code, _, err = diga(*arguments)
+    assert code == 2
+    assert words in " ".join(err.replace("│", "").split())
+
+
 @pytest.mark.parametrize("command", ["get", "fetch"])
 def test_help_ends_with_the_exit_codes_one_a_line(diga, command):
     out = diga("phone", command, "--help")[1]

@@ -137,6 +137,10 @@ def test_a_pipe_with_the_key_gets_no_warning(capsys):
     [
         ({"base_url": "diga.example"}, "--base-url"),
         ({"base_url": "http://diga.example"}, "--allow-insecure-http"),
+        (
+            {"base_url": "http://127.0.0.1", "proxy": "proxy.example"},
+            "use https for the base URL (--base-url or DIGA_BASE_URL)",
+        ),
         ({"proxy": "socks5://proxy.example"}, "--proxy must be http"),
         ({"per_second": float("inf")}, "--per-second must be"),
         ({"timeout": float("nan")}, "--timeout must be"),

@@ -21,7 +21,7 @@ async def drain(feed):
 
 
 def opened(path):
-    return input_file(str(path), column=None, on_header=lambda _: None)
+    return input_file(str(path), column=None)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_a_header_is_skipped_and_reported(diga, sandbox, tmp_path):
     (tmp_path / "ids.csv").write_text(f"phone;name\n{sandbox.phone_ids[0]};x\n")
     code, printed, words = diga("phone", "fetch", "ids.csv")
     assert (code, len(rows(printed))) == (0, 1)
-    assert "ids in column 'phone'" in words
+    assert "the ids are in column 'phone'" in words
 
 
 def test_ids_may_come_from_standard_input(diga, sandbox, ids, monkeypatch):

@@ -83,6 +83,7 @@ def test_a_refused_key_is_reported_once_for_all_ids(diga, sandbox):
     code, out, err = diga("phone", "get", *sandbox.phone_ids)
     assert (code, out) == (3, "")
     assert err.count("\n") == 1
+    assert err.endswith("; change the key in DIGA_API_KEY\n")
 
 
 @pytest.mark.parametrize("wrong", ["no-id", "{}", "+34910000000"])

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("blocking_is_fine")
 
 
 def opened(path, column=None):
-    return input_file(str(path), column=column, on_header=lambda _: None)
+    return input_file(str(path), column=column)
 
 
 def ids_in(path, content, **options):
@@ -200,6 +200,14 @@ def test_a_file_that_cannot_be_read_any_further_ends_the_run(tmp_path, monkeypat
         with pytest.raises(CommandError, match="input/output error") as caught:
             list(source)
     assert caught.value.code is ExitCode.STOPPED
+
+
+def test_an_id_in_place_of_a_file_is_recognised():
+    with (
+        pytest.raises(CommandError, match=f"diga phone get {IDS[0]}"),
+        opened(str(IDS[0])),
+    ):
+        pass
 
 
 def test_standard_input_stays_open(tmp_path, monkeypatch):
