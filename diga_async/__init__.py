@@ -47,7 +47,8 @@ if TYPE_CHECKING:
         TelephonyProvider,
     )
     from diga_async._models.stats import ClientStats, LookupStats
-    from diga_async._phones.lookups import PhoneLookups, Phones
+    from diga_async._phones.lookups import PhoneLookups
+    from diga_async._phones.phones import Phones
 
 __all__ = [
     "APIConnectionError",
@@ -95,6 +96,7 @@ _MODULES = {
     "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
     "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
     "_models.outcomes": ("Failed", "Found", "Missing", "Outcome", "PhoneBatch"),
+    "_models.open_enum": ("Extra",),
     "_models.phone": (
         "Phone",
         "PhoneStatus",
@@ -103,13 +105,16 @@ _MODULES = {
         "TelephonyProvider",
     ),
     "_models.stats": ("ClientStats", "LookupStats"),
-    "_phones.lookups": ("PhoneLookups", "Phones"),
+    "_phones.lookups": ("PhoneLookups",),
+    "_phones.phones": ("Phones",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+# Pickles of phones name `Extra`, but users only meet it as a mapping.
+_NAMES = {*__all__, "Extra"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Every other name is an error.
     module = import_module(f"{__name__}.{_MODULE_OF.get(name, '_models.errors')}")

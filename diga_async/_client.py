@@ -1,9 +1,7 @@
-"""`DigaClient`: checks what it is asked to be, and belongs to one loop at a time."""
+"""`DigaClient`: the options of a client, checked before any I/O."""
 
-import asyncio
 import inspect
 import os
-import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from ssl import SSLContext
@@ -12,20 +10,16 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
+from diga_async._api.addresses import check_base_url, check_proxy
 from diga_async._api.messages import conceal
-from diga_async._api.phones import check_base_url, check_proxy
-from diga_async._engine.call import Counters
 from diga_async._engine.credentials import KeySource, key_opener
 from diga_async._engine.observer import Hook
-from diga_async._models.errors import (
-    ClientClosedError,
-    ConfigurationError,
-    WrongLoopError,
-)
+from diga_async._lifecycle import Lifecycle
+from diga_async._models.errors import ConfigurationError
 from diga_async._models.options import Limits, RetryPolicy, Timeouts, check_flag
 from diga_async._models.stats import ClientStats
-from diga_async._phones.lookups import Phones
-from diga_async._runtime import Engine, Options, client_stats
+from diga_async._phones.phones import Phones
+from diga_async._runtime import Options
 from diga_async._transport.transport import environment_proxy
 
 DEFAULT_BASE_URL = "https://api.diga.io"
@@ -73,8 +67,7 @@ class DigaClient:
     .. versionadded:: 0.1.0
     """
 
-    _engine: Engine | None = None
-    _closing: asyncio.Event | None = None
+    __module__ = "diga_async"
 
     def __init__(  # noqa: PLR0913 - every one is a decision of the user's
         self,
@@ -93,7 +86,7 @@ class DigaClient:
         allow_insecure_http: bool = False,
     ) -> None:
         api_key = conceal(_given_or_environment(api_key))
-        self._credentials = key_opener(api_key)
+        credentials = key_opener(api_key)
         check_flag("trust_env", trust_env)
         check_flag("allow_insecure_http", allow_insecure_http)
         insecure = allow_insecure_http or _environment("ALLOW_INSECURE_HTTP") == "1"
@@ -104,7 +97,7 @@ class DigaClient:
         proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
             proxy, proxy_name = environment_proxy(url), "HTTPS_PROXY"
-        self._options = Options(
+        options = Options(
             base_url=url,
             session=_of_kind_or_none(session, aiohttp.ClientSession, "session"),
             timeouts=Timeouts.of(timeouts),
@@ -119,9 +112,7 @@ class DigaClient:
             ),
             on_event=_plain_or_none(on_event),
         )
-        self._counters = Counters()
-        self._closed = False
-        self._opening = threading.Lock()
+        self._lifecycle = Lifecycle(options, credentials)
 
     @property
     def phones(self) -> Phones:
@@ -130,7 +121,7 @@ class DigaClient:
 
         .. versionadded:: 0.1.0
         """
-        return Phones(self._engine_here, self._options.timeouts)
+        return Phones(self)
 
     @property
     def closed(self) -> bool:
@@ -139,7 +130,7 @@ class DigaClient:
 
         .. versionadded:: 0.1.0
         """
-        return self._closed
+        return self._lifecycle.closed
 
     @property
     def stats(self) -> ClientStats:
@@ -148,7 +139,7 @@ class DigaClient:
 
         .. versionadded:: 0.1.0
         """
-        return client_stats(self._counters, self._engine)
+        return self._lifecycle.stats
 
     async def close(self) -> None:
         """
@@ -161,30 +152,11 @@ class DigaClient:
 
         .. versionadded:: 0.1.0
         """
-        engine = self._engine
-        if engine is not None and not (engine.loop.is_closed() or engine.is_here):
-            raise WrongLoopError("close the client in the event loop that uses it")
-        self._closed = True
-        self._engine = None
-        if engine is None:
-            await self._others_end()
-        elif engine.loop.is_closed():
-            engine.abandon()
-        else:
-            self._closing = closing = asyncio.Event()
-            try:
-                await engine.close()
-            finally:
-                closing.set()
-
-    async def _others_end(self) -> None:
-        """Wait for whoever is closing the client already."""
-        if self._closing is not None and not self._closing.is_set():
-            await self._closing.wait()
+        await self._lifecycle.close()
 
     async def __aenter__(self) -> Self:
         """Open the client in this loop."""
-        self._engine_here()
+        self._lifecycle.open()
         return self
 
     async def __aexit__(
@@ -196,45 +168,26 @@ class DigaClient:
         """Close the client."""
         await self.close()
 
-    def _engine_here(self) -> Engine:
-        engine = self._engine
-        if engine is not None and engine.is_here:
-            return engine
-        with self._opening:
-            return self._open()
-
-    def _open(self) -> Engine:
-        if self._closed:
-            raise ClientClosedError("the client is closed; make a new one")
-        engine = self._engine
-        if engine is not None:
-            if not engine.loop.is_closed():
-                raise WrongLoopError(
-                    "the client belongs to another event loop, thread or process; "
-                    "make one for each"
-                )
-            engine.abandon()
-        self._engine = Engine(self._options, self._credentials(), self._counters)
-        return self._engine
-
     def __repr__(self) -> str:
-        """Show where it goes and whether it is open; nothing of the key."""
-        if "_opening" not in vars(self):  # seen by who reports why it was refused
+        """Show its address and its state, and nothing of the key."""
+        lifecycle = vars(self).get("_lifecycle")
+        if lifecycle is None:  # shown by a crash report about its own `__init__`
             return "<DigaClient not made>"
-        state = "closed" if self._closed else "open" if self._engine else "not opened"
-        return f"<DigaClient {self._options.base_url} {state}>"
+        opened = "open" if lifecycle.runtime else "not opened"
+        state = "closed" if lifecycle.closed else opened
+        return f"<DigaClient {lifecycle.options.base_url} {state}>"
 
     def __reduce__(self) -> str:
         """Refuse to be copied or pickled: the copy would close the connections."""
         raise TypeError("a DigaClient cannot be copied or pickled; make another")
 
     def __del__(self) -> None:
-        """Say so when it was not closed."""
-        engine = self._engine
-        if engine is None:
+        """Warn when it was not closed."""
+        lifecycle = vars(self).get("_lifecycle")
+        if lifecycle is None or lifecycle.runtime is None:
             return
-        engine.abandon()
-        if self._options.session is None:
+        lifecycle.runtime.abandon()
+        if lifecycle.options.session is None:
             warnings.warn(
                 f"Unclosed {self!r}; use 'async with DigaClient(...)', "
                 "or 'await client.close()' when done",

@@ -1,29 +1,28 @@
-"""What lives in one event loop: the stages stacked once, and all that is under way."""
+"""`Runtime`: what one open client is made of, put together."""
 
 import asyncio
 import os
 import random
 from collections.abc import Callable
 from ssl import SSLContext
-from typing import get_args
+from typing import Any, TypeVar, get_args
 
 import aiohttp
 import attrs
 
-from diga_async._api.phones import endpoint_of
-from diga_async._bulk.run import Plan, Run
+from diga_async._bulk.plan import Plan
+from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._engine.call import Counters
 from diga_async._engine.clock import Clock
 from diga_async._engine.credentials import Credentials
+from diga_async._engine.engine import Engine, Settings
 from diga_async._engine.observer import Hook, Observer
-from diga_async._engine.scheduler import Scheduler
 from diga_async._engine.single_flight import SingleFlight
-from diga_async._engine.stages import Admitted, Retrying, Sending
-from diga_async._flow.circuit_breaker import CircuitBreaker
-from diga_async._flow.rate_limiter import RateLimiter
-from diga_async._flow.retry import RetryBudget
-from diga_async._models.errors import ClientClosedError, WrongLoopError
+from diga_async._models.errors import (
+    ClientClosedError,
+    WrongLoopError,
+)
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Limits, RetryPolicy, Timeouts
 from diga_async._models.stats import ClientStats
@@ -31,10 +30,12 @@ from diga_async._transport.transport import Transport
 
 CLOSE_SECONDS = 1.0
 
+R = TypeVar("R")
+
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Options:
-    """What a client was asked to be, checked."""
+    """The options of a client, checked."""
 
     base_url: str
     session: aiohttp.ClientSession | None
@@ -47,8 +48,8 @@ class Options:
     on_event: Hook | None
 
 
-class Engine:
-    """One client at work in one loop."""
+class Runtime:
+    """One client at work in one event loop."""
 
     def __init__(
         self,
@@ -61,91 +62,61 @@ class Engine:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._pid = os.getpid()
-        self._counters = counters
         self._limits = options.limits
-        self._clock = clock = clock or Clock()
-        self._limiter = limiter = RateLimiter(**attrs.asdict(options.limits))
-        self._breaker = breaker = CircuitBreaker(options.retry.max_outage)
-        self._scheduler = Scheduler(limiter, breaker, clock, chance)
         self._transport = Transport(
             connector=_connector_of(options.session),
             trace_configs=options.trace_configs,
             proxy=options.proxy,
             ssl=options.ssl,
         )
-        phones = endpoint_of(options.base_url)
-        sending = Sending(phones, credentials, self._transport, clock)
-        self._observer = observer = Observer(options.on_event)
-        admitted = Admitted(
-            sending.attempt, self._scheduler, limiter, breaker, clock, chance, observer
-        )
-        retrying = Retrying(
-            admitted.attempt,
+        self.engine = Engine(
+            Settings(
+                base_url=options.base_url, retry=options.retry, limits=options.limits
+            ),
             credentials,
-            options.retry,
-            RetryBudget(),
-            breaker,
-            clock,
-            chance,
+            self._transport,
+            counters,
+            observer=Observer(options.on_event),
+            clock=clock,
+            chance=chance,
         )
-        self._look_up = retrying.run
-        self.single_flight = SingleFlight(
-            self._look_up, clock, counters, observer, limiter.blocked_for
-        )
-        self._runs: set[Run] = set()
+        self.single_flight = SingleFlight(self.engine)
+        self._runs: set[Run[Any]] = set()
 
     @property
-    def is_here(self) -> bool:
-        """Whether the caller is in the loop, thread and process it lives in."""
+    def is_current(self) -> bool:
+        """Whether the caller is in the loop, thread and process it belongs to."""
         return asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
 
-    def run(self, source: Source, plan: Plan) -> Run:
-        """Begin a run."""
+    def start(self, source: Source, plan: Plan[R]) -> Run[R]:
+        """Start a run."""
         concurrency = min(plan.concurrency, self._limits.concurrency)
-        run = Run(
-            source,
-            attrs.evolve(plan, concurrency=concurrency),
-            self._look_up,
-            self._counters,
-            self._breaker,
-            self._clock,
-            self._observer,
-            on_end=self._runs.discard,
-        )
+        plan = attrs.evolve(plan, concurrency=concurrency)
+        run = Run(self.engine, source, plan, self._runs.discard)
         self._runs.add(run)
         return run
 
-    @property
-    def outage(self) -> bool:
-        """Whether runs are held back because nothing comes back."""
-        return self._breaker.is_on
-
-    @property
-    def rate(self) -> float | None:
-        """Requests a second that the limiter allows now; None when it is free."""
-        return self._limiter.rate
-
     async def close(self) -> None:
-        """End everything; whoever waits gets a `ClientClosedError`."""
+        """End everything under way, with a `ClientClosedError`."""
         runs = tuple(self._runs)
         for run in runs:
-            run.halt(ClientClosedError("the client was closed"), at_once=True)
+            run.halt(ClientClosedError("the client was closed"), immediately=True)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.single_flight.close()
                 for run in runs:
                     await run.wait_for_workers()
                 await self._transport.close()
-        except TimeoutError:  # a caller's own code does not let itself be cancelled
+        except TimeoutError:  # the user's own code ignores its cancellation
             self.abandon()
         except asyncio.CancelledError:
             self.abandon()
             raise
         finally:
-            self._scheduler.close()
+            self.engine.scheduler.close()
 
     def abandon(self) -> None:
-        """Let go without waiting, from any thread, also when the loop is closed."""
+        """Drop the connections without waiting, from any thread or a closed loop."""
         self._transport.abandon()
 
 
@@ -162,14 +133,15 @@ def _connector_of(
     return connector
 
 
-def client_stats(counters: Counters, engine: Engine | None) -> ClientStats:
-    """Make a snapshot of a client that may be at work in *engine*."""
+def client_stats(counters: Counters, runtime: Runtime | None) -> ClientStats:
+    """Return a snapshot of a client; *runtime* is None while it is not open."""
     answers = {name: counters.answers[name] for name in get_args(AnswerKind)}
+    engine = None if runtime is None else runtime.engine
     return ClientStats(
         requests=counters.requests,
         **answers,
         retries=counters.retries,
         in_flight=counters.in_flight,
-        rate=None if engine is None else engine.rate,
-        outage=engine is not None and engine.outage,
+        rate=None if engine is None else engine.limiter.rate,
+        outage=engine is not None and engine.breaker.is_open,
     )

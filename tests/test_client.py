@@ -142,7 +142,7 @@ class TestMaking:
     def test_a_proxy_variable_without_a_scheme_is_read_as_http(self, monkeypatch):
         monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
         client = DigaClient(KEY, base_url="https://diga.example", trust_env=True)
-        assert client._options.proxy == "http://proxy.example:3128"
+        assert client._lifecycle.options.proxy == "http://proxy.example:3128"
 
     def test_a_proxy_variable_that_cannot_be_used_is_named(self, monkeypatch):
         monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")

@@ -1,18 +1,20 @@
-"""What a server's headers say about waiting: ``Retry-After`` and the rate limits."""
+"""What the headers of a response say: how long to wait, how the body is encoded."""
 
 import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from diga_async._api.messages import Response
+from diga_async._models.decoding import MAX_BODY_BYTES, inflate
+from diga_async._models.errors import InvalidResponseError
 
 MAX_RETRY_AFTER = 366 * 86400.0
-#: Nobody is held for longer by a header that refuses nothing.
 MAX_RESET = 300.0
+"""The longest cool-down, in seconds, that a header of an accepted request causes."""
 
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
-#: Larger than any pause: a moment, in seconds since 1970, as some servers send.
 _EPOCH = 1e9
+"""A larger number is not a pause but a time in seconds since 1970."""
 _REMAINING = re.compile(r";\s*r=(\d{1,9})\b", re.ASCII)
 _RESET = re.compile(r";\s*t=(\d{1,9})\b", re.ASCII)
 _PAIRS = (
@@ -22,19 +24,35 @@ _PAIRS = (
 
 
 def header(response: Response, name: str) -> str | None:
-    """Return a header that came exactly once; a contradiction is no statement."""
-    if name not in response.headers:  # as nearly always
+    """Return a header's value; None unless it came exactly once."""
+    if name not in response.headers:  # the common case
         return None
     values = response.headers.getall(name)
     return values[0] if len(values) == 1 else None
+
+
+def body_of(response: Response, most: int = MAX_BODY_BYTES) -> bytes:
+    """
+    Return the decoded body.
+
+    Raises:
+        InvalidResponseError: It is larger than *most* bytes, or its encoding is
+            unknown, corrupt or cut short.
+    """
+    if response.body is None:
+        raise InvalidResponseError(f"the body is larger than {most >> 20} MiB")
+    encoding = header(response, "Content-Encoding")
+    if encoding is None:
+        return response.body
+    return inflate(response.body, encoding.strip().lower(), most)
 
 
 def retry_after(value: str | None, date: str | None) -> float | None:
     """
     Read ``Retry-After`` (RFC 9110 section 10.2.3) as seconds.
 
-    A date is measured against the answer's own ``Date``, so that no clock of
-    ours has to agree with the server's. Anything else is ignored.
+    A date is compared with the response's own ``Date``, so the clocks of the two
+    machines need not agree. Any other text is ignored.
 
     >>> retry_after("120", None)
     120.0
@@ -56,9 +74,9 @@ def rate_limit(response: Response) -> tuple[int, float] | None:
     """
     Read how many requests are left, and for how many seconds.
 
-    Understood are ``RateLimit`` of draft-ietf-httpapi-ratelimit-headers,
-    ``RateLimit-Remaining`` and ``-Reset`` of its early versions,
-    and the same with ``X-`` before; a reset may be a moment since 1970.
+    Reads ``RateLimit`` of draft-ietf-httpapi-ratelimit-headers, and
+    ``RateLimit-Remaining`` and ``RateLimit-Reset`` of its early versions, with or
+    without a leading ``X-``. A large reset is a time in seconds since 1970.
     """
     field = header(response, "RateLimit")
     if field is not None:

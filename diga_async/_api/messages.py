@@ -1,40 +1,42 @@
-"""`Request` and `Response`, as the protocol sees them and as bytes."""
+"""`Request` and `Response`: one HTTP exchange as plain values."""
 
 from typing import Any, Protocol
 
 import attrs
 from yarl import URL
 
+from diga_async._models.decoding import MAX_BODY_BYTES
+
 
 class Secret(str):
     """
     Text that frames, logs and crash reports show as stars.
 
-    Headers keep the object they are given, so no frame that holds them
-    shows the key.
+    Headers keep the object they are given, so a frame that holds them does not
+    show the key.
     """
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Show nothing of it."""
+        """Show none of it."""
         return "'***'"
 
 
 def conceal(key: Any) -> Any:
     """
-    Hide a key that was just received, before anything else is done with it.
+    Hide a key as soon as it is received.
 
     >>> conceal("sk-1")
     '***'
     """
-    if isinstance(key, bytes):  # never a key; but perhaps one by mistake
+    if isinstance(key, bytes):  # never a key, but may have been meant as one
         return Secret()
     return Secret(key) if isinstance(key, str) else key
 
 
 class Headers(Protocol):
-    """An answer's headers: names in any case, a name perhaps more than once."""
+    """The headers of a response: names in any case, repeated names allowed."""
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a header of that name."""
@@ -46,17 +48,23 @@ class Headers(Protocol):
 @attrs.frozen
 class Endpoint:
     """
-    Where requests go, and what all of them say.
+    Where requests go, and the headers that all of them have.
 
     Attributes:
-        url: Absolute, encoded; requests are for what lies below it.
+        url: The base URL, absolute and encoded, without a slash at its end.
         headers: In the order in which they are sent.
-        lines: The same as text.
+        path: The path of *url*.
+        lines: The headers as text.
     """
 
     url: URL
     headers: dict[str, str]
+    path: str = attrs.field(init=False)
     lines: str = attrs.field(init=False, repr=False)
+
+    @path.default
+    def _path_of_url(self) -> str:
+        return self.url.raw_path.rstrip("/")
 
     @lines.default
     def _lines_of_headers(self) -> str:
@@ -70,28 +78,31 @@ class Request:
 
     Attributes:
         endpoint: Where it goes.
-        path: The whole path, encoded.
-        authorization: Sent in the header of that name.
+        path: Path and query below the endpoint, encoded.
+        authorization: The value of the Authorization header.
+        max_body: How many bytes of a body are read.
     """
 
     endpoint: Endpoint
     path: str
     authorization: Secret
+    max_body: int = MAX_BODY_BYTES
 
     @property
     def url(self) -> URL:
-        """Where it goes, absolute."""
-        return self.endpoint.url.with_path(self.path, encoded=True)
+        """The absolute address."""
+        text = f"{self.endpoint.url.origin()}{self.endpoint.path}{self.path}"
+        return URL(text, encoded=True)
 
     @property
     def headers(self) -> dict[str, str]:
-        """Everything that is sent, the key included."""
+        """Every header that is sent, with the key."""
         return {**self.endpoint.headers, "Authorization": self.authorization}
 
     def __bytes__(self) -> bytes:
-        """Return it as HTTP/1.1 sends it (RFC 9112 section 2.1), all of it ASCII."""
+        """Return the request as HTTP/1.1 sends it (RFC 9112 section 2.1), in ASCII."""
         return (
-            f"GET {self.path} HTTP/1.1\r\n{self.endpoint.lines}"
+            f"GET {self.endpoint.path}{self.path} HTTP/1.1\r\n{self.endpoint.lines}"
             f"Authorization: {self.authorization}\r\n\r\n"
         ).encode()
 
@@ -99,12 +110,12 @@ class Request:
 @attrs.frozen
 class Response:
     """
-    One complete answer.
+    One complete response.
 
     Attributes:
         status: The HTTP status.
-        headers: As they came.
-        body: As it came, still encoded; None when it was larger than allowed.
+        headers: As received.
+        body: As received, still encoded; None when it is larger than allowed.
     """
 
     status: int

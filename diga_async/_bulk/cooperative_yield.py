@@ -1,4 +1,4 @@
-"""Lets a few through in each turn of the event loop."""
+"""Spreads the calls of a run over the turns of the event loop."""
 
 import asyncio
 import time
@@ -6,31 +6,31 @@ from collections.abc import Callable, Generator
 from types import coroutine
 
 MOST_A_TURN = 20
-"""How many go on in one turn of a loop that is busy."""
+"""How many calls start in one turn of a saturated loop."""
 
 SAMPLE = 200
-"""After how many it is seen anew how busy the loop is."""
+"""After how many calls the load of the loop is measured again."""
 
-BUSY = 0.7
-"""The part of the time from which on it is; one that asks nginx without end has 1."""
+SATURATED = 0.7
+"""The share of the time in which a loop works from which on it is saturated."""
 
 
 class CooperativeYield:
     """
-    Spreads what would all begin at once over several turns of the loop.
+    Lets a few calls start in each turn of the event loop.
 
-    While the loop is busy, everybody waits one turn at least: the answers that have
-    come are all read before more is sent, which saves a tenth and more of the CPU.
-    No more than a few go on in one turn: the rest of the program gets its own in
-    between, and Python's collector of garbage, which looks at what is young
-    whenever there are 700 objects more than before, has nothing to look at.
+    While the loop is saturated, each call waits for at least one turn: the responses
+    that have arrived are all read before more is sent, which saves a tenth and more
+    of the CPU time. At most `MOST_A_TURN` start in one turn, so that the rest of the
+    program gets its turns, and the garbage collector finds few young objects.
 
-    While it has time to spare, nobody waits that need not, and one goes on in a turn:
-    what is sent at once is answered at once, and then each waits for all the others.
+    While the loop has time to spare, calls start without waiting, one in a turn:
+    responses to requests sent together arrive together, and each then waits for the
+    others to be read.
 
     Args:
         now: The time, in seconds.
-        cpu: The seconds that this thread was at work.
+        cpu: The seconds that this thread has worked.
     """
 
     def __init__(
@@ -41,36 +41,36 @@ class CooperativeYield:
         self._loop = asyncio.get_running_loop()
         self._now = now
         self._cpu = cpu
-        self._is_busy = True
+        self._is_saturated = True
         self._since = (now(), cpu())
-        self._unseen = SAMPLE
+        self._until_sample = SAMPLE
         self._most = self._left = MOST_A_TURN
-        self._missed = 0
+        self._delayed = 0
 
     @coroutine
     def wait(self) -> Generator[None, None, None]:
-        """Wait until it is one's turn."""
-        self._unseen -= 1
-        if not self._unseen:
-            self._see()
-        if self._is_busy:
+        """Wait until the next call may start."""
+        self._until_sample -= 1
+        if not self._until_sample:
+            self._measure()
+        if self._is_saturated:
             yield
         while not self._left:
-            self._missed += 1
+            self._delayed += 1
             yield
         if self._left == self._most:
-            self._loop.call_soon(self._open)
+            self._loop.call_soon(self._next_turn)
         self._left -= 1
 
-    def _see(self) -> None:
+    def _measure(self) -> None:
         now, cpu = self._now(), self._cpu()
         begun, worked = self._since
-        self._is_busy = cpu - worked >= BUSY * (now - begun)
+        self._is_saturated = cpu - worked >= SATURATED * (now - begun)
         self._since = (now, cpu)
-        self._unseen = SAMPLE
+        self._until_sample = SAMPLE
 
-    def _open(self) -> None:
-        # Of many who wait a part goes on, or looking who may would be most of the work.
-        spread = 1 + self._missed // MOST_A_TURN
-        self._most = self._left = MOST_A_TURN if self._is_busy else spread
-        self._missed = 0
+    def _next_turn(self) -> None:
+        # With many waiting, more start in a turn: the checks would cost most of it.
+        spread = 1 + self._delayed // MOST_A_TURN
+        self._most = self._left = MOST_A_TURN if self._is_saturated else spread
+        self._delayed = 0

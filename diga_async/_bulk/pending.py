@@ -1,147 +1,164 @@
-"""Every id of a run that was taken and not handed out yet, and whose turn it is."""
+"""The items of a run that were taken from its source and not delivered yet."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import attrs
 
 from diga_async._engine.call import Call
-from diga_async._models.errors import InvalidPhoneIdError
-from diga_async._models.outcomes import Failed, Outcome
+
+R = TypeVar("R")
 
 MAX_GIVEN_CHARACTERS = 100
 
 
 @attrs.define(eq=False, repr=False)
-class Entry:
+class Entry(Generic[R]):
     """
-    One id of a run.
+    One item of a run.
 
     Attributes:
-        key: Its place among those that are open.
-        phone_id: The id, or what was given when it is none.
-        lookup: Its way to an answer; None when it is no id.
-        outcome: What became of it; None until it is settled.
-        occurrences: How often it was taken and not handed out yet.
+        key: Its key in the table.
+        name: The id of the item; the text given when it was not one.
+        call: Its way to an answer; None when the item was rejected.
+        result: How it ended; None until it is resolved.
+        kind: The kind of result: found, missing or failed.
+        occurrences: How often it was taken and not delivered yet.
     """
 
-    key: int
-    phone_id: UUID | str
-    lookup: Call | None = None
-    outcome: Outcome | None = None
+    key: str | int
+    name: UUID | str
+    call: Call[Any] | None = None
+    result: R | None = None
+    kind: str = "failed"
     occurrences: int = 1
 
 
-class PendingTable:
+class PendingTable(Generic[R]):
     """
-    An id enters it when it is taken, and leaves it with its outcome.
+    Holds an item from when it is taken until its result is delivered.
 
     Args:
-        ordered: Hand out in the order of the source, not of completion.
-        distinct: Remember every id, and take each once.
+        ordered: Deliver in the order of the source, not of completion.
+        distinct: Remember every item, and take each once.
 
     Attributes:
-        seen: The distinct ids, in the order of the source, each with the type of
+        seen: The distinct names, in the order of the source, each with the type of
             what was given; None when they are not remembered.
     """
 
     def __init__(self, *, ordered: bool, distinct: bool) -> None:
         self.seen: dict[UUID | str, type] | None = {} if distinct else None
         self._ordered = ordered
-        # By number, as a UUID's own hash is a call of Python; what is no UUID
-        # has a negative one.
-        self._open: dict[int, Entry] = {}
-        self._refused = 0
-        self._line: deque[Entry] = deque()
-        self._ready: deque[Entry] = deque()
+        # By path: hashing a UUID is a call of Python. Rejected items have a number.
+        self._entries: dict[str | int, Entry[R]] = {}
+        self._rejected = 0
+        self._in_order: deque[Entry[R]] = deque()
+        self._ready: deque[Entry[R]] = deque()
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is something to hand out."""
+        """Whether a result can be delivered."""
         return bool(self._ready)
 
-    def is_repeated(self, phone_id: UUID | str, kind: type = UUID) -> bool:
-        """Whether an id that is to be asked once was here before; remember it."""
+    def is_repeated(self, name: UUID | str, kind: type = UUID) -> bool:
+        """Whether a distinct item was taken before; remember it."""
         if self.seen is None:
             return False
-        if phone_id in self.seen:
+        if name in self.seen:
             return True
-        self.seen[phone_id] = kind
+        self.seen[name] = kind
         return False
 
-    def join(self, phone_id: UUID) -> bool:
-        """Let one more occurrence of an id that is open share its outcome, if it is."""
-        entry = self._open.get(phone_id.int)
+    def join(self, path: str) -> bool:
+        """Let one more occurrence of a pending item share its result, if there is one."""
+        entry = self._entries.get(path)
         if entry is None:
             return False
         entry.occurrences += 1
         if self._ordered:
-            self._line.append(entry)
-            self._publish()
-        elif entry.outcome is not None:
+            self._in_order.append(entry)
+            self._advance()
+        elif entry.result is not None:
             self._ready.append(entry)
         return True
 
-    def open(self, lookup: Call) -> Entry:
-        """Enter an id that is to be looked up."""
-        key = lookup.phone_id.int
-        entry = self._open[key] = Entry(key, lookup.phone_id, lookup)
-        if self._ordered:
-            self._line.append(entry)
-        return entry
+    def add(self, call: Call[Any]) -> Entry[R]:
+        """Add an item that is to be called for."""
+        path = call.operation.path
+        return self._add(Entry(path, call.subject or path, call))
 
-    def refuse(self, given: object, error: InvalidPhoneIdError) -> Failed | None:
-        """Enter what is no id, with its outcome; None when it was here before."""
+    def reject(
+        self, given: object, result_of: Callable[[str], R]
+    ) -> tuple[str, R] | None:
+        """
+        Add an item that cannot be called for, with its result.
+
+        Args:
+            given: What the source gave.
+            result_of: Makes the result of the item's text.
+
+        Returns:
+            The text cut to 100 characters, and the result; None when a distinct
+            item was here before.
+        """
         text, kind = _text_of(given), type(given)
         cut = text[:MAX_GIVEN_CHARACTERS]
         name = cut if self.seen is None else _name_among(self.seen, text, kind)
         if self.is_repeated(name, kind):
             return None
-        failed = Failed(name, error.with_traceback(None), 0, 0.0)
-        self._refused -= 1
-        entry = self._open[self._refused] = Entry(self._refused, name)
-        if self._ordered:
-            self._line.append(entry)
-        self.settle(entry, failed)
-        return attrs.evolve(failed, phone_id=cut)
+        self._rejected -= 1
+        result = result_of(name)
+        self.resolve(self._add(Entry(self._rejected, name)), result, "failed")
+        return cut, result
 
-    def settle(self, entry: Entry, outcome: Outcome) -> None:
-        """Note what became of an id."""
-        entry.outcome = outcome
+    def _add(self, entry: Entry[R]) -> Entry[R]:
+        self._entries[entry.key] = entry
         if self._ordered:
-            self._publish()
+            self._in_order.append(entry)
+        return entry
+
+    def resolve(self, entry: Entry[R], result: R, kind: str) -> None:
+        """Set the result of an item."""
+        entry.result = result
+        entry.kind = kind
+        if self._ordered:
+            self._advance()
+        elif entry.occurrences == 1:
+            self._ready.append(entry)
         else:
             self._ready.extend([entry] * entry.occurrences)
 
-    def _publish(self) -> None:
-        """Make ready what can be handed out in the order of the source."""
-        while self._line and self._line[0].outcome is not None:
-            self._ready.append(self._line.popleft())
+    def _advance(self) -> None:
+        """Make ready what comes next in the order of the source."""
+        while self._in_order and self._in_order[0].result is not None:
+            self._ready.append(self._in_order.popleft())
 
-    def hand_out(self) -> Outcome:
-        """Take the next outcome out."""
+    def deliver(self) -> Entry[R]:
+        """Take the next resolved item out."""
         entry = self._ready.popleft()
         entry.occurrences -= 1
         if not entry.occurrences:
-            del self._open[entry.key]
-        assert entry.outcome is not None  # noqa: S101 - ready means settled
-        return entry.outcome
+            del self._entries[entry.key]
+        return entry
 
     def end(self) -> None:
-        """Nothing will be settled any more: pass over what stays without an outcome."""
-        self._ready.extend(e for e in self._line if e.outcome is not None)
-        self._line.clear()
+        """Pass over the items without a result: none will be resolved any more."""
+        self._ready.extend(e for e in self._in_order if e.result is not None)
+        self._in_order.clear()
 
     def drop(self) -> None:
-        """Nobody will ask any more."""
+        """Deliver nothing more."""
         self._ready.clear()
 
-    def unanswered(self, *, settled: bool) -> tuple[UUID | str, ...]:
-        """Return the ids without an outcome, and those *settled*, as often as given."""
+    def unanswered(self, *, resolved: bool) -> tuple[UUID | str, ...]:
+        """Return the names without a result, and those *resolved*, as often as given."""
         return tuple(
-            entry.phone_id
-            for entry in self._open.values()
-            if settled or entry.outcome is None
+            entry.name
+            for entry in self._entries.values()
+            if resolved or entry.result is None
             for _ in range(entry.occurrences)
         )
 
@@ -151,12 +168,12 @@ def _text_of(given: object) -> str:
         return given
     try:
         return repr(given)
-    except Exception:  # noqa: BLE001 - it may be anybody's object
+    except Exception:  # noqa: BLE001 - the `repr` of any object may raise
         return f"<{type(given).__name__}>"
 
 
 def _name_among(seen: dict[UUID | str, type], text: str, kind: type) -> str:
-    """Return *text*, with its type when it was that of a value of another type."""
+    """Return *text*, with its type when a value of another type has that text."""
     while seen.get(text, kind) is not kind:
         text += f" ({kind.__name__})"
     return text

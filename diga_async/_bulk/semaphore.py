@@ -1,4 +1,4 @@
-"""A fixed number of semaphore; who finds none waits in line for one."""
+"""A semaphore that costs little where a slot is free."""
 
 import asyncio
 from collections import deque
@@ -6,40 +6,40 @@ from collections import deque
 
 class Semaphore:
     """
-    As `asyncio.Semaphore`, at a fraction of its cost where a place is free.
+    As `asyncio.Semaphore`, at a fraction of its cost when a slot is free.
 
-    A place that is given back goes straight to the first in line.
+    A released slot goes to the first waiter.
     """
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     def try_acquire(self) -> bool:
-        """Take a place, if one is free."""
+        """Take a slot if one is free; return whether it was."""
         if not self._free:
             return False
         self._free -= 1
         return True
 
-    async def take(self) -> None:
-        """Take a place; wait for one if need be."""
+    async def acquire(self) -> None:
+        """Take a slot; wait until one is free."""
         if self.try_acquire():
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(place)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if not place.cancelled():  # it came in the same turn
+            if not waiter.cancelled():  # the slot came in the same turn of the loop
                 self.release()
             raise
 
     def release(self) -> None:
-        """Give a place back."""
-        while self._line:
-            place = self._line.popleft()
-            if not place.done():
-                place.set_result(None)
+        """Give a slot back."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 return
         self._free += 1

@@ -1,4 +1,4 @@
-"""The ids of a run, taken one at a time, whatever they come from."""
+"""The items of a run, taken one at a time from any iterable."""
 
 import asyncio
 from collections.abc import (
@@ -13,40 +13,41 @@ from collections.abc import (
 from typing import Any
 from uuid import UUID
 
-PhoneIds = Iterable[UUID | str] | AsyncIterable[UUID | str]
-
 
 class Source:
     """
-    One pass over any iterable or async iterable.
+    One pass over an iterable or async iterable.
 
     Raises:
-        TypeError: *phone_ids* is one id, or nothing to iterate over.
+        TypeError: *items* is one id, or not iterable.
+
+    Attributes:
+        length: How many items it has; None when that is not known.
     """
 
-    def __init__(self, phone_ids: PhoneIds) -> None:
-        if isinstance(phone_ids, str | bytes | UUID):
+    def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
+        if isinstance(items, str | bytes | UUID):
             raise TypeError("phone_ids must be an iterable of ids, not one id")
-        self.length = len(phone_ids) if isinstance(phone_ids, Sized) else None
+        self.length = len(items) if isinstance(items, Sized) else None
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None
-        if isinstance(phone_ids, AsyncIterable):
-            self._async = aiter(phone_ids)
+        if isinstance(items, AsyncIterable):
+            self._async = aiter(items)
         else:
-            self._sync = iter(phone_ids)
+            self._sync = iter(items)
         self._turn = asyncio.Lock()
         self._is_over = False
 
     async def take(self) -> Any:
         """
-        Return the next of what was given; nothing more once that has raised.
+        Return the next item; none after the source has ended or raised.
 
         Raises:
             StopAsyncIteration: There is no more.
         """
         try:
             if self._async is not None:
-                async with self._turn:  # an async iterator serves one at a time
+                async with self._turn:  # an async iterator serves one call at a time
                     self._require_more()
                     return await anext(self._async)
             self._require_more()
@@ -70,7 +71,7 @@ class Source:
         self._is_over = True
 
     async def close(self) -> None:
-        """End a generator, so that its ``finally`` runs; leave all else alone."""
+        """End a generator, so that its ``finally`` runs; leave other iterables alone."""
         if isinstance(self._sync, Generator):
             self._sync.close()
         if isinstance(self._async, AsyncGenerator):

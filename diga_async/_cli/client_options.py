@@ -14,8 +14,8 @@ from diga_async import (
     PermissionDeniedError,
     Timeouts,
 )
+from diga_async._api.addresses import with_scheme
 from diga_async._api.messages import Secret, conceal
-from diga_async._api.phones import with_scheme
 from diga_async._cli.exit_codes import message_of, reason_of, usage_error
 from diga_async._cli.terminal import Messages
 from diga_async._client import DEFAULT_BASE_URL

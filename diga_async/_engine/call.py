@@ -1,14 +1,14 @@
-"""One id on its way: what is counted and remembered of it, and how it ended."""
+"""`Call`: one operation on its way, what is counted of it, and how it ended."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import attrs
 
 from diga_async._api.messages import Secret
-from diga_async._api.phones import Answer
+from diga_async._api.operation import Answer, Operation
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
@@ -20,14 +20,14 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
-from diga_async._models.outcomes import Failed, Found, Missing, Outcome
-from diga_async._models.phone import Phone
 from diga_async._transport.connections import Attempt
+
+T = TypeVar("T")
 
 
 @attrs.define(eq=False, repr=False)
 class Counters:
-    """What was done and is going on, of a client or of one run."""
+    """What a client, or one run, has done and is doing."""
 
     requests: int = 0
     retries: int = 0
@@ -36,30 +36,30 @@ class Counters:
 
 
 @attrs.define(eq=False, repr=False, kw_only=True)
-class Call(Progress):
+class Call(Progress, Generic[T]):
     """
-    One id on its way.
+    One operation on its way.
 
     Attributes:
-        phone_id: The id.
+        operation: What is asked for.
         timeouts: How long it may take.
-        counters_of: Where to count what is done for it.
+        counters: Where its requests and answers are counted.
         started: When the first attempt began, on the client's clock.
         sending: Whether a request of it is open.
         halted: Whether nothing more may be sent for it.
         renewed: Whether another key was asked for on its account.
-        authorization: The header its last request was sent with.
-        attempt: What is open of a single lookup, while it is.
-        begun: When that began.
-        last: Why the attempt before failed.
-        asking: The time limit of the caller's callable, while it is asked for a key.
-        advice: What the last answer said of a rate limit: how many requests
+        authorization: The header that its last request had.
+        attempt: The open attempt of a single call.
+        begun: When that attempt began.
+        last: Why the previous attempt failed.
+        asking: The time limit of the key callable, while that is asked.
+        rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
     """
 
-    phone_id: UUID
+    operation: Operation[T]
     timeouts: Timeouts
-    counters_of: tuple[Counters, ...]
+    counters: tuple[Counters, ...] = ()
     started: float | None = None
     sending: bool = False
     halted: bool = False
@@ -69,43 +69,43 @@ class Call(Progress):
     begun: float = 0.0
     last: DigaError | None = None
     asking: asyncio.Timeout | None = None
-    advice: tuple[int, float] | None = None
+    rate_limit: tuple[int, float] | None = None
 
-    def begin(self, now: float, held: float) -> None:
-        """Take note that an attempt begins after the client *held* it back."""
+    def begin(self, now: float, queued: float) -> None:
+        """Record the start of an attempt that waited *queued* seconds."""
         self.sending = True
         self.begun = now
-        self.advice = None
+        self.rate_limit = None
         if self.started is None:
             self.started = now
             if self.bulk:
                 self.deadline = now + self.timeouts.total
         elif self.bulk:
-            self.deadline += held
-        for counters in self.counters_of:
+            self.deadline += queued
+        for counters in self.counters:
             counters.requests += 1
             counters.in_flight += 1
 
     def end(self) -> None:
-        """Take note that the attempt is over."""
+        """Record the end of an attempt."""
         self.sending = False
         self.attempt = None
-        for counters in self.counters_of:
+        for counters in self.counters:
             counters.in_flight -= 1
 
-    def note(self, answer: Answer, seconds: float) -> AnswerKind:
-        """Take note of what an attempt of so many *seconds* brought; name it."""
+    def note(self, answer: Answer[T], seconds: float) -> AnswerKind:
+        """Record an attempt's answer and its duration; return the kind of answer."""
         self.count(answer)
-        kind = kind_of(answer)
-        for counters in self.counters_of:
+        kind = kind_of(answer, self.operation)
+        for counters in self.counters:
             counters.answers[kind] += 1
         if kind == "throttled" and self.bulk:
             self.deadline += seconds
         return kind
 
     def retry(self) -> None:
-        """Take note that it is asked again."""
-        for counters in self.counters_of:
+        """Record that another attempt follows."""
+        for counters in self.counters:
             counters.retries += 1
 
     def seconds(self, now: float) -> float:
@@ -113,11 +113,11 @@ class Call(Progress):
         return min(self.timeouts.attempt, self.deadline - now)
 
     def follow(self, attempt: Attempt) -> None:
-        """Take note of what is open now."""
+        """Remember the open attempt."""
         self.attempt = attempt
 
     def extend(self, deadline: float, now: float) -> None:
-        """Let it go on until a later *deadline*, for somebody who has more time."""
+        """Move the deadline to a later one, for a follower that has more time."""
         more = deadline - self.deadline
         self.deadline = deadline
         if self.asking is not None:
@@ -130,12 +130,17 @@ class Call(Progress):
         """Return the seconds since the first attempt began."""
         return 0.0 if self.started is None else now - self.started
 
+    @property
+    def subject(self) -> UUID | None:
+        """The id that errors and events name."""
+        return self.operation.subject
 
-def kind_of(answer: Answer) -> AnswerKind:
+
+def kind_of(answer: object, operation: Operation[T]) -> AnswerKind:
     """Name the kind of answer as `ClientStats` does."""
+    if not isinstance(answer, DigaError):
+        return operation.success
     match answer:
-        case Phone():
-            return "found"
         case NotFoundError():
             return "missing"
         case APIStatusError():
@@ -148,55 +153,40 @@ def kind_of(answer: Answer) -> AnswerKind:
             return "lost"
 
 
-def status_of(answer: Answer) -> int | None:
-    """Return the HTTP status of *answer*; None when there was none."""
+def status_of(answer: object) -> int | None:
+    """Return the HTTP status of *answer*; None when there was no response."""
     if isinstance(answer, APIStatusError | InvalidResponseError):
         return answer.status
-    return 200 if isinstance(answer, Phone) else None
+    return None if isinstance(answer, DigaError) else 200
 
 
-def outcome_of(lookup: Call, answer: Answer, now: float) -> Outcome:
-    """Say how a lookup ended."""
-    elapsed = lookup.elapsed(now)
-    match answer:
-        case Phone():
-            return Found(lookup.phone_id, answer, lookup.attempts, elapsed)
-        case NotFoundError():
-            return Missing(lookup.phone_id, lookup.attempts, elapsed)
-        case error:
-            return Failed(lookup.phone_id, error, lookup.attempts, elapsed)
-
-
-def too_late(lookup: Call, now: float) -> DigaError:
-    """Say why there is no phone, now that the deadline has come."""
-    if lookup.sending:
-        connected = lookup.attempt is not None and lookup.attempt.connected
+def deadline_error(call: Call[T], now: float) -> DigaError:
+    """Return why there is no answer, now that the deadline has passed."""
+    if call.sending:
+        connected = call.attempt is not None and call.attempt.connected
         error: DigaError = APITimeoutError(
             "the deadline came before an answer",
             phase="read" if connected else "connect",
         )
-        lookup = attrs.evolve(lookup, attempts=lookup.attempts + 1)
+        call = attrs.evolve(call, attempts=call.attempts + 1)
     else:
-        error = lookup.last or APITimeoutError(
+        error = call.last or APITimeoutError(
             "the deadline came before the first attempt", phase="wait"
         )
-    return final(lookup, error, now)
+    return final(call, error, now)
 
 
-def held_too_long(seconds: float) -> RateLimitError:
-    """Say that a ``Retry-After`` holds everybody for longer than there is."""
+def blocked_error(seconds: float) -> RateLimitError:
+    """Return the error of a call that a ``Retry-After`` blocks for too long."""
     reason = "nothing was sent: an earlier Retry-After is not over"
     return RateLimitError(reason, status=429, retry_after=seconds)
 
 
-def final(lookup: Call, error: DigaError, now: float) -> DigaError:
-    """Say what *error* is about, on a new object that holds no traceback."""
+def final(call: Call[T], error: DigaError, now: float) -> DigaError:
+    """Return a copy of *error* that names the call and holds no traceback."""
     return attrs.evolve(
         error,
-        phone_id=lookup.phone_id,
-        attempts=lookup.attempts,
-        elapsed=lookup.elapsed(now),
+        phone_id=call.subject,
+        attempts=call.attempts,
+        elapsed=call.elapsed(now),
     )
-
-
-Stage = Callable[[Call], Awaitable[Answer]]

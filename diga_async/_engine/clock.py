@@ -1,4 +1,4 @@
-"""`now` and `sleep`, which tests replace."""
+"""Time as an object, which tests replace."""
 
 import asyncio
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 class Clock:
-    """The time that passes, in seconds; steps of the wall clock do not touch it."""
+    """Seconds that pass; steps of the system's wall clock do not affect them."""
 
-    #: Return the time since some moment in the past.
+    #: Return the seconds since an arbitrary moment.
     now: Callable[[], float] = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
@@ -18,5 +18,5 @@ class Clock:
     def call_later(
         self, seconds: float, callback: Callable[[], object]
     ) -> asyncio.TimerHandle:
-        """Call *callback* in so many seconds, unless the handle is cancelled."""
+        """Call *callback* after *seconds*, unless the handle is cancelled."""
         return asyncio.get_running_loop().call_later(seconds, callback)

@@ -1,4 +1,4 @@
-"""The key: checked before use, kept out of sight, asked for anew when refused."""
+"""The key: checked before use, hidden, and asked for again when it was refused."""
 
 import asyncio
 import inspect
@@ -12,9 +12,9 @@ KeySource = str | Callable[[], str | Awaitable[str]]
 
 def key_opener(source: KeySource) -> "Callable[[], Credentials]":
     """
-    Check *source* now; return what makes credentials of it for each loop.
+    Check *source* now; return a function that makes credentials for an event loop.
 
-    A closure holds the key, so that no attribute shows it.
+    A closure holds the key, so no attribute shows it.
 
     Raises:
         ConfigurationError: The key cannot be one, as `check_key` says.
@@ -44,26 +44,26 @@ class Credentials:
 
     async def fetch(self) -> Secret:
         """
-        Return the header in use, asking for the key first if need be.
+        Return the header in use; ask the callable for the key first if necessary.
 
         Raises:
-            ConfigurationError: The callable returned no key.
+            ConfigurationError: The callable returned something that is not a key.
         """
-        return self._held() or await self._ask_anew(None)
+        return self._held() or await self._ask_again(None)
 
     async def renew(self, refused: Secret) -> bool:
-        """Ask for another key once *refused* was refused; say whether there is one."""
-        return self._ask is not None and await self._ask_anew(refused) != refused
+        """Ask for another key after *refused*; return whether there is one."""
+        return self._ask is not None and await self._ask_again(refused) != refused
 
     def forget(self, refused: Secret) -> None:
-        """Have the next lookup ask for another key than the one that was *refused*."""
+        """Let the next call ask for another key than the one that was *refused*."""
         if self._ask is not None and self._held() == refused:
             self._held = lambda: None
 
-    async def _ask_anew(self, refused: Secret | None) -> Secret:
+    async def _ask_again(self, refused: Secret | None) -> Secret:
         async with self._asking:
             secret = self._held()
-            # Of all the lookups that were refused together, only one asks.
+            # Of all the calls that were refused together, only one asks.
             if secret is None or secret == refused:
                 secret = await self._answer()
                 self._held = lambda: secret

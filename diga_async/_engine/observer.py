@@ -1,28 +1,29 @@
-"""Tells the log, and the caller's hook, what happens; nothing of it is secret."""
+"""`Observer`: tells the log and the user's hook what happens; it shows no secrets."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 
 import attrs
 
+from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.events import AttemptEvent, Event, LookupEvent
-from diga_async._models.outcomes import Failed, Outcome
 from diga_async._models.stats import LookupStats
 
 Hook = Callable[[Event], object]
 
 LOG = logging.getLogger("diga_async")
-LOG.addHandler(logging.NullHandler())  # what is logged is the application's choice
+LOG.addHandler(logging.NullHandler())  # the application chooses what is logged
 
 
 class Observer:
     """
-    One client's.
+    The observer of one client.
 
-    The hook is called in a turn of its own: what it raises goes to the loop's
-    exception handler, and breaks no lookup.
+    The hook is called in a turn of the loop of its own: what it raises goes to the
+    loop's exception handler and fails no call.
     """
 
     def __init__(self, hook: Hook | None) -> None:
@@ -31,27 +32,26 @@ class Observer:
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody wants to know of attempts and lookups."""
+        """Whether attempts and calls are recorded anywhere."""
         return self._hook is not None or LOG.isEnabledFor(logging.DEBUG)
 
     def attempt(self, event: AttemptEvent) -> None:
-        """Tell of an attempt."""
+        """Report one attempt."""
         _write(logging.DEBUG, "attempt", event)
         self._tell(event)
 
-    def lookup(self, outcome: Outcome) -> None:
-        """Tell how a lookup ended."""
-        event = _event_of(outcome)
+    def lookup(self, event: LookupEvent) -> None:
+        """Report the end of one lookup."""
         _write(logging.DEBUG, "lookup", event)
         self._tell(event)
 
     def run(self, stats: LookupStats, error: BaseException | None) -> None:
-        """Tell how a run ended; *error* is why it ended early."""
+        """Report the end of a run; *error* is why it ended early."""
         why = {} if error is None else {"error": type(error).__name__}
         _write(logging.INFO, "run", stats, **why)
 
     def outage(self, *, is_on: bool) -> None:
-        """Tell that nothing comes back any more, or something does again."""
+        """Report the beginning or the end of an outage."""
         level = logging.WARNING if is_on else logging.INFO
         LOG.log(level, "outage %s", "on" if is_on else "off")
 
@@ -60,14 +60,27 @@ class Observer:
             self._loop.call_soon(self._hook, event)
 
 
-def _event_of(outcome: Outcome) -> LookupEvent:
-    name: Any = type(outcome).__name__.lower()
+OutcomeKind = Literal["found", "missing", "failed"]
+
+
+def outcome_kind(answer: object) -> OutcomeKind:
+    """Name the outcome that *answer* is."""
+    if not isinstance(answer, DigaError):
+        return "found"
+    return "missing" if isinstance(answer, NotFoundError) else "failed"
+
+
+def lookup_event(
+    subject: UUID | str, answer: object, *, attempts: int = 0, elapsed: float = 0.0
+) -> LookupEvent:
+    """Make the event of a lookup that ended with *answer*."""
+    outcome = outcome_kind(answer)
     return LookupEvent(
-        phone_id=outcome.phone_id,
-        outcome=name,
-        error=type(outcome.error).__name__ if isinstance(outcome, Failed) else None,
-        attempts=outcome.attempts,
-        elapsed=outcome.elapsed,
+        phone_id=subject,
+        outcome=outcome,
+        error=type(answer).__name__ if outcome == "failed" else None,
+        attempts=attempts,
+        elapsed=elapsed,
     )
 
 

@@ -1,8 +1,8 @@
 """
-Who may send next: so many at once, no faster than the pace, single lookups first.
+When an attempt may start: within the limits, single calls before runs.
 
-Runs also wait while an outage is on; single lookups do not.
-Whoever a ``Retry-After`` would hold for longer than it can wait is turned away.
+While an outage is on, runs wait for a probe; single calls do not.
+A call that a ``Retry-After`` blocks for longer than the call can wait is rejected.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from diga_async._engine.clock import Clock
 from diga_async._flow.circuit_breaker import CircuitBreaker
 from diga_async._flow.rate_limiter import RateLimiter
 
-#: When an attempt was let in, and how many were in flight then, itself included.
-Turn = tuple[float, int]
-Waiter = asyncio.Future[Turn | None]
-#: Who waits, and until when at most.
+#: When an attempt started, and how many were in flight then, itself included.
+Permit = tuple[float, int]
+Waiter = asyncio.Future[Permit | None]
+#: The waiters, and until when each waits.
 Queue = deque[tuple[Waiter, float]]
 
 
 class Scheduler:
     """
-    One door for every attempt of a client.
+    Gives a permit to every attempt of a client.
 
-    Whoever has to wait parks in one of two queues, and one timer at most
-    stands for all of them: nobody polls, and nobody is woken in vain.
+    Calls that have to wait park in one of two queues, and at most one timer stands
+    for all of them: no polling, and no wake-up without a permit.
     """
 
     def __init__(
@@ -47,42 +47,42 @@ class Scheduler:
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
 
-    async def enter(self, *, interactive: bool, deadline: float) -> Turn | None:
+    async def acquire(self, *, bulk: bool, deadline: float) -> Permit | None:
         """
-        Wait until one attempt may start; each that was let in has a `leave`.
+        Wait until one attempt may start; each permit has its `release`.
 
         Args:
-            interactive: Go ahead of all who are not.
+            bulk: Whether single calls go first.
             deadline: When to give up, on the client's clock.
 
         Returns:
-            The turn it got; None when the deadline came first, or at once when
-            the limiter is held for longer than there is.
+            The permit; None when the deadline came first, or immediately when a
+            ``Retry-After`` blocks the client for longer than the call can wait.
         """
-        turn = self.try_acquire(self._clock.now(), interactive=interactive)
-        return turn or await self._wait(interactive=interactive, deadline=deadline)
+        permit = self.try_acquire(self._clock.now(), bulk=bulk)
+        return permit or await self._wait(bulk=bulk, deadline=deadline)
 
-    def try_acquire(self, now: float, *, interactive: bool) -> Turn | None:
+    def try_acquire(self, now: float, *, bulk: bool) -> Permit | None:
         """
-        As `enter`, but without waiting: nearly always nobody has to.
+        Return a permit without waiting, which is the common case.
 
         Returns:
-            The turn it got; None when it has to wait.
+            The permit; None when the call has to wait.
         """
-        queue = self._interactive if interactive else self._bulk
-        ahead = self._interactive or (self._bulk and not interactive)
+        queue = self._bulk if bulk else self._interactive
+        ahead = self._interactive or (bulk and self._bulk)
         if ahead or self._delay(queue, now) > 0.0:
             return None
         return self._start(queue, now)
 
-    def leave(self) -> None:
-        """One attempt has ended."""
+    def release(self) -> None:
+        """Record the end of one attempt."""
         self.in_flight -= 1
         if self._interactive or self._bulk:
             self.serve()
 
     def serve(self) -> None:
-        """Let in whoever may start now; set the timer for the next."""
+        """Give permits to the calls that may start now; set the timer for the next."""
         while (queue := self._next_queue()) is not None:
             now = self._clock.now()
             delay = self._delay(queue, now)
@@ -92,29 +92,27 @@ class Scheduler:
             waiter, _ = queue.popleft()
             waiter.set_result(self._start(queue, now))
 
-    def turn_away(self, now: float) -> None:
-        """The limiter may be held anew: give up for those that it leaves no time."""
+    def reject_blocked(self, now: float) -> None:
+        """Reject the waiters that a ``Retry-After`` leaves no time."""
         if not self._limiter.blocked_for(now):
             return
         for queue in (self._interactive, self._bulk):
             for waiter, deadline in queue:
-                if self._is_held_too_long(queue, deadline, now):
+                if self._is_blocked_too_long(queue, deadline, now):
                     _give_up(waiter)
 
-    def _is_held_too_long(self, queue: Queue, deadline: float, now: float) -> bool:
-        is_run = queue is self._bulk
-        most = self._breaker.most_seconds if is_run else deadline - now
+    def _is_blocked_too_long(self, queue: Queue, deadline: float, now: float) -> bool:
+        is_bulk = queue is self._bulk
+        most = self._breaker.most_seconds if is_bulk else deadline - now
         return self._limiter.blocked_for(now) > most
 
     def _delay(self, queue: Queue, now: float) -> float:
         if self.in_flight >= self._limiter.slots:
-            return math.inf  # whoever leaves lets the next one in
+            return math.inf  # until the next release
         delay = self._limiter.wait(now)
-        return (
-            delay if queue is self._interactive else max(delay, self._breaker.wait(now))
-        )
+        return max(delay, self._breaker.wait(now)) if queue is self._bulk else delay
 
-    def _start(self, queue: Queue, now: float) -> Turn:
+    def _start(self, queue: Queue, now: float) -> Permit:
         self.in_flight += 1
         chance = self._chance()
         self._limiter.sent(now, chance)
@@ -130,9 +128,9 @@ class Scheduler:
                 return queue
         return None
 
-    async def _wait(self, *, interactive: bool, deadline: float) -> Turn | None:
-        queue = self._interactive if interactive else self._bulk
-        if self._is_held_too_long(queue, deadline, self._clock.now()):
+    async def _wait(self, *, bulk: bool, deadline: float) -> Permit | None:
+        queue = self._bulk if bulk else self._interactive
+        if self._is_blocked_too_long(queue, deadline, self._clock.now()):
             return None
         waiter: Waiter = asyncio.get_running_loop().create_future()
         queue.append((waiter, deadline))
@@ -145,7 +143,7 @@ class Scheduler:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self.leave()
+                self.release()
             raise
         finally:
             if give_up is not None:
@@ -166,7 +164,7 @@ class Scheduler:
         self.serve()
 
     def close(self) -> None:
-        """Stop the timer; nobody waits any more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

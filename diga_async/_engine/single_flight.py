@@ -1,195 +1,181 @@
-"""Single lookups: whoever asks for an id that is on its way shares the request."""
+"""Concurrent calls of one operation share a single request (*single flight*)."""
 
 import asyncio
 import copy
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
-from uuid import UUID
+from typing import Any, Generic, TypeVar
 
-from diga_async._api.phones import Answer
-from diga_async._engine.call import (
-    Call,
-    Stage,
-    Counters,
-    final,
-    held_too_long,
-    outcome_of,
-    too_late,
-)
-from diga_async._engine.clock import Clock
-from diga_async._engine.observer import Observer
+from diga_async._api.operation import Answer, Operation
+from diga_async._engine.call import Call, blocked_error, deadline_error, final
+from diga_async._engine.engine import Engine
 from diga_async._models.errors import ClientClosedError, DigaError
 from diga_async._models.options import Timeouts
-from diga_async._models.phone import Phone
 
-Waiter = asyncio.Future[Answer]
-
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
-class _SharedCall:
-    """One lookup and all who wait for it, each with a deadline of its own."""
+class _SharedCall(Generic[T]):
+    """One call and its followers, each with a deadline of its own."""
 
-    task: asyncio.Task[Answer]
+    task: "asyncio.Task[Answer[T]]"
 
-    def __init__(self, lookup: Call) -> None:
-        self.lookup = lookup
-        self.waiters: set[Waiter] = set()
+    def __init__(self, call: Call[T]) -> None:
+        self.call = call
+        self.followers: set[asyncio.Future[Answer[T]]] = set()
 
-    def board(self, deadline: float, now: float) -> Waiter:
-        """Add one who waits; the lookup goes on for as long as the last one does."""
-        waiter: Waiter = asyncio.get_running_loop().create_future()
-        self.waiters.add(waiter)
-        if deadline > self.lookup.deadline:
-            self.lookup.extend(deadline, now)
-        return waiter
+    def join(self, deadline: float, now: float) -> "asyncio.Future[Answer[T]]":
+        """Add a follower; the call goes on for as long as the last one waits."""
+        follower = asyncio.get_running_loop().create_future()
+        self.followers.add(follower)
+        if deadline > self.call.deadline:
+            self.call.extend(deadline, now)
+        return follower
 
-    def leave(self, waiter: Waiter) -> None:
-        """Remove one who is served or has gone; the last one cancels the lookup."""
-        self.waiters.discard(waiter)
-        if not self.waiters:
+    def leave(self, follower: "asyncio.Future[Answer[T]]") -> None:
+        """Remove a follower; the last one cancels the call."""
+        self.followers.discard(follower)
+        if not self.followers:
             self.task.cancel()
 
-    def land(self, answer: Answer) -> None:
-        """Give every waiter the answer, each its own copy of an error."""
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(_own(answer))
+    def resolve(self, answer: Answer[T]) -> None:
+        """Give every follower the answer, each its own copy of an error."""
+        for follower in self.followers:
+            if not follower.done():
+                follower.set_result(_own(answer))
 
-    def crash(self, error: BaseException) -> None:
-        """Tell every waiter what broke the lookup."""
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_exception(_own(error))
+    def fail(self, error: BaseException) -> None:
+        """Raise what broke the call in every follower."""
+        for follower in self.followers:
+            if not follower.done():
+                follower.set_exception(_own(error))
 
     def close(self) -> None:
-        """Tell every waiter, also where the lookup does not let itself be cancelled."""
-        self.land(ClientClosedError("the client was closed"))
+        """End every wait, even where the call ignores its cancellation."""
+        self.resolve(ClientClosedError("the client was closed"))
 
     def cancel(self) -> None:
-        """Cancel every wait, as what the caller's own callable waited for was."""
-        for waiter in self.waiters:
-            waiter.cancel()
+        """Cancel every wait, as the user's key callable was cancelled."""
+        for follower in self.followers:
+            follower.cancel()
 
-    def ring(self, waiter: Waiter, deadline: float, now: float) -> None:
-        """End the wait of one whose *deadline* has come."""
-        # The lookup itself ends with the last deadline, and knows better why.
-        if deadline < self.lookup.deadline and not waiter.done():
-            waiter.set_result(too_late(self.lookup, now))
+    def expire(
+        self, follower: "asyncio.Future[Answer[T]]", deadline: float, now: float
+    ) -> None:
+        """End the wait of a follower whose *deadline* has passed."""
+        # At the last deadline the call itself ends, with a more precise error.
+        if deadline < self.call.deadline and not follower.done():
+            follower.set_result(deadline_error(self.call, now))
 
 
-def _own(answer: _T) -> _T:
-    """Return a copy of an error, if it can be copied; a phone is shared."""
+def _own(answer: T) -> T:
+    """Return a copy of an error that can be copied; a value is shared."""
     if isinstance(answer, BaseException):
-        with suppress(Exception):  # a callable may raise anything
+        with suppress(Exception):  # a callable may raise any exception
             twin = copy.copy(answer)
             return twin if type(twin) is type(answer) else answer
     return answer
 
 
 class SingleFlight:
-    """The single lookups of a client that are on their way, by id."""
+    """The single calls of a client that are under way, by their path."""
 
-    def __init__(
-        self,
-        run: Stage,
-        clock: Clock,
-        counters: Counters,
-        observer: Observer,
-        held: Callable[[float], float],
-    ) -> None:
-        self._look_up = run
-        self._held = held
-        self._observer = observer
-        self._clock = clock
-        self._counters = counters
-        self._shared_calls: dict[UUID, _SharedCall] = {}
-        self._tasks: set[asyncio.Task[Answer]] = set()
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._clock = engine.clock
+        self._shared: dict[str, _SharedCall[Any]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def get(self, phone_id: UUID, timeouts: Timeouts) -> Phone:
+    async def send(self, operation: Operation[T], timeouts: Timeouts) -> T:
         """
-        Look up one id, together with whoever else is asking for it now.
+        Run one operation, together with the same operation under way.
 
         Raises:
-            DigaError: Why there is no phone.
+            DigaError: Why there is no value.
         """
         now = self._clock.now()
         deadline = now + timeouts.total
-        shared = self._shared_calls.get(phone_id)
+        shared: _SharedCall[T] | None = self._shared.get(operation.path)
         if shared is None:
-            shared = self._launch(phone_id, timeouts, deadline)
-        elif not shared.lookup.sending and (held := self._held(now)) > timeouts.total:
-            raise final(shared.lookup, held_too_long(held), now)
-        answer = await self._arrival(shared, deadline, timeouts.total)
+            shared = self._start(operation, timeouts, deadline)
+        elif not shared.call.sending:
+            blocked = self._engine.limiter.blocked_for(now)
+            if blocked > timeouts.total:
+                raise final(shared.call, blocked_error(blocked), now)
+        answer = await self._follow(shared, deadline, timeouts.total)
         if not isinstance(answer, DigaError):
             return answer
         try:
             raise answer
         finally:
-            del answer  # or the error would keep this very frame alive
+            del answer  # or the error would keep this frame alive
 
     async def close(self) -> None:
-        """End every lookup; whoever waits gets a `ClientClosedError`, at once."""
-        for shared in self._shared_calls.values():
+        """End every call; its followers get a `ClientClosedError` immediately."""
+        for shared in self._shared.values():
             shared.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _launch(
-        self, phone_id: UUID, timeouts: Timeouts, deadline: float
-    ) -> _SharedCall:
-        lookup = Call(
-            phone_id=phone_id,
+    def _start(
+        self, operation: Operation[T], timeouts: Timeouts, deadline: float
+    ) -> _SharedCall[T]:
+        call = Call(
+            operation=operation,
             timeouts=timeouts,
             deadline=deadline,
-            counters_of=(self._counters,),
+            counters=(self._engine.counters,),
         )
-        shared = self._shared_calls[phone_id] = _SharedCall(lookup)
-        shared.task = task = asyncio.ensure_future(self._fly(shared))
+        shared = self._shared[operation.path] = _SharedCall(call)
+        shared.task = task = asyncio.ensure_future(self._run(shared))
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, shared))
         return shared
 
-    async def _fly(self, shared: _SharedCall) -> Answer:
-        answer = await self._look_up(shared.lookup)
-        if self._observer.is_on:
-            now = self._clock.now()
-            self._observer.lookup(outcome_of(shared.lookup, answer, now))
+    async def _run(self, shared: _SharedCall[T]) -> Answer[T]:
+        answer = await self._engine.run(shared.call)
+        self._engine.report(shared.call, answer)
         self._forget(shared)
-        shared.land(answer)  # a turn of the loop sooner than the callback
+        shared.resolve(answer)  # one turn of the loop before the done callback
         return answer
 
-    def _ended(self, shared: _SharedCall, task: asyncio.Task[Answer]) -> None:
+    def _ended(self, shared: _SharedCall[T], task: "asyncio.Task[Answer[T]]") -> None:
         self._tasks.discard(task)
         self._forget(shared)
         if task.cancelled():
             shared.cancel()
         elif (error := task.exception()) is not None:
-            shared.crash(error)
+            shared.fail(error)
         else:
-            shared.land(task.result())  # an eager task ends before anybody waits
+            shared.resolve(
+                task.result()
+            )  # an eager task ends before its followers join
 
-    def _forget(self, shared: _SharedCall) -> None:
-        if self._shared_calls.get(shared.lookup.phone_id) is shared:
-            del self._shared_calls[shared.lookup.phone_id]
+    def _forget(self, shared: _SharedCall[T]) -> None:
+        path = shared.call.operation.path
+        if self._shared.get(path) is shared:
+            del self._shared[path]
 
-    async def _arrival(
-        self, shared: _SharedCall, deadline: float, seconds: float
-    ) -> Answer:
-        waiter = shared.board(deadline, deadline - seconds)
-        ring = partial(self._ring, shared, waiter, deadline)
-        timer = self._clock.call_later(seconds, ring)
+    async def _follow(
+        self, shared: _SharedCall[T], deadline: float, seconds: float
+    ) -> Answer[T]:
+        follower = shared.join(deadline, deadline - seconds)
+        expire = partial(self._expire, shared, follower, deadline)
+        timer = self._clock.call_later(seconds, expire)
         try:
-            return await waiter
+            return await follower
         finally:
             timer.cancel()
-            shared.leave(waiter)
-            if not shared.waiters:
+            shared.leave(follower)
+            if not shared.followers:
                 self._forget(shared)
 
-    def _ring(self, shared: _SharedCall, waiter: Waiter, deadline: float) -> None:
-        shared.ring(waiter, deadline, self._clock.now())
+    def _expire(
+        self,
+        shared: _SharedCall[T],
+        follower: "asyncio.Future[Answer[T]]",
+        deadline: float,
+    ) -> None:
+        shared.expire(follower, deadline, self._clock.now())

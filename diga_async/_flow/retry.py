@@ -1,4 +1,4 @@
-"""What a caller allows; after this error and that many attempts, how long to wait."""
+"""Whether and when an attempt is repeated: pure rules of one call."""
 
 import math
 
@@ -8,36 +8,36 @@ from diga_async._models.errors import APIStatusError, DigaError
 from diga_async._models.options import RetryPolicy
 
 RETRY_COST = 14
-MOST_TOKENS = 500
+MAX_TOKENS = 500
 #: The longest pause, in seconds, after a ``Retry-After`` of 0.
-SOON = 0.25
+SHORT_PAUSE = 0.25
 _MOST_DOUBLINGS = 60
 
 
 @attrs.define(kw_only=True)
 class Progress:
     """
-    How far one lookup has come; what the rules look at.
+    How far one call has come, as far as the rules need to know.
 
     Attributes:
         bulk: Whether it belongs to a run, which waits out any throttling.
-        deadline: When it must end, on the clock of the client.
+        deadline: When it must end, on the client's clock.
         attempts: Requests sent, those answered 429 apart.
-        forgiven: Of those, the ones that a throttled run does not hold against it.
-        refusals: Times it was throttled.
+        forgiven: Attempts among them that do not count against a throttled run.
+        throttled: How often the server throttled it.
     """
 
     bulk: bool = False
     deadline: float = math.inf
     attempts: int = 0
     forgiven: int = 0
-    refusals: int = 0
+    throttled: int = 0
 
     def count(self, answer: object) -> None:
-        """Take note of one attempt's *answer*."""
+        """Count one attempt and its *answer*."""
         self.attempts += 1
         if isinstance(answer, APIStatusError) and is_throttling(answer):
-            self.refusals += 1
+            self.throttled += 1
             if answer.status == 429:  # noqa: PLR2004
                 self.attempts -= 1
             elif self.bulk:
@@ -47,33 +47,33 @@ class Progress:
 @attrs.define
 class RetryBudget:
     """
-    How many retries single lookups may still spend, all together.
+    How many retries all single calls of a client may spend.
 
     The figures are those of botocore's standard mode: when most requests fail,
-    asking again is what keeps a struggling server down.
+    retries keep a struggling server down.
 
     >>> budget = RetryBudget(left=20)
     >>> budget.spend(), budget.spend()
     (True, False)
     """
 
-    left: int = MOST_TOKENS
+    left: int = MAX_TOKENS
 
     def spend(self) -> bool:
-        """Pay for one retry, if there is enough left."""
+        """Pay for one retry; return whether enough was left."""
         if self.left < RETRY_COST:
             return False
         self.left -= RETRY_COST
         return True
 
-    def release(self, attempts: int) -> None:
-        """Take note of a lookup that went well after so many *attempts*."""
-        refund = RETRY_COST if attempts > 1 else 1
-        self.left = min(MOST_TOKENS, self.left + refund)
+    def refund(self, attempts: int) -> None:
+        """Return tokens for a call that succeeded after *attempts*."""
+        tokens = RETRY_COST if attempts > 1 else 1
+        self.left = min(MAX_TOKENS, self.left + tokens)
 
 
 def is_throttling(answer: object) -> bool:
-    """Whether the server said *slow down*: 429, or 503 with ``Retry-After``."""
+    """Whether the server asked to slow down: 429, or 503 with ``Retry-After``."""
     return isinstance(answer, APIStatusError) and (
         answer.status == 429  # noqa: PLR2004
         or (answer.status == 503 and answer.retry_after is not None)  # noqa: PLR2004
@@ -82,7 +82,7 @@ def is_throttling(answer: object) -> bool:
 
 def full_jitter(base: float, failures: int, most: float, chance: float) -> float:
     """
-    Draw a pause: anything up to a bound that doubles with each failure.
+    Draw a pause between 0 and a bound that doubles with each failure.
 
     >>> full_jitter(0.05, 2, 20.0, chance=0.5)
     0.1
@@ -94,11 +94,11 @@ def delay_after(
     error: DigaError, progress: Progress, policy: RetryPolicy, now: float, chance: float
 ) -> float | None:
     """
-    Decide how many seconds to wait before the next attempt; None means stop.
+    Return the seconds to wait before the next attempt; None means stop.
 
-    A pause that would end at or after the deadline is not begun.
-    What ``Retry-After`` asks for is waited out at the pace, with everybody,
-    and uses up nothing of a run's deadline.
+    A pause that would end at or after the deadline is not started.
+    The rate limiter waits out what ``Retry-After`` asks for, for all calls at the
+    same time; in a run that time does not count towards the deadline.
     """
     throttled = is_throttling(error)
     pause = _throttled_pause if throttled else _transient_pause
@@ -130,10 +130,10 @@ def _throttled_pause(
     retry_after = getattr(error, "retry_after", None)
     if progress.bulk:
         if retry_after != 0:
-            return 0.0  # the limiter holds it back, with everybody else
+            return 0.0  # the rate limiter delays it, as it delays all other calls
     elif policy.max_attempts == 1 or progress.attempts >= policy.max_attempts:
         return None
     base, most = policy.throttle_delay, policy.max_delay
     if retry_after == 0:
-        base, most = policy.base_delay, min(SOON, most)
-    return full_jitter(base, progress.refusals - 1, most, chance)
+        base, most = policy.base_delay, min(SHORT_PAUSE, most)
+    return full_jitter(base, progress.throttled - 1, most, chance)

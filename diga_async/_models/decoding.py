@@ -134,9 +134,11 @@ def _bytes_of(body: object) -> bytes:
     raise TypeError(f"a body is bytes or text, not {type(body).__name__}")
 
 
-def inflate(body: bytes, encoding: str) -> bytes:
+def inflate(body: bytes, encoding: str, most: int = MAX_BODY_BYTES) -> bytes:
     """
-    Undo a Content-Encoding (RFC 9110 section 8.4.1) nobody asked for, bounded.
+    Undo a Content-Encoding (RFC 9110 section 8.4.1), up to *most* bytes.
+
+    The client asks for no encoding, but a proxy may apply one.
 
     Raises:
         InvalidResponseError: It is corrupt, cut short, unknown or too large.
@@ -148,11 +150,11 @@ def inflate(body: bytes, encoding: str) -> bytes:
     inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
     plain = None
     with suppress(zlib.error):
-        plain = inflating.decompress(body, MAX_BODY_BYTES + 1)
+        plain = inflating.decompress(body, most + 1)
     if plain is None:
         raise InvalidResponseError("corrupt encoding", undecodable=True)
-    if len(plain) > MAX_BODY_BYTES:
-        raise InvalidResponseError("the body is larger than 1 MiB")
+    if len(plain) > most:
+        raise InvalidResponseError(f"the body is larger than {most >> 20} MiB")
     if not inflating.eof:
         raise InvalidResponseError("truncated encoding", undecodable=True)
     return plain

@@ -22,6 +22,7 @@ The family of what can go wrong; plain facts.
 
 import pickle
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -97,6 +98,8 @@ class ValidationDetail:
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     loc: tuple[str | int, ...] = field(converter=_first_steps)
     msg: str = field(converter=shorten)
     type: str = field(converter=shorten)
@@ -126,10 +129,6 @@ def _first_texts(texts: Iterable[str]) -> tuple[str, ...]:
     return _first_facts(map(shorten, texts))
 
 
-def _rebuild(cls: Callable[..., _E], facts: Mapping[str, Any]) -> _E:
-    return cls(**facts)
-
-
 # An exception of plain facts: slots and eq do not go with builtin bases.
 @attrs.define(slots=False, eq=False, repr=False)
 class DigaError(Exception):
@@ -148,6 +147,8 @@ class DigaError(Exception):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     reason: str = field(default="", converter=_shorten_reason)
     phone_id: UUID | None = field(default=None, kw_only=True)
@@ -173,7 +174,9 @@ class DigaError(Exception):
         facts = {a.name: getattr(self, a.name) for a in attrs.fields(type(self))}
         del facts["partial"]
         notes = getattr(self, "__notes__", None)
-        return _rebuild, (type(self), facts), notes and {"__notes__": notes}
+        # A partial, so that a pickle names the public class and no function of ours.
+        make = partial(type(self), **facts)
+        return make, (), notes and {"__notes__": notes}
 
 
 class ConfigurationError(DigaError, ValueError):
@@ -183,6 +186,8 @@ class ConfigurationError(DigaError, ValueError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
 
 class InvalidPhoneIdError(DigaError, ValueError):
     """
@@ -190,6 +195,8 @@ class InvalidPhoneIdError(DigaError, ValueError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
 
 class ClientClosedError(DigaError, RuntimeError):
@@ -199,6 +206,8 @@ class ClientClosedError(DigaError, RuntimeError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
 
 class WrongLoopError(DigaError, RuntimeError):
     """
@@ -206,6 +215,8 @@ class WrongLoopError(DigaError, RuntimeError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
 
 @attrs.define(slots=False, eq=False, repr=False, kw_only=True)
@@ -222,6 +233,8 @@ class APIConnectionError(DigaError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     phase: Phase = "read"
 
     @property
@@ -236,6 +249,8 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
 
 @attrs.define(slots=False, eq=False, repr=False, kw_only=True)
@@ -256,6 +271,8 @@ class APIStatusError(DigaError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     status: int = 0
     error_code: str | None = field(default=None, converter=_shorten_code)
@@ -288,6 +305,8 @@ class AuthenticationError(APIStatusError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
 
 class PermissionDeniedError(APIStatusError):
     """
@@ -295,6 +314,8 @@ class PermissionDeniedError(APIStatusError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
 
 class NotFoundError(APIStatusError):
@@ -304,6 +325,8 @@ class NotFoundError(APIStatusError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
 
 class UnprocessableEntityError(APIStatusError):
     """
@@ -311,6 +334,8 @@ class UnprocessableEntityError(APIStatusError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
 
 class RateLimitError(APIStatusError):
@@ -320,6 +345,8 @@ class RateLimitError(APIStatusError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
 
 class InternalServerError(APIStatusError):
     """
@@ -327,6 +354,8 @@ class InternalServerError(APIStatusError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
 
 @attrs.define(slots=False, eq=False, repr=False, kw_only=True)
@@ -344,6 +373,8 @@ class InvalidResponseError(DigaError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     status: int | None = None
     problems: tuple[str, ...] = field(default=(), converter=_first_texts)

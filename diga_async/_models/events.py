@@ -6,7 +6,13 @@ from uuid import UUID
 import attrs
 
 AnswerKind = Literal[
-    "found", "missing", "throttled", "rejected", "server_errors", "invalid", "lost"
+    "found",
+    "missing",
+    "throttled",
+    "rejected",
+    "server_errors",
+    "invalid",
+    "lost",
 ]
 
 
@@ -30,7 +36,9 @@ class AttemptEvent:
     .. versionadded:: 0.1.0
     """
 
-    phone_id: UUID
+    __module__ = "diga_async"
+
+    phone_id: UUID | None
     attempts: int
     answer: AnswerKind
     status: int | None
@@ -56,6 +64,8 @@ class LookupEvent:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     phone_id: UUID | str
     outcome: Literal["found", "missing", "failed"]

@@ -53,6 +53,8 @@ class Extra(Mapping[str, Any]):
     ['red']
     """
 
+    __module__ = "diga_async"
+
     __slots__ = ("_fields",)
 
     def __init__(self, fields: Mapping[str, Any] | None = None) -> None:

@@ -71,6 +71,8 @@ class Timeouts:
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     total: float = field(default=60.0, validator=_positive)
     attempt: float = field(default=10.0, validator=_positive)
     connect: float = field(default=5.0, validator=_positive)
@@ -106,6 +108,8 @@ class RetryPolicy:
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     max_attempts: int = field(default=4, validator=_count)
     base_delay: float = field(default=0.05, validator=_not_negative)
     throttle_delay: float = field(default=1.0, validator=_not_negative)
@@ -130,6 +134,8 @@ class Limits:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     concurrency: int = field(default=64, validator=_count)
     per_second: float | None = field(default=None, validator=_positive_or_none)

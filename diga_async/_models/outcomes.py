@@ -24,6 +24,8 @@ class Found:
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     phone_id: UUID
     phone: Phone
     attempts: int
@@ -42,6 +44,8 @@ class Missing:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     phone_id: UUID
     attempts: int
@@ -62,6 +66,8 @@ class Failed:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     phone_id: UUID | str
     error: DigaError
@@ -87,6 +93,8 @@ class PhoneBatch:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     phones: Mapping[UUID, Phone] = field(factory=dict)
     missing: tuple[UUID, ...] = ()

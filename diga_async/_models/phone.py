@@ -22,6 +22,8 @@ class PhoneStatus(OpenStrEnum):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     RESERVED = "reserved"
     """Held while a purchase is in checkout."""
     PENDING_VERIFICATION = "pending_verification"
@@ -43,6 +45,8 @@ class TelephonyProvider(OpenStrEnum):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     NETELIP = "netelip"
     """A number bought from Diga."""
     CUSTOM = "custom"
@@ -57,6 +61,8 @@ class SipMediaEncryption(OpenStrEnum):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     DISABLE = "disable"
     """Never."""
@@ -95,6 +101,8 @@ class SipConfig:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     termination_uri: str | None = field(default=None, repr=False)
     username: str | None = field(default=None, repr=False)
@@ -138,6 +146,8 @@ class Phone:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     id: UUID
     number: str

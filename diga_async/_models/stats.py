@@ -24,6 +24,8 @@ class LookupStats:
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "diga_async"
+
     found: int
     missing: int
     failed: int
@@ -56,6 +58,8 @@ class ClientStats:
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "diga_async"
 
     requests: int
     found: int

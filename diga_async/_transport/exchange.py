@@ -25,7 +25,6 @@ from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
 from diga_async._api.messages import Headers, Request, Response
-from diga_async._models.decoding import MAX_BODY_BYTES
 from diga_async._transport.connections import CURRENT, Pool
 
 _READ = frozenset({"3.14.4", "3.14.5"})
@@ -166,7 +165,9 @@ class Exchange:
             request.url, headers=request.headers, timeout=timeout, **self._options
         )
         try:
-            return await _received(response.status, response.headers, response.content)
+            return await _received(
+                response.status, response.headers, response.content, request.max_body
+            )
         finally:
             if response.connection is not None:  # it did not end well
                 response.close()
@@ -218,7 +219,7 @@ async def _ask(connection: Connection, request: Request) -> Response:
     head, content = await protocol.read()
     while _is_interim(head.code):
         head, content = await protocol.read()
-    response = await _received(head.code, head.headers, content)
+    response = await _received(head.code, head.headers, content, request.max_body)
     if transport.get_write_buffer_size():
         protocol.force_close()  # it answered before it had read the request
     return response
@@ -230,12 +231,12 @@ def _is_interim(status: int) -> bool:
 
 
 async def _received(
-    status: int, headers: Headers, content: aiohttp.StreamReader
+    status: int, headers: Headers, content: aiohttp.StreamReader, most: int
 ) -> Response:
     _refuse_two_lengths(headers)
     # Nearly always the whole answer came together.
-    body = content.read_nowait() if content.is_eof() else await _read(content)
-    return Response(status, headers, body if len(body) <= MAX_BODY_BYTES else None)
+    body = content.read_nowait() if content.is_eof() else await _read(content, most)
+    return Response(status, headers, body if len(body) <= most else None)
 
 
 def _refuse_two_lengths(headers: Headers) -> None:
@@ -246,8 +247,8 @@ def _refuse_two_lengths(headers: Headers) -> None:
         raise aiohttp.ClientPayloadError
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
     body = bytearray()
-    while not content.at_eof() and len(body) <= MAX_BODY_BYTES:
+    while not content.at_eof() and len(body) <= most:
         body += await content.readany()
     return bytes(body)

@@ -1,14 +1,17 @@
-"""What a server's headers say about waiting."""
+"""What the headers of a response say about waiting."""
 
 import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from fakes import response
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from multidict import CIMultiDict
 
 from diga_async._api.headers import MAX_RETRY_AFTER, rate_limit, retry_after
-from diga_async._api.messages import Response
+from diga_async._api.messages import Response, Secret
+from diga_async._api.problems import problem_of
 
 NOW = "Mon, 23 Nov 2026 10:00:00 GMT"
 SOON = "Mon, 23 Nov 2026 10:00:30 GMT"
@@ -100,3 +103,79 @@ def test_a_header_that_contradicts_itself_says_nothing():
 
 def test_there_is_no_infinite_wait():
     assert math.isfinite(MAX_RETRY_AFTER)
+
+
+MOMENT = datetime(2026, 7, 22, 10, tzinfo=UTC)
+DATE = format_datetime(MOMENT, usegmt=True)
+
+
+def date_in(seconds: float) -> str:
+    return format_datetime(MOMENT + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("1", 1.0),
+        (" 120 ", 120.0),
+        ("1.5", 1.5),
+        ("3600", 3600.0),
+        ("007", 7.0),
+        (str(int(MAX_RETRY_AFTER)), MAX_RETRY_AFTER),
+        (date_in(30), 30.0),
+        (date_in(0), 0.0),
+        (date_in(-30), 0.0),
+        ("Wednesday, 22-Jul-26 10:00:05 GMT", 5.0),
+        ("Wed, 22 Jul 2026 12:00:05 +0200", 5.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
+    assert retry_after(value, DATE) == seconds
+    for status in (429, 503):
+        refused = response(status, b"", Retry_After=value, Date=DATE)
+        assert problem_of(refused, Secret("sk-1")).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", " ", "nan", "NaN", "inf", "-inf", "Infinity", "-1", "-0", "+1"),
+        *("1e30", "1e3", "0x10", "1_000", "1,5", "1s", "1 2", ".5", "1.", "soon"),
+        *("9" * 12, "9" * 400, "\u0661", "\uff11", "\x00", "None", "1;2"),
+        str(int(MAX_RETRY_AFTER) + 1),
+        "Wed, 22 Jul 2126 10:00:00 GMT",
+        "Wed, 99 Jul 2026 10:00:00 GMT",
+        "Wed, 22 Jul 2026 10:00:00 -0000",
+        "22 Jul",
+        "2026-07-22T10:00:00Z",
+    ],
+)
+def test_any_other_retry_after_is_ignored(value: str) -> None:
+    assert retry_after(value, DATE) is None
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "1"])
+def test_a_date_is_measured_against_the_answers_own_or_not_at_all(
+    date: str | None,
+) -> None:
+    """No clock of ours has to agree with the server's."""
+    assert retry_after(date_in(30), date) is None
+    assert retry_after("30", date) == 30.0
+    assert retry_after(None, date) is None
+
+
+HEADER_TEXT = st.text(max_size=40) | st.from_regex(
+    r"[A-Za-z]{3},? ?[0-9]{1,9} [A-Za-z]{3} [0-9]{1,12} [0-9:.]{1,12} ?[+-]?[0-9]{0,9}",
+    fullmatch=True,
+)
+
+
+@given(value=HEADER_TEXT, date=st.none() | HEADER_TEXT | st.just(DATE))
+@example("Mon, 1 Jan 0001 00:00:00 +2359", DATE)
+@example("Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 1 Jan 0001 00:00:00 +2359")
+@example("Wed, 22 Jul 2026 10:00:00 +9999999999", DATE)
+def test_no_header_breaks_the_reading(value: str, date: str | None) -> None:
+    seconds = retry_after(value, date)
+
+    assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER

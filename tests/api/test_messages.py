@@ -9,10 +9,16 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
-from diga_async._api.messages import Endpoint, Request, Response, Secret, conceal
+from diga_async._api.messages import (
+    Endpoint,
+    Request,
+    Response,
+    Secret,
+    conceal,
+)
 
 KEY = "sk-0123456789abcdef"
-ENDPOINT = Endpoint(URL("https://x/v1/phone"), {"Host": "x", "Accept": "text/css"})
+ENDPOINT = Endpoint(URL("https://x"), {"Host": "x", "Accept": "text/css"})
 
 
 def test_a_secret_is_its_text_and_shows_none_of_it() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from diga_async._bulk.cooperative_yield import (
-    BUSY,
+    SATURATED,
     MOST_A_TURN,
     SAMPLE,
     CooperativeYield,
@@ -31,7 +31,7 @@ async def see(stile: CooperativeYield, load: Load, part: float) -> None:
     """Let the cooperative see a loop at work for that part of the time."""
     load.time += 1.0
     load.worked += part
-    for _ in range(stile._unseen):
+    for _ in range(stile._until_sample):
         await stile.wait()
     await asyncio.sleep(0)
 
@@ -61,7 +61,7 @@ async def passed(stile: CooperativeYield, count: int) -> list[int]:
     return [after - before for before, after in pairwise(counts)]
 
 
-@pytest.mark.parametrize("part", [BUSY, 1.0])
+@pytest.mark.parametrize("part", [SATURATED, 1.0])
 async def test_a_few_go_on_in_each_turn_of_a_busy_loop(part: float) -> None:
     turns = await passed(await stile_under(part), 2 * MOST_A_TURN + 1)
 
@@ -76,7 +76,7 @@ async def test_at_first_a_loop_is_taken_to_be_busy() -> None:
 
 
 async def test_where_there_is_time_to_spare_one_goes_on_at_once_in_each_turn() -> None:
-    stile = await stile_under(BUSY - 0.01)
+    stile = await stile_under(SATURATED - 0.01)
 
     assert await passed(stile, 5) == [1, 1, 1, 1, 1]
 
@@ -100,4 +100,4 @@ async def test_it_sees_when_the_loop_becomes_busy_and_when_no_more() -> None:
         seen.append(await passed(stile, 1))
 
     assert seen == [[1], [0, 1], [1]]
-    assert stile._unseen == SAMPLE - 1
+    assert stile._until_sample == SAMPLE - 1

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import itertools
 from collections import Counter
+from types import SimpleNamespace
 from uuid import UUID
 
 import attrs
@@ -28,11 +29,12 @@ from diga_async import (
     Timeouts,
     WrongLoopError,
 )
-from diga_async._bulk.run import Plan, Run
+from diga_async._bulk.plan import Plan
+from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._engine.call import Counters
-from diga_async._engine.observer import Observer
-from diga_async._flow.circuit_breaker import FAILURES_TO_CLOSE, CircuitBreaker
+from diga_async._phones.phones import PhoneOutcomes
+from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
 
 BUSY = InternalServerError(status=503)
 ENDLESS = 10**9
@@ -56,6 +58,8 @@ class Desk:
     def __init__(self, rule=None):
         self.clock = FakeClock()
         self.breaker = CircuitBreaker(300.0)
+        self.counters = Counters()
+        self.observer = SimpleNamespace(is_on=False, run=lambda *_: None)
         self.rule = rule
         self.waiting = {}
         self.asked = []
@@ -63,41 +67,40 @@ class Desk:
         self.ended = []
         self.runs = []
 
-    async def _look_up(self, lookup):
-        self.asked.append(lookup.phone_id)
-        lookup.started, lookup.attempts, lookup.sending = self.clock.now(), 1, True
+    async def run(self, call):
+        self.asked.append(call.subject)
+        call.started, call.attempts, call.sending = self.clock.now(), 1, True
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:
             if self.rule is not None:
                 await asyncio.sleep(0)
-                return self.rule(lookup.phone_id)
+                return self.rule(call.subject)
             answer = asyncio.get_running_loop().create_future()
-            self.waiting[lookup.phone_id] = (lookup, answer)
+            self.waiting[call.subject] = (call, answer)
             return await answer
         finally:
             self.open -= 1
-            lookup.sending = False
-            self.waiting.pop(lookup.phone_id, None)
+            call.sending = False
+            self.waiting.pop(call.subject, None)
 
-    def lookups(self, source, *, concurrency=4, **plan):
-        plan = Plan(concurrency=concurrency, timeouts=Timeouts(), **plan)
+    def report(self, call, answer):
+        """Nothing observes these runs."""
 
-        def begin():
-            run = Run(
-                Source(source),
-                plan,
-                self._look_up,
-                Counters(),
-                self.outage,
-                self.clock,
-                Observer(None),
-                self.ended.append,
-            )
+    def lookups(self, source, *, concurrency=4, **order):
+        plan = Plan(
+            results=PhoneOutcomes(),
+            concurrency=concurrency,
+            timeouts=Timeouts(),
+            **order,
+        )
+
+        def start():
+            run = Run(self, Source(source), plan, self.ended.append)
             self.runs.append(run)
             return run
 
-        return PhoneLookups(begin)
+        return PhoneLookups(start)
 
     async def answer(self, number, answer=None):
         _, waiting = self.waiting[phone_id(number)]
@@ -521,7 +524,7 @@ class TestEarlyEnd:
     async def test_nothing_for_too_long_ends_a_run(self):
         desk = Desk(lambda _: BUSY)
         desk.breaker.begin(desk.clock.now())  # another run tries all the while
-        for _ in range(FAILURES_TO_CLOSE):
+        for _ in range(FAILURES_TO_OPEN):
             desk.breaker.failed(desk.clock.now(), 0.0)
         await desk.clock.advance(300.0)
         lookups = desk.lookups(ids(9))
@@ -592,7 +595,7 @@ class TestEarlyEnd:
         task = asyncio.create_task(collect(lookups))
         await turn()
 
-        desk.runs[0].halt(ClientClosedError("closed"), at_once=True)
+        desk.runs[0].halt(ClientClosedError("closed"), immediately=True)
         await desk.runs[0].wait_for_workers()
 
         with pytest.raises(ClientClosedError):

@@ -13,7 +13,7 @@ async def queue(semaphore, *names):
     taken = []
 
     async def take(name):
-        await semaphore.take()
+        await semaphore.acquire()
         taken.append(name)
 
     tasks = {name: asyncio.ensure_future(take(name)) for name in names}
@@ -28,7 +28,7 @@ def test_there_are_as_many_as_there_are():
 
 
 async def test_a_free_place_is_taken_without_a_turn_of_the_loop():
-    taking = Semaphore(1).take()
+    taking = Semaphore(1).acquire()
 
     with pytest.raises(StopIteration):
         taking.send(None)

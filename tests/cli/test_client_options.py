@@ -32,7 +32,7 @@ def client(**options):
 
 def key_of(client):
     """Return the key that requests would carry."""
-    return client._credentials().held.removeprefix("Bearer ")
+    return client._lifecycle._credentials().held.removeprefix("Bearer ")
 
 
 def refusal_of(**options):
@@ -166,7 +166,7 @@ def test_a_wrong_variable_is_named(monkeypatch):
 @pytest.mark.usefixtures("key")
 def test_the_proxy_is_that_of_the_option_or_of_the_environment(monkeypatch):
     def proxy(**options):
-        return client(**options)._options.proxy
+        return client(**options)._lifecycle.options.proxy
 
     assert proxy() is None
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
@@ -179,8 +179,8 @@ def test_the_proxy_is_that_of_the_option_or_of_the_environment(monkeypatch):
 
 @pytest.mark.usefixtures("key")
 def test_the_timeout_is_the_total_of_a_lookup():
-    assert client(timeout=7.5)._options.timeouts.total == 7.5
-    assert client()._options.timeouts.total == 60.0
+    assert client(timeout=7.5)._lifecycle.options.timeouts.total == 7.5
+    assert client()._lifecycle.options.timeouts.total == 60.0
 
 
 @pytest.mark.usefixtures("key")

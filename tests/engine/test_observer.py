@@ -19,7 +19,7 @@ from diga_async import (
     NotFoundError,
     RetryPolicy,
 )
-from diga_async._flow.circuit_breaker import FAILURES_TO_CLOSE
+from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN
 from diga_async.sandbox import Sandbox
 
 KEY = "sk-0123456789abcdef0123456789abcdef"
@@ -236,8 +236,8 @@ async def test_a_run_that_ends_early_says_why(sandbox, caplog):
 
 async def test_an_outage_is_a_warning_and_its_end_is_news(caplog):
     caplog.set_level(logging.INFO, "diga_async")
-    ids = [UUID(int=number) for number in range(FAILURES_TO_CLOSE + 1)]
-    script = [resets()] * FAILURES_TO_CLOSE + [answers]
+    ids = [UUID(int=number) for number in range(FAILURES_TO_OPEN + 1)]
+    script = [resets()] * FAILURES_TO_OPEN + [answers]
     once = RetryPolicy(max_attempts=1)
     async with (
         ByteServer(*script) as server,

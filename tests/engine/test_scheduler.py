@@ -7,7 +7,7 @@ import pytest
 from fakes import FakeClock, turn
 
 from diga_async._engine.scheduler import Scheduler
-from diga_async._flow.circuit_breaker import FAILURES_TO_CLOSE, CircuitBreaker
+from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
 
 
 class RateLimiter:
@@ -18,10 +18,10 @@ class RateLimiter:
         self.gap = gap
         self.next = 0.0
         self.chances = []
-        self.held_until = -math.inf
+        self.blocked_until = -math.inf
 
-    def held(self, now):
-        return max(0.0, self.held_until - now)
+    def blocked_for(self, now):
+        return max(0.0, self.blocked_until - now)
 
     def wait(self, now):
         return max(0.0, self.next - now)
@@ -47,15 +47,15 @@ def breaker():
 
 
 @pytest.fixture
-def door(limiter, breaker, clock):
+def scheduler(limiter, breaker, clock):
     return Scheduler(limiter, breaker, clock, lambda: 0.25)
 
 
 class Queue:
-    """Lookups that come to the door, and the order in which they get in."""
+    """Lookups that come to the scheduler, and the order in which they get in."""
 
-    def __init__(self, door):
-        self.door = door
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
         self.entered = []
         self.refused = []
         self.tasks = {}
@@ -65,51 +65,51 @@ class Queue:
         await turn()
 
     async def _enter(self, name, interactive, deadline):
-        granted = await self.door.enter(interactive=interactive, deadline=deadline)
+        granted = await self.scheduler.acquire(bulk=not interactive, deadline=deadline)
         (self.entered if granted else self.refused).append(name)
 
     async def leave(self):
-        self.door.leave()
+        self.scheduler.release()
         await turn()
 
 
 @pytest.fixture
-async def queue(door):
-    queue = Queue(door)
+async def queue(scheduler):
+    queue = Queue(scheduler)
     yield queue
     for task in queue.tasks.values():
         task.cancel()
     await turn()
 
 
-async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(door):
-    entering = door.enter(interactive=False, deadline=math.inf)
+async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(scheduler):
+    entering = scheduler.acquire(bulk=True, deadline=math.inf)
 
     with pytest.raises(StopIteration) as done:
         entering.send(None)
 
     assert done.value.value == (1000.0, 1)
-    assert door.in_flight == 1
+    assert scheduler.in_flight == 1
 
 
-async def test_no_more_than_the_slots_are_in_at_once(door, limiter, queue):
+async def test_no_more_than_the_slots_are_in_at_once(scheduler, limiter, queue):
     limiter.slots = 2
     for name in "abc":
         await queue.come(name)
 
-    assert (queue.entered, door.in_flight) == (["a", "b"], 2)
+    assert (queue.entered, scheduler.in_flight) == (["a", "b"], 2)
 
     await queue.leave()
-    assert (queue.entered, door.in_flight) == (["a", "b", "c"], 2)
+    assert (queue.entered, scheduler.in_flight) == (["a", "b", "c"], 2)
 
 
-async def test_a_turn_tells_when_it_came_not_when_it_was_noticed(door, clock):
+async def test_a_turn_tells_when_it_came_not_when_it_was_noticed(scheduler, clock):
     """The limiter would take an attempt let in before a cut for one sent after it."""
-    await door.enter(interactive=False, deadline=math.inf)
-    waiting = asyncio.create_task(door.enter(interactive=False, deadline=math.inf))
+    await scheduler.acquire(bulk=True, deadline=math.inf)
+    waiting = asyncio.create_task(scheduler.acquire(bulk=True, deadline=math.inf))
     await turn()
 
-    door.leave()
+    scheduler.release()
     clock._now += 5.0
 
     assert await waiting == (1000.0, 1)
@@ -128,7 +128,9 @@ async def test_single_lookups_go_ahead_of_runs(queue):
     assert queue.entered == ["first", "single 1", "single 2", "run 1", "run 2"]
 
 
-async def test_a_newcomer_does_not_overtake_its_equals(door, limiter, clock, queue):
+async def test_a_newcomer_does_not_overtake_its_equals(
+    scheduler, limiter, clock, queue
+):
     limiter.gap = 1.0
     await queue.come("first")
     await queue.come("second")
@@ -163,7 +165,7 @@ async def test_a_pace_that_quickens_is_followed_at_once(limiter, clock, queue):
     assert queue.entered == ["a", "b"]
 
 
-async def test_a_deadline_ends_the_wait(door, clock, queue):
+async def test_a_deadline_ends_the_wait(scheduler, clock, queue):
     await queue.come("first")
     await queue.come("late", interactive=True, deadline=clock.now() + 2.0)
 
@@ -173,7 +175,7 @@ async def test_a_deadline_ends_the_wait(door, clock, queue):
     assert queue.refused == ["late"]
 
     await queue.leave()
-    assert door.in_flight == 0
+    assert scheduler.in_flight == 0
 
 
 async def test_a_deadline_in_the_past_ends_the_wait_at_once(clock, queue):
@@ -184,25 +186,25 @@ async def test_a_deadline_in_the_past_ends_the_wait_at_once(clock, queue):
     assert queue.refused == ["late"]
 
 
-async def test_one_cancelled_in_the_queue_takes_no_slot(door, queue):
+async def test_one_cancelled_in_the_queue_takes_no_slot(scheduler, queue):
     await queue.come("first")
     await queue.come("second")
     queue.tasks["second"].cancel()
     await queue.leave()
 
-    assert door.in_flight == 0
+    assert scheduler.in_flight == 0
 
 
-async def test_one_cancelled_as_its_turn_comes_gives_the_slot_on(door, queue):
+async def test_one_cancelled_as_its_turn_comes_gives_the_slot_on(scheduler, queue):
     await queue.come("first")
     await queue.come("second")
     await queue.come("third")
 
-    door.leave()  # lets "second" in, which has not run yet
+    scheduler.release()  # lets "second" in, which has not run yet
     queue.tasks["second"].cancel()
     await turn()
 
-    assert (queue.entered, door.in_flight) == (["first", "third"], 1)
+    assert (queue.entered, scheduler.in_flight) == (["first", "third"], 1)
 
 
 async def test_the_pace_is_told_of_every_start_with_its_chance(limiter, queue):
@@ -217,7 +219,7 @@ async def test_an_outage_holds_runs_and_not_single_lookups(
     limiter, breaker, clock, queue
 ):
     limiter.slots = 9
-    for _ in range(FAILURES_TO_CLOSE):
+    for _ in range(FAILURES_TO_OPEN):
         breaker.failed(clock.now(), 0.0)
     for name in ("run 1", "run 2", "run 3"):
         await queue.come(name)
@@ -227,7 +229,7 @@ async def test_an_outage_holds_runs_and_not_single_lookups(
     await clock.advance(1.0)
     assert queue.entered == ["single", "run 1"]
 
-    breaker.answered()
+    breaker.succeeded()
     await queue.leave()
     assert queue.entered == ["single", "run 1", "run 2", "run 3"]
 
@@ -236,7 +238,7 @@ async def test_an_outage_holds_runs_and_not_single_lookups(
 async def test_a_hold_turns_a_newcomer_away_if_it_leaves_no_time(
     limiter, clock, queue, left, refused
 ):
-    limiter.next = limiter.held_until = clock.now() + 10.0
+    limiter.next = limiter.blocked_until = clock.now() + 10.0
     await queue.come("one", interactive=True, deadline=clock.now() + left)
 
     assert bool(queue.refused) is refused
@@ -244,20 +246,22 @@ async def test_a_hold_turns_a_newcomer_away_if_it_leaves_no_time(
     assert bool(queue.entered) is not refused
 
 
-async def test_a_hold_turns_away_those_who_wait_already(door, limiter, clock, queue):
+async def test_a_hold_turns_away_those_who_wait_already(
+    scheduler, limiter, clock, queue
+):
     """A run as long as an outage may last, and no longer."""
     await queue.come("first")
     await queue.come("run 1")
     await queue.come("in a hurry", interactive=True, deadline=clock.now() + 300.0)
     await queue.come("at leisure", interactive=True, deadline=clock.now() + 400.0)
 
-    limiter.held_until = clock.now() + 300.0
-    door.turn_away(clock.now())
+    limiter.blocked_until = clock.now() + 300.0
+    scheduler.reject_blocked(clock.now())
     await turn()
     assert queue.refused == []
 
-    limiter.held_until = clock.now() + 300.1
-    door.turn_away(clock.now())
+    limiter.blocked_until = clock.now() + 300.1
+    scheduler.reject_blocked(clock.now())
     await turn()
     assert queue.refused == ["in a hurry", "run 1"]
 
@@ -266,7 +270,7 @@ async def test_a_hold_turns_away_those_who_wait_already(door, limiter, clock, qu
 
 
 async def test_a_run_waits_for_what_is_left_of_a_long_hold(limiter, clock, queue):
-    limiter.next = limiter.held_until = clock.now() + 3_600.0
+    limiter.next = limiter.blocked_until = clock.now() + 3_600.0
     await queue.come("run 1")
     assert queue.refused == ["run 1"]
 
@@ -276,23 +280,23 @@ async def test_a_run_waits_for_what_is_left_of_a_long_hold(limiter, clock, queue
     assert queue.entered == ["run 2"]
 
 
-async def test_closing_stops_the_timer(door, limiter, clock, queue):
+async def test_closing_stops_the_timer(scheduler, limiter, clock, queue):
     limiter.slots, limiter.gap = 9, 5.0
     await queue.come("a")
     await queue.come("b")
 
-    door.close()
-    door.close()
+    scheduler.close()
+    scheduler.close()
 
     assert clock.waiting == []
 
 
-async def test_an_expired_wait_that_was_granted_stays_granted(door, clock, queue):
+async def test_an_expired_wait_that_was_granted_stays_granted(scheduler, clock, queue):
     """The deadline and the turn may come in the same moment."""
     await queue.come("first")
     await queue.come("second", interactive=True, deadline=clock.now() + 1.0)
 
-    door.leave()
+    scheduler.release()
     for _, _, timer in clock._timers:
         timer.callback()
     await turn()

@@ -17,8 +17,8 @@ from diga_async import (
     RateLimitError,
     Timeouts,
 )
+from diga_async._api.phones import get_phone
 from diga_async._engine.call import Counters
-from diga_async._engine.observer import Observer
 from diga_async._engine.single_flight import SingleFlight
 
 PHONE = Phone.from_dict(phone_fields())
@@ -30,16 +30,16 @@ class Server:
 
     def __init__(self):
         self.clock = FakeClock()
-        self.single_flight = SingleFlight(
-            self._look_up, self.clock, Counters(), Observer(None), lambda _: self.held
-        )
-        self.held = 0.0
-        self.lookups = []
+        self.counters = Counters()
+        self.limiter = SimpleNamespace(blocked_for=lambda _: self.blocked)
+        self.single_flight = SingleFlight(self)
+        self.blocked = 0.0
+        self.calls = []
         self.answers = []
         self.cancelled = 0
 
-    async def _look_up(self, lookup):
-        self.lookups.append(lookup)
+    async def run(self, call):
+        self.calls.append(call)
         answer = asyncio.get_running_loop().create_future()
         self.answers.append(answer)
         try:
@@ -48,8 +48,13 @@ class Server:
             self.cancelled += 1
             raise
 
+    def report(self, call, answer):
+        """Nothing observes these calls."""
+
     async def get(self, phone_id=X, *, total=60.0):
-        task = asyncio.create_task(self.single_flight.get(phone_id, Timeouts(total)))
+        task = asyncio.create_task(
+            self.single_flight.send(get_phone(phone_id), Timeouts(total))
+        )
         await turn()
         return task
 
@@ -64,7 +69,7 @@ async def server():
 async def test_those_who_ask_at_the_same_time_share_one_request(server):
     first, second = await server.get(), await server.get()
     other = await server.get(uuid4())
-    assert len(server.lookups) == 2
+    assert len(server.calls) == 2
 
     for answer in server.answers:
         answer.set_result(PHONE)
@@ -81,7 +86,7 @@ async def test_who_asks_later_asks_again(server):
     server.answers[1].set_result(PHONE)
     await second
 
-    assert len(server.lookups) == 2
+    assert len(server.calls) == 2
 
 
 async def test_every_waiter_gets_its_own_copy_of_an_error(server):
@@ -142,8 +147,8 @@ async def test_after_that_the_next_one_starts_afresh(server):
 @pytest.mark.parametrize(("connected", "phase"), [(True, "read"), (False, "connect")])
 async def test_a_joiner_keeps_its_own_deadline(server, connected, phase):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
-    server.lookups[0].begin(server.clock.now(), 0.0)
-    server.lookups[0].attempt = SimpleNamespace(connected=connected)
+    server.calls[0].begin(server.clock.now(), 0.0)
+    server.calls[0].attempt = SimpleNamespace(connected=connected)
     await server.clock.advance(5.0)
 
     # The lookup's deadline is the first one's, so the second is ended apart.
@@ -158,7 +163,7 @@ async def test_a_joiner_keeps_its_own_deadline(server, connected, phase):
 
 async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
     first, second = await server.get(total=5.0), await server.get(total=60.0)
-    assert server.lookups[0].deadline == server.clock.now() + 60.0
+    assert server.calls[0].deadline == server.clock.now() + 60.0
 
     await server.clock.advance(5.0)
 
@@ -171,7 +176,7 @@ async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
 
 async def test_a_joiner_that_a_hold_leaves_no_time_hears_so_at_once(server):
     first = await server.get(total=60.0)
-    server.held = 10.0
+    server.blocked = 10.0
     second = await server.get(total=5.0)
 
     with pytest.raises(RateLimitError) as caught:
@@ -195,8 +200,8 @@ async def test_the_last_deadline_ends_the_lookup_and_no_wait(server):
 
 async def test_a_joiner_whose_deadline_comes_in_a_pause_hears_the_last_error(server):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
-    server.lookups[0].attempts = 1
-    server.lookups[0].last = InternalServerError(status=503)
+    server.calls[0].attempts = 1
+    server.calls[0].last = InternalServerError(status=503)
 
     await server.clock.advance(5.0)
 
@@ -210,8 +215,8 @@ async def test_a_joiner_with_more_time_extends_what_is_open(server):
     """Its attempt began with no more than the first one had left."""
     first = await server.get(total=5.0)
     extended = []
-    server.lookups[0].begin(server.clock.now(), 0.0)
-    server.lookups[0].attempt = SimpleNamespace(extend=extended.append)
+    server.calls[0].begin(server.clock.now(), 0.0)
+    server.calls[0].attempt = SimpleNamespace(extend=extended.append)
     await server.clock.advance(1.0)
 
     second = await server.get(total=8.0)

@@ -5,7 +5,7 @@ from hypothesis import given, strategies as st
 from simulation import dice
 
 from diga_async._flow.circuit_breaker import (
-    FAILURES_TO_CLOSE,
+    FAILURES_TO_OPEN,
     PROBE_SECONDS,
     CircuitBreaker,
 )
@@ -13,7 +13,7 @@ from diga_async._flow.circuit_breaker import (
 
 def closed(now: float = 0.0) -> CircuitBreaker:
     breaker = CircuitBreaker(300.0)
-    for _ in range(FAILURES_TO_CLOSE):
+    for _ in range(FAILURES_TO_OPEN):
         breaker.failed(now, 0.0)
     return breaker
 
@@ -22,11 +22,11 @@ def test_it_is_open_until_twenty_attempts_fail_in_a_row() -> None:
     breaker = CircuitBreaker(300.0)
     for _ in range(19):
         breaker.failed(0.0, 0.0)
-    assert not breaker.is_on
+    assert not breaker.is_open
     assert breaker.wait(0.0) == 0.0
 
     breaker.failed(0.0, 0.0)
-    assert breaker.is_on
+    assert breaker.is_open
 
 
 def test_any_answer_starts_the_count_anew() -> None:
@@ -34,9 +34,9 @@ def test_any_answer_starts_the_count_anew() -> None:
     for _ in range(100):
         for _ in range(19):
             breaker.failed(0.0, 0.0)
-        breaker.answered()
+        breaker.succeeded()
 
-    assert not breaker.is_on
+    assert not breaker.is_open
 
 
 def test_at_most_one_attempt_a_second_goes_through_to_see() -> None:
@@ -91,9 +91,9 @@ def test_attempts_that_were_on_their_way_do_not_put_the_probe_off() -> None:
 def test_an_answer_opens_it_at_once() -> None:
     breaker = closed()
     breaker.sent(1.0, 0.0)
-    breaker.answered()
+    breaker.succeeded()
 
-    assert not breaker.is_on
+    assert not breaker.is_open
     assert breaker.wait(1.0) == 0.0
     assert not breaker.is_hopeless(1e6)
 
@@ -117,9 +117,9 @@ def test_it_is_hopeless_when_nothing_came_back_for_so_long(
 def test_the_time_counts_from_the_first_failure_of_the_row() -> None:
     breaker = CircuitBreaker(300.0)
     breaker.failed(0.0, 0.0)
-    breaker.answered()
+    breaker.succeeded()
     breaker.failed(100.0, 0.0)
-    for _ in range(FAILURES_TO_CLOSE):
+    for _ in range(FAILURES_TO_OPEN):
         breaker.failed(200.0, 0.0)
 
     assert not breaker.is_hopeless(399.9)
@@ -136,7 +136,7 @@ def test_few_failures_are_as_hopeless_as_many() -> None:
 
     breaker.failed(4.0, 0.0)
     assert breaker.is_hopeless(4.0)
-    assert not breaker.is_on
+    assert not breaker.is_open
 
 
 def test_time_in_which_no_run_tries_does_not_count() -> None:

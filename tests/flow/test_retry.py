@@ -216,7 +216,7 @@ def test_pauses_after_what_may_pass_double_from_a_twentieth_of_a_second(
 
 
 def test_pauses_after_throttling_double_from_a_second_up_to_twenty() -> None:
-    bounds = [delay(THROTTLED, Progress(refusals=n), chance=1.0) for n in range(1, 8)]
+    bounds = [delay(THROTTLED, Progress(throttled=n), chance=1.0) for n in range(1, 8)]
 
     assert bounds == [1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
 
@@ -277,7 +277,7 @@ def test_throttling_is_429_or_503_with_retry_after(
 @pytest.mark.parametrize(
     ("answers", "bulk", "counts"),
     [
-        # attempts, forgiven, refusals
+        # attempts, forgiven, throttled
         ([LOST, BUSY, object()], False, (3, 0, 0)),
         ([THROTTLED, THROTTLED, LOST], False, (1, 0, 2)),
         ([THROTTLED, throttled(1.0, 503), LOST], False, (2, 0, 2)),
@@ -291,25 +291,25 @@ def test_attempts_are_all_requests_but_those_answered_429(
     for answer in answers:
         progress.count(answer)
 
-    assert (progress.attempts, progress.forgiven, progress.refusals) == counts
+    assert (progress.attempts, progress.forgiven, progress.throttled) == counts
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 30.0])
 def test_with_one_attempt_a_get_stops_at_the_first_429(
     retry_after: float | None,
 ) -> None:
-    progress = Progress(refusals=1)
+    progress = Progress(throttled=1)
 
     assert delay(throttled(retry_after), progress, RetryPolicy(max_attempts=1)) is None
 
 
-@pytest.mark.parametrize("refusals", [1, 100])
+@pytest.mark.parametrize("throttled", [1, 100])
 @pytest.mark.parametrize("most", [1, 4])
 def test_a_run_asks_again_however_often_it_is_throttled(
-    refusals: int, most: int
+    throttled: int, most: int
 ) -> None:
     """The limiter holds it back, with everybody else."""
-    progress = Progress(bulk=True, refusals=refusals)
+    progress = Progress(bulk=True, throttled=throttled)
 
     assert delay(THROTTLED, progress, RetryPolicy(max_attempts=most)) == 0.0
 
@@ -329,25 +329,25 @@ def test_throttling_does_not_use_up_a_runs_attempts() -> None:
 def test_a_503_with_retry_after_uses_up_a_gets_attempts() -> None:
     busy = throttled(1.0, 503)
 
-    assert delay(busy, Progress(attempts=3, refusals=3)) is not None
-    assert delay(busy, Progress(attempts=4, refusals=4)) is None
+    assert delay(busy, Progress(attempts=3, throttled=3)) is not None
+    assert delay(busy, Progress(attempts=4, throttled=4)) is None
 
 
 def test_retry_after_zero_is_asked_again_soon() -> None:
     """Not at once: a server that says so always would be asked without end."""
     for bulk in (False, True):
-        progress = Progress(bulk=bulk, refusals=1)
+        progress = Progress(bulk=bulk, throttled=1)
         assert delay(throttled(0.0), progress, chance=1.0) == 0.05
 
 
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize(
-    ("refusals", "pause"), [(1, 0.05), (2, 0.1), (3, 0.2), (4, 0.25), (100, 0.25)]
+    ("times", "pause"), [(1, 0.05), (2, 0.1), (3, 0.2), (4, 0.25), (100, 0.25)]
 )
 def test_pauses_after_retry_after_zero_stay_small(
-    refusals: int, pause: float, *, bulk: bool
+    times: int, pause: float, *, bulk: bool
 ) -> None:
-    progress = Progress(bulk=bulk, refusals=refusals)
+    progress = Progress(bulk=bulk, throttled=times)
 
     assert delay(throttled(0.0), progress, chance=1.0) == pause
 
@@ -357,7 +357,7 @@ def test_a_run_waits_for_as_long_as_an_outage_may_last_and_no_longer(
     status: int,
 ) -> None:
     policy = RetryPolicy(max_outage=300.0)
-    progress = Progress(bulk=True, attempts=1, refusals=1)
+    progress = Progress(bulk=True, attempts=1, throttled=1)
 
     assert delay(throttled(300.0, status), progress, policy) == 0.0
     assert delay(throttled(300.1, status), progress, policy) is None
@@ -381,15 +381,15 @@ def test_a_pause_that_would_end_at_or_after_the_deadline_is_not_begun(
 def test_a_get_does_not_wait_for_what_comes_after_its_deadline(status: int) -> None:
     """It fails at once, and the error says how long to wait."""
     error = throttled(30.0, status)
-    kept = Progress(attempts=1, refusals=1, deadline=NOW + 31.0)
-    late = Progress(attempts=1, refusals=1, deadline=NOW + 30.0)
+    kept = Progress(attempts=1, throttled=1, deadline=NOW + 31.0)
+    late = Progress(attempts=1, throttled=1, deadline=NOW + 30.0)
 
     assert delay(error, kept) is not None
     assert delay(error, late) is None
 
 
 def test_a_runs_deadline_stands_still_while_it_is_throttled() -> None:
-    progress = Progress(bulk=True, refusals=1, deadline=NOW - 1.0)
+    progress = Progress(bulk=True, throttled=1, deadline=NOW - 1.0)
 
     assert delay(throttled(30.0), progress) == 0.0
     assert delay(LOST, progress) is None
@@ -400,7 +400,7 @@ def test_a_runs_deadline_stands_still_while_it_is_throttled() -> None:
 )
 def test_retry_after_is_left_to_the_pace(status: int, pause: float) -> None:
     """There it holds everybody back; here it would hold back one."""
-    assert delay(throttled(7.0, status), Progress(attempts=1, refusals=1)) == pause
+    assert delay(throttled(7.0, status), Progress(attempts=1, throttled=1)) == pause
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 504])
@@ -427,12 +427,12 @@ def test_the_budget_is_botocores() -> None:
 def test_what_goes_well_pays_back_and_never_too_much() -> None:
     budget = RetryBudget(left=0)
 
-    budget.release(attempts=1)
+    budget.refund(attempts=1)
     assert budget.left == 1
-    budget.release(attempts=3)
+    budget.refund(attempts=3)
     assert budget.left == 15
     for _ in range(1000):
-        budget.release(attempts=2)
+        budget.refund(attempts=2)
     assert budget.left == 500
 
 
@@ -440,7 +440,7 @@ def test_a_server_that_fails_half_the_time_is_retried_for_good() -> None:
     budget = RetryBudget(left=14)
     for _ in range(1000):
         assert budget.spend()
-        budget.release(attempts=2)
+        budget.refund(attempts=2)
 
 
 @given(outcomes=st.lists(st.integers(0, 4)))
@@ -448,7 +448,7 @@ def test_the_budget_stays_within_its_bounds(outcomes: list[int]) -> None:
     budget = RetryBudget()
     for attempts in outcomes:
         if attempts:
-            budget.release(attempts)
+            budget.refund(attempts)
         else:
             budget.spend()
         assert 0 <= budget.left <= 500

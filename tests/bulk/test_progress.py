@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from diga_async._bulk.rate_meter import RATE_SECONDS, RateMeter
+from diga_async._bulk.progress import RATE_SECONDS, RateMeter
 
 
 def meter(*moments: float) -> RateMeter:

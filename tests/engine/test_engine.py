@@ -16,21 +16,22 @@ from diga_async import (
     ConfigurationError,
     InternalServerError,
     InvalidResponseError,
+    Limits,
     NotFoundError,
     Phone,
     RateLimitError,
     RetryPolicy,
     Timeouts,
 )
-from diga_async._api.phones import endpoint_of
+from diga_async._api.phones import get_phone
 from diga_async._engine.call import Call, Counters, kind_of
 from diga_async._engine.credentials import key_opener
 from diga_async._engine.observer import Observer
 from diga_async._engine.scheduler import Scheduler
-from diga_async._engine.stages import Admitted, Retrying, Sending
+from diga_async._engine.engine import Engine, Settings
 from diga_async._flow.circuit_breaker import CircuitBreaker
 from diga_async._flow.rate_limiter import RateLimiter
-from diga_async._flow.retry import MOST_TOKENS, RETRY_COST, RetryBudget
+from diga_async._flow.retry import MAX_TOKENS, RETRY_COST, RetryBudget
 
 FOUND = response(body=phone_fields())
 BUSY = response(503)
@@ -39,61 +40,46 @@ LOST = APIConnectionError("lost", phase="read")
 
 
 class Stack:
-    """The stages as the engine stacks them, over fakes."""
+    """An engine over fakes."""
 
     def __init__(self, *script, key="sk-1", policy=None, limits=None, chance=0.5):
         self.clock = FakeClock()
         self.transport = ScriptedTransport(*script)
         self.credentials = key_opener(key)()
-        self.policy = policy or RetryPolicy()
-        self.budget = RetryBudget()
-        self.breaker = CircuitBreaker(self.policy.max_outage)
         self.counters = Counters()
-        self.limiter = RateLimiter(
-            **{"concurrency": 64, "adaptive": False, **(limits or {})}
-        )
-        self.chance = lambda: chance
-        self.hook = None
-        self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, self.chance)
-
-    async def _retrying(self, lookup):
-        sending = Sending(
-            endpoint_of("https://x"), self.credentials, self.transport, self.clock
-        )
-        admitted = Admitted(
-            sending.attempt,
-            self.scheduler,
-            self.limiter,
-            self.breaker,
-            self.clock,
-            self.chance,
-            Observer(self.hook),
-        )
-        retrying = Retrying(
-            admitted.attempt,
+        self.engine = Engine(
+            Settings(
+                base_url="https://x",
+                retry=policy or RetryPolicy(),
+                limits=Limits(**{"adaptive": False, **(limits or {})}),
+            ),
             self.credentials,
-            self.policy,
-            self.budget,
-            self.breaker,
-            self.clock,
-            self.chance,
+            self.transport,
+            self.counters,
+            clock=self.clock,
+            chance=lambda: chance,
         )
-        return await retrying.run(lookup)
 
-    def lookup(self, *, bulk=False, **timeouts):
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+    def observe(self, hook):
+        self.engine.observer = Observer(hook)
+
+    def call(self, *, bulk=False, **timeouts):
         allowed = Timeouts(**timeouts)
         return Call(
-            phone_id=UUID(PHONE_ID),
+            operation=get_phone(UUID(PHONE_ID)),
             timeouts=allowed,
             bulk=bulk,
             deadline=math.inf if bulk else self.clock.now() + allowed.total,
-            counters_of=(self.counters,),
+            counters=(self.counters,),
         )
 
-    async def run(self, lookup=None, *, seconds=1000.0, **options):
-        """Bring a lookup to its end, letting time pass; return answer and seconds."""
+    async def run(self, call=None, *, seconds=1000.0, **options):
+        """Carry a call to its end, letting time pass; return answer and seconds."""
         started = self.clock.now()
-        task = asyncio.create_task(self._retrying(lookup or self.lookup(**options)))
+        task = asyncio.create_task(self.engine.run(call or self.call(**options)))
         ended = []
         task.add_done_callback(lambda _: ended.append(self.clock.now() - started))
         await self.clock.advance(seconds)
@@ -204,7 +190,7 @@ class TestThrottling:
     async def test_a_refusal_uses_up_no_attempt(self):
         stack = Stack(*[THROTTLED] * 6, FOUND, policy=RetryPolicy(max_attempts=2))
 
-        lookup = stack.lookup()
+        lookup = stack.call()
         answer, _ = await stack.run(lookup)
 
         assert isinstance(answer, Phone)
@@ -254,9 +240,9 @@ class TestThrottling:
 
     async def test_it_holds_everybody(self):
         stack = Stack(response(429, Retry_After="7"), FOUND, FOUND)
-        first = asyncio.create_task(stack.run(stack.lookup()))
+        first = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
-        second = asyncio.create_task(stack.run(stack.lookup()))
+        second = asyncio.create_task(stack.engine.run(stack.call()))
 
         await stack.clock.advance(6.9)
         assert stack.sent == 1
@@ -269,7 +255,7 @@ class TestThrottling:
     @pytest.mark.parametrize("bulk", [False, True])
     async def test_retry_after_holds_everybody_whatever_the_status(self, status, bulk):
         stack = Stack(response(status, Retry_After="7"), FOUND, FOUND)
-        first = asyncio.create_task(stack.run(stack.lookup(bulk=True)))
+        first = asyncio.create_task(stack.engine.run(stack.call(bulk=True)))
         await turn()
 
         answer, seconds = await stack.run(bulk=bulk, seconds=20.0)
@@ -308,7 +294,7 @@ class TestThrottling:
 
     async def test_retry_after_zero_slows_nothing(self):
         stack = Stack(response(429, Retry_After="0"), FOUND, FOUND)
-        first = asyncio.create_task(stack.run(stack.lookup(bulk=True)))
+        first = asyncio.create_task(stack.engine.run(stack.call(bulk=True)))
         await turn()
 
         answer, seconds = await stack.run(seconds=0.0)
@@ -359,9 +345,9 @@ class TestThrottling:
     async def test_a_hold_that_is_too_long_ends_who_waits_already(self, bulk):
         refusal = asyncio.get_running_loop().create_future()
         stack = Stack(refusal, limits={"concurrency": 1})
-        first = asyncio.create_task(stack.run(stack.lookup()))
+        first = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
-        second = asyncio.create_task(stack.run(stack.lookup(bulk=bulk)))
+        second = asyncio.create_task(stack.engine.run(stack.call(bulk=bulk)))
         await turn()
 
         refusal.set_result(response(429, Retry_After="3600"))
@@ -371,7 +357,7 @@ class TestThrottling:
 
     async def test_who_has_sent_before_is_told_of_the_hold_as_well(self):
         stack = Stack(BUSY, response(429, Retry_After="3600"), chance=1.0)
-        first = asyncio.create_task(stack.run(stack.lookup()))
+        first = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
         await stack.run(seconds=0.0)
 
@@ -381,7 +367,7 @@ class TestThrottling:
 
     async def test_a_hold_is_waited_for_when_there_is_time(self):
         stack = Stack(response(429, Retry_After="50"), FOUND, FOUND)
-        first = asyncio.create_task(stack.run(stack.lookup()))
+        first = asyncio.create_task(stack.engine.run(stack.call()))
         await stack.clock.advance(1.0)
 
         answer, seconds = await stack.run()
@@ -406,7 +392,7 @@ class TestThrottling:
             FOUND,
             policy=RetryPolicy(max_attempts=2),
         )
-        lookup = stack.lookup(bulk=True)
+        lookup = stack.call(bulk=True)
 
         answer, _ = await stack.run(lookup)
 
@@ -432,7 +418,7 @@ class TestDeadline:
 
     async def test_waiting_for_a_slot_counts(self):
         stack = Stack(FOUND, limits={"concurrency": 1})
-        await stack.scheduler.enter(interactive=True, deadline=math.inf)
+        await stack.scheduler.acquire(bulk=False, deadline=math.inf)
 
         answer, seconds = await stack.run(total=5.0)
 
@@ -442,9 +428,9 @@ class TestDeadline:
 
     async def test_waiting_for_a_slot_again_ends_with_the_last_error(self):
         stack = Stack(BUSY, FOUND, limits={"concurrency": 1})
-        task = asyncio.create_task(stack.run(stack.lookup(total=5.0)))
+        task = asyncio.create_task(stack.engine.run(stack.call(total=5.0)))
         await turn()
-        await stack.scheduler.enter(interactive=True, deadline=math.inf)
+        await stack.scheduler.acquire(bulk=False, deadline=math.inf)
 
         await stack.clock.advance(5.0)
 
@@ -452,12 +438,12 @@ class TestDeadline:
 
     async def test_it_starts_with_the_first_attempt_in_a_run(self):
         stack = Stack(FOUND, limits={"concurrency": 1})
-        await stack.scheduler.enter(interactive=True, deadline=math.inf)
+        await stack.scheduler.acquire(bulk=False, deadline=math.inf)
         task = asyncio.create_task(
-            stack.run(stack.lookup(bulk=True, total=5.0, attempt=4.0))
+            stack.engine.run(stack.call(bulk=True, total=5.0, attempt=4.0))
         )
         await stack.clock.advance(500.0)
-        stack.scheduler.leave()
+        stack.scheduler.release()
         await turn()
 
         assert isinstance(await task, Phone)
@@ -465,15 +451,15 @@ class TestDeadline:
 
     async def test_it_stands_still_while_a_run_is_held_back(self):
         stack = Stack(LOST, FOUND, limits={"concurrency": 1}, chance=0.0)
-        lookup = stack.lookup(bulk=True, total=5.0)
-        task = asyncio.create_task(stack.run(lookup))
+        lookup = stack.call(bulk=True, total=5.0)
+        task = asyncio.create_task(stack.engine.run(lookup))
         await turn()
         task_held = asyncio.create_task(
-            stack.scheduler.enter(interactive=True, deadline=math.inf)
+            stack.scheduler.acquire(bulk=False, deadline=math.inf)
         )
         await stack.clock.advance(100.0)
         if await task_held:
-            stack.scheduler.leave()
+            stack.scheduler.release()
         await turn()
 
         assert isinstance(await task, Phone)
@@ -542,7 +528,7 @@ class TestKeys:
         )
 
         await asyncio.gather(
-            *(stack.run(stack.lookup()) for _ in range(2)), stack.clock.advance(1.0)
+            *(stack.engine.run(stack.call()) for _ in range(2)), stack.clock.advance(1.0)
         )
 
         assert asked == [1, 1]
@@ -553,7 +539,7 @@ class TestKeys:
 
         stack = Stack(key=hang)
 
-        answer = await stack.run(stack.lookup(total=0.01))
+        answer = await stack.engine.run(stack.call(total=0.01))
 
         assert isinstance(answer, APITimeoutError)
         assert answer.phase == "wait"
@@ -562,11 +548,11 @@ class TestKeys:
         stack = Stack(key=lambda: "")
 
         with pytest.raises(ConfigurationError):
-            await stack.run(stack.lookup())
+            await stack.engine.run(stack.call())
 
     async def test_the_request_shows_no_key(self):
         stack = Stack(FOUND, key="sk-secret")
-        lookup = stack.lookup()
+        lookup = stack.call()
 
         await stack.run(lookup)
 
@@ -579,7 +565,7 @@ class TestBudget:
 
         await stack.run()
 
-        assert stack.budget.left == MOST_TOKENS - 2 * RETRY_COST + RETRY_COST
+        assert stack.budget.left == MAX_TOKENS - 2 * RETRY_COST + RETRY_COST
 
     async def test_an_empty_budget_means_no_retry(self):
         stack = Stack(BUSY)
@@ -603,8 +589,8 @@ class TestEnd:
     async def test_a_halted_lookup_sends_nothing_more(self):
         stack = Stack(asyncio.get_running_loop().create_future())
         step = stack.transport.script[0]
-        lookup = stack.lookup(bulk=True)
-        task = asyncio.create_task(stack.run(lookup))
+        lookup = stack.call(bulk=True)
+        task = asyncio.create_task(stack.engine.run(lookup))
         await turn()
         assert lookup.sending
 
@@ -624,7 +610,7 @@ class TestEnd:
 
     async def test_a_cancelled_attempt_gives_its_slot_back(self):
         stack = Stack(asyncio.get_running_loop().create_future())
-        task = asyncio.create_task(stack.run(stack.lookup()))
+        task = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
         assert (stack.scheduler.in_flight, stack.counters.in_flight) == (1, 1)
 
@@ -678,10 +664,4 @@ class TestEnd:
     ],
 )
 def test_answers_are_counted_by_kind(answer, kind):
-    assert kind_of(answer) == kind
-
-
-def test_stages_are_recipes():
-    """What is stacked once cannot change under way."""
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Sending(endpoint_of("https://x"), None, None, None).clock = None
+    assert kind_of(answer, get_phone(UUID(PHONE_ID))) == kind

@@ -1,0 +1,127 @@
+"""Addresses of servers and proxies, checked before anything is sent."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from diga_async._api.messages import Endpoint
+from diga_async._models.errors import ConfigurationError
+from diga_async._version import __version__
+
+_AUTHORITY = r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
+_BASE_URL = re.compile(
+    rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)",
+    re.ASCII | re.IGNORECASE,
+)
+_PROXY = re.compile(
+    rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> str:
+    """
+    Check a base URL; return it without a slash at its end.
+
+    Raises:
+        ConfigurationError: It is not an http(s) address, contains credentials or
+            a query, or would send the key unencrypted to another machine.
+    """
+    match = _sound_match(_BASE_URL, base_url)
+    if match is None:
+        raise ConfigurationError(
+            "base_url must be http(s)://host[:port][/path], "
+            "without credentials, query or fragment"
+        )
+    scheme = match["scheme"].lower()
+    if scheme == "http" and not (allow_insecure_http or is_loopback(match["host"])):
+        raise ConfigurationError(
+            "base_url is plain http to another machine, so the key would travel "
+            "unencrypted; use https, or pass allow_insecure_http=True"
+        )
+    authority = (match["host"] + (match["port"] or "")).lower()
+    return f"{scheme}://{authority}{match['path'].rstrip('/')}"
+
+
+def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:
+    match = pattern.fullmatch(url) if isinstance(url, str) else None
+    if match is None or not match["host"].strip("."):
+        return None
+    try:
+        port = urlsplit(match[0]).port  # also reads the address between brackets
+    except ValueError:
+        return None
+    dots = {".", ".."}.intersection(match["path"].split("/"))
+    return None if port == 0 or dots else match
+
+
+def check_proxy(
+    proxy: object,
+    base_url: str,
+    *,
+    name: str = "proxy",
+    allow_insecure_http: bool = False,
+) -> str | None:
+    """
+    Check a proxy's address; None stays None.
+
+    Args:
+        proxy: The address.
+        base_url: Where requests through it go.
+        name: The argument or variable that holds it, for the message.
+        allow_insecure_http: Whether the proxy may see the key.
+
+    Raises:
+        ConfigurationError: It is not an http(s) address, or would see the key.
+    """
+    if proxy is None:
+        return None
+    match = _sound_match(_PROXY, proxy)
+    if match is None:
+        raise ConfigurationError(
+            f"{name} must be http(s)://[user:password@]host[:port]"
+        )
+    if base_url.startswith("http:") and not allow_insecure_http:
+        raise ConfigurationError("a proxy would see the key; use an https base_url")
+    return match[0]
+
+
+def with_scheme(proxy: str) -> str:
+    """
+    Read a proxy without a scheme as http, as curl and pip do.
+
+    >>> with_scheme("proxy.example:3128")
+    'http://proxy.example:3128'
+    """
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Whether *host* is this machine.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("127.0.0.1.example.com")
+    (True, False)
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def endpoint_of(base_url: str) -> Endpoint:
+    """Return where requests go, and the headers that all of them have."""
+    url = URL(base_url, encoded=True)
+    return Endpoint(
+        url,
+        {
+            "Host": url.host_port_subcomponent or "",  # first: RFC 9110 section 7.2
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"diga-async/{__version__}",
+        },
+    )

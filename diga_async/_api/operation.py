@@ -1,0 +1,58 @@
+"""`Operation`: one call of the API as a value, and how its response is read."""
+
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+import attrs
+
+from diga_async._api.headers import body_of
+from diga_async._api.messages import Endpoint, Request, Response, Secret
+from diga_async._api.problems import clean, key_of, problem_of
+from diga_async._models.decoding import MAX_BODY_BYTES
+from diga_async._models.errors import DigaError, InvalidResponseError
+from diga_async._models.events import AnswerKind
+
+T = TypeVar("T")
+
+Answer: TypeAlias = T | DigaError
+"""The meaning of a response: the value asked for, or why there is none."""
+
+
+@attrs.frozen(eq=False)
+class Operation(Generic[T]):
+    """
+    One call of the API: what is sent, and how a success is read.
+
+    Attributes:
+        path: Path and query below the base URL, encoded, with its first slash.
+            Concurrent calls of the same path may share a request.
+        read: Makes the value of the body of a 200; raises `InvalidResponseError`
+            when the body is not that value.
+        subject: The id that errors, outcomes and events name; None when the
+            operation is about no single record.
+        success: How statistics and events count a success.
+        max_body: The largest body that is read, in bytes.
+    """
+
+    path: str
+    read: Callable[[bytes], T]
+    subject: UUID | None = None
+    success: AnswerKind = "found"
+    max_body: int = MAX_BODY_BYTES
+
+    def request(self, endpoint: Endpoint, authorization: Secret) -> Request:
+        """Build the request for *endpoint*."""
+        return Request(endpoint, self.path, authorization, self.max_body)
+
+    def answer(self, response: Response, authorization: Secret) -> Answer[T]:
+        """Read *response*: the value, or the error that it means."""
+        try:
+            if response.status != 200:  # noqa: PLR2004
+                return problem_of(response, key_of(authorization))
+            return self.read(body_of(response, self.max_body))
+        except InvalidResponseError as error:
+            # The names of fields are the server's text as well.
+            key = key_of(authorization)
+            problems = [clean(problem, key) for problem in error.problems]
+            return attrs.evolve(error, status=response.status, problems=problems)

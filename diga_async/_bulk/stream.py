@@ -1,0 +1,122 @@
+"""`Stream`: the consumer's handle of a run."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+from uuid import UUID
+
+from diga_async._bulk.run import Run
+from diga_async._models.stats import LookupStats
+
+R = TypeVar("R")
+
+_NOTHING = LookupStats(
+    found=0,
+    missing=0,
+    failed=0,
+    retries=0,
+    throttled=0,
+    in_flight=0,
+    elapsed=0.0,
+    rate=0.0,
+    remaining_seconds=None,
+)
+
+
+class Stream(Generic[R]):
+    """
+    A run as an async context manager and an async iterator of its results.
+
+    It starts on entering the block, or with the first result asked for.
+    Cancelling one ``anext()`` loses no result and does not end the run.
+    """
+
+    def __init__(self, start: Callable[[], Run[R]]) -> None:
+        self._start = start
+        self._run: Run[R] | None = None
+        self._closed = False
+
+    def _started(self) -> Run[R]:
+        if self._run is None:
+            self._run = self._start()
+        return self._run
+
+    async def __aenter__(self) -> Self:
+        """Start the run."""
+        self._started()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the run; nothing of it is left."""
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> R:
+        """Return the next result."""
+        if self._closed:
+            raise StopAsyncIteration
+        return await self._started().next()
+
+    async def aclose(self) -> None:
+        """
+        End the run now; return when nothing of it is left. Idempotent.
+
+        .. versionadded:: 0.1.0
+        """
+        if self._run is not None:
+            await self._run.aclose()
+        self._closed = True
+
+    def halt(self, error: BaseException) -> None:
+        """
+        Send nothing more; raise *error* once what is in flight was delivered.
+
+        Pauses before retries end, and their ids stay unanswered.
+        The command line calls this at the first Ctrl-C.
+        """
+        if self._run is not None:
+            self._run.halt(error)
+
+    @property
+    def stats(self) -> LookupStats:
+        """
+        A snapshot of the run; cheap.
+
+        .. versionadded:: 0.1.0
+        """
+        return _NOTHING if self._run is None else self._run.stats
+
+    @property
+    def unanswered(self) -> tuple[UUID | str, ...]:
+        """
+        The ids that were taken from the source and have no outcome.
+
+        An item that is not a UUID appears as its text.
+        After an early end, look these up again, together with what the source
+        still holds.
+
+        .. versionadded:: 0.1.0
+        """
+        return () if self._run is None else self._run.unanswered
+
+    @property
+    def distinct_ids(self) -> tuple[UUID | str, ...]:
+        """The items of a run that remembers them, each once, in the source's order."""
+        return () if self._run is None else self._run.seen
+
+    def __reduce__(self) -> str:
+        """Refuse to be copied or pickled: the copy would end the run."""
+        raise TypeError("a run cannot be copied or pickled")
+
+    def __del__(self) -> None:
+        """End a run that is not consumed any more."""
+        if self._run is not None:
+            self._run.orphan()

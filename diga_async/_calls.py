@@ -1,0 +1,108 @@
+"""
+`send` and `send_many`: the way into the library for every operation.
+
+`client.phones` uses these two functions, and so does whatever reads something else of
+the API: see the recipe *Add an operation* in CONTRIBUTING.
+"""
+
+import sys
+from collections.abc import AsyncIterable, Iterable
+from typing import Protocol, TypeVar
+
+from diga_async._api.operation import Operation
+from diga_async._bulk.plan import OperationResults, Plan, Result, Results
+from diga_async._bulk.source import Source
+from diga_async._bulk.stream import Stream
+from diga_async._lifecycle import Lifecycle
+from diga_async._models.errors import ConfigurationError
+from diga_async._models.options import Timeouts
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Client(Protocol):
+    """A `DigaClient`, as far as sending needs to know it."""
+
+    _lifecycle: Lifecycle
+
+
+def lifecycle_of(client: Client) -> Lifecycle:
+    """Return what opens *client*."""
+    return client._lifecycle  # noqa: SLF001 - the one place that looks inside
+
+
+async def send(
+    client: Client,
+    operation: Operation[T],
+    *,
+    timeouts: Timeouts | float | None = None,
+) -> T:
+    """
+    Send one operation; share the request with the same operation under way.
+
+    Args:
+        client: Sends it, with its retries, limits, key and observer.
+        operation: What is sent.
+        timeouts: How long to wait; by default the client's.
+
+    Raises:
+        DigaError: Why there is no value.
+    """
+    lifecycle = lifecycle_of(client)
+    allowed = lifecycle.allowed(timeouts)
+    return await lifecycle.open().single_flight.send(operation, allowed)
+
+
+def send_many(
+    client: Client,
+    operations: Iterable[Operation[T]] | AsyncIterable[Operation[T]],
+    *,
+    concurrency: int | None = None,
+    ordered: bool = False,
+    timeouts: Timeouts | float | None = None,
+) -> Stream[Result[T]]:
+    """
+    Send many operations; stream a `Result` for each.
+
+    Args:
+        client: Sends them, with its retries, limits, key and observer.
+        operations: Any iterable or async iterable, read lazily.
+        concurrency: How many are under way at the same time, at most.
+        ordered: Deliver in the order of the source, not of completion.
+        timeouts: How long each may take; by default the client's.
+
+    Raises:
+        TypeError: *operations* is not iterable.
+        ConfigurationError: An option is out of range.
+    """
+    plan = make_plan(
+        client,
+        OperationResults[T](),
+        concurrency=concurrency,
+        timeouts=timeouts,
+        ordered=ordered,
+    )
+    source, lifecycle = Source(operations), lifecycle_of(client)
+    return Stream(lambda: lifecycle.open().start(source, plan))
+
+
+def make_plan(
+    client: Client,
+    results: Results[R],
+    *,
+    concurrency: int | None,
+    timeouts: Timeouts | float | None,
+    **order: bool,
+) -> Plan[R]:
+    """
+    Return a checked plan for a run.
+
+    Raises:
+        ConfigurationError: An option is out of range.
+    """
+    most = sys.maxsize if concurrency is None else concurrency
+    if type(most) is not int or most < 1:
+        raise ConfigurationError("concurrency must be a whole number from 1 up")
+    allowed = lifecycle_of(client).allowed(timeouts)
+    return Plan(results=results, concurrency=most, timeouts=allowed, **order)

@@ -1,0 +1,302 @@
+"""
+`Engine`: carries one call from the queue to its answer.
+
+A call is a loop of attempts. Each attempt waits for a permit, sends one request and
+tells the limits what came back; the rules decide whether another one follows.
+
+An error is returned, not raised: it has no traceback to keep alive, and the caller
+raises it where it means something.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+
+from diga_async._api.addresses import endpoint_of
+from diga_async._api.headers import rate_limit
+from diga_async._api.operation import Answer
+from diga_async._engine.call import (
+    Call,
+    Counters,
+    blocked_error,
+    deadline_error,
+    final,
+    status_of,
+)
+from diga_async._engine.clock import Clock
+from diga_async._engine.credentials import Credentials
+from diga_async._engine.observer import Observer, lookup_event
+from diga_async._engine.scheduler import Scheduler
+from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._flow.rate_limiter import RateLimiter
+from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
+from diga_async._models.errors import (
+    APIConnectionError,
+    APIStatusError,
+    AuthenticationError,
+    ClientClosedError,
+    DigaError,
+    InternalServerError,
+    InvalidResponseError,
+    RateLimitError,
+)
+from diga_async._models.events import AttemptEvent
+from diga_async._models.options import Limits, RetryPolicy
+from diga_async._transport.transport import Transport
+
+T = TypeVar("T")
+
+#: A server that sends nothing, or only that it failed, may be down.
+_FAILURES = (APIConnectionError, InternalServerError)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    What the calls of a client have in common.
+
+    Attributes:
+        base_url: Where requests go.
+        retry: What is retried.
+        limits: How much may be sent.
+    """
+
+    base_url: str
+    retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+
+
+class Engine:
+    """
+    Everything that the calls of a client share in one event loop.
+
+    Attributes:
+        clock: The time.
+        counters: What the client has done.
+        limiter: How fast it may send.
+        breaker: Whether runs are held back.
+        observer: Is told of attempts and calls.
+    """
+
+    def __init__(  # noqa: PLR0913 - tests replace the last three
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        transport: Transport,
+        counters: Counters,
+        *,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.counters = counters
+        self.limiter = RateLimiter(**attrs.asdict(settings.limits))
+        self.breaker = CircuitBreaker(settings.retry.max_outage)
+        self.observer = observer or Observer(None)
+        self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
+        self.budget = RetryBudget()
+        self._policy = settings.retry
+        self._endpoint = endpoint_of(settings.base_url)
+        self._credentials = credentials
+        self._transport = transport
+        self._chance = chance
+
+    # --- the one loop that retries
+
+    async def run(self, call: Call[T]) -> Answer[T]:
+        """Carry *call* to its end; return the value, or why there is none."""
+        if self._credentials.held is None and not await self._has_key(call):
+            return deadline_error(call, self.clock.now())
+        while True:
+            deadline = call.deadline
+            answer = await self._attempt(call)
+            if answer is None:
+                if call.deadline > deadline:
+                    continue  # a follower with more time has joined
+                return deadline_error(call, self.clock.now())
+            if not isinstance(answer, DigaError):
+                self.budget.refund(call.attempts)
+                return answer
+            call.last = answer
+            delay = await self._delay(call, answer)
+            if delay is None:
+                return final(call, answer, self.clock.now())
+            if not self._can_pay(call, answer):
+                return final(call, _over_budget(answer), self.clock.now())
+            call.retry()
+            if delay > 0.0:
+                await self._pause(call, answer, delay)
+
+    async def _pause(self, call: Call[T], error: DigaError, seconds: float) -> None:
+        """Wait; in a run, a pause for throttling does not count towards `total`."""
+        begun = self.clock.now()
+        await self.clock.sleep(seconds)
+        if call.bulk and is_throttling(error):
+            call.deadline += self.clock.now() - begun
+
+    async def _delay(self, call: Call[T], error: DigaError) -> float | None:
+        """Return the pause before the next attempt; None means stop."""
+        now = self.clock.now()
+        if call.halted or (call.bulk and self.breaker.is_hopeless(now)):
+            return None
+        if isinstance(error, AuthenticationError):
+            if await self._may_renew(call):
+                return 0.0
+            if not call.renewed:  # the next call asks, as this one may not
+                self._credentials.forget(call.authorization)
+            return None
+        return delay_after(error, call, self._policy, now, self._chance())
+
+    def _can_pay(self, call: Call[T], error: DigaError) -> bool:
+        """Spend of the budget that single calls have for transient failures."""
+        free = call.bulk or not error.transient or is_throttling(error)
+        return free or self.budget.spend()
+
+    # --- the key
+
+    async def _has_key(self, call: Call[T]) -> bool:
+        """Ask the callable for the key before a slot is taken, within the deadline."""
+        return await self._in_time(call, self._credentials.fetch()) is not None
+
+    async def _may_renew(self, call: Call[T]) -> bool:
+        """Ask once for another key, if the policy leaves an attempt to use it."""
+        if call.renewed or call.attempts >= self._policy.max_attempts:
+            return False
+        call.renewed = True
+        asking = self._credentials.renew(call.authorization)
+        return bool(await self._in_time(call, asking))
+
+    async def _in_time(self, call: Call[T], asking: Awaitable[object]) -> object | None:
+        """Await the user's callable; None when the deadline came first."""
+        left = call.deadline - self.clock.now()
+        if call.bulk:  # its deadline starts with its first attempt
+            left = min(left, call.timeouts.total)
+        call.asking = limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                return await asking
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the callable's own
+            return None
+        finally:
+            call.asking = None
+
+    # --- one attempt
+
+    async def _attempt(self, call: Call[T]) -> Answer[T] | None:
+        """
+        Make one attempt when it gets a permit; None when the deadline came first.
+
+        Where a ``Retry-After`` blocks the client for longer than the call can wait,
+        nothing is sent, and the answer is that it was throttled once more.
+        """
+        asked = self.clock.now()
+        permit = self.scheduler.try_acquire(asked, bulk=call.bulk)
+        if permit is None:
+            deadline = math.inf if call.bulk else call.deadline
+            permit = await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
+        if permit is None:
+            return self._rejection()
+        sent, in_flight = permit
+        call.begin(sent, sent - asked)
+        try:
+            answer = await self._send(call)
+            now = self.clock.now()
+            kind = call.note(answer, now - sent)
+            if call.rate_limit is not None:
+                self.limiter.advised(now, *call.rate_limit)
+            self._learn(answer, now, sent, in_flight)
+            if isinstance(answer, APIStatusError) and answer.retry_after:
+                self._cool_down(answer, now, answer.retry_after)
+            if self.observer.is_on:
+                event = AttemptEvent(
+                    phone_id=call.subject,
+                    attempts=call.attempts,
+                    answer=kind,
+                    status=status_of(answer),
+                    waited=sent - asked,
+                    elapsed=now - sent,
+                    rate=self.limiter.rate,
+                )
+                self.observer.attempt(event)
+        finally:
+            call.end()
+            self.scheduler.release()
+        return answer
+
+    async def _send(self, call: Call[T]) -> Answer[T]:
+        """Send one request; read the response."""
+        operation = call.operation
+        authorization = self._credentials.held or await self._credentials.fetch()
+        call.authorization = authorization
+        response = await self._transport.send(
+            operation.request(self._endpoint, authorization),
+            seconds=call.seconds(self.clock.now()),
+            connect=call.timeouts.connect,
+            on_begin=None if call.bulk else call.follow,
+        )
+        if isinstance(response, APIConnectionError):
+            return _closed() if self._transport.closed else response
+        call.rate_limit = rate_limit(response)
+        answer = operation.answer(response, authorization)
+        if isinstance(answer, InvalidResponseError) and answer.foreign:
+            self._transport.retire()
+        return answer
+
+    def _rejection(self) -> RateLimitError | None:
+        """Return why there was no permit: a ``Retry-After``; None is the deadline."""
+        blocked = self.limiter.blocked_for(self.clock.now())
+        return blocked_error(blocked) if blocked else None
+
+    def report(self, call: Call[T], answer: Answer[T]) -> None:
+        """Tell the observer how a call ended that is about one record."""
+        if self.observer.is_on and call.subject is not None:
+            event = lookup_event(
+                call.subject,
+                answer,
+                attempts=call.attempts,
+                elapsed=call.elapsed(self.clock.now()),
+            )
+            self.observer.lookup(event)
+
+    # --- what the limits learn
+
+    def _cool_down(self, error: APIStatusError, now: float, seconds: float) -> None:
+        """Let a ``Retry-After`` hold all calls; reject those that cannot wait."""
+        # One bad response must not stop a client for longer than runs wait at most.
+        is_short = seconds <= self.breaker.most_seconds
+        if error.transient and is_short and not is_throttling(error):
+            self.limiter.block(now, seconds, self._chance())
+        self.scheduler.reject_blocked(now)
+
+    def _learn(
+        self, answer: Answer[T], now: float, sent: float, in_flight: int
+    ) -> None:
+        if isinstance(answer, APIStatusError) and is_throttling(answer):
+            self.limiter.throttled(
+                now, sent, answer.retry_after, self._chance(), in_flight
+            )
+        elif isinstance(answer, _FAILURES):
+            self.limiter.lost(now, sent)
+            if self.breaker.failed(now, self._chance()):
+                self.observer.outage(is_on=True)
+            return
+        else:
+            self.limiter.accepted(now, sent, in_flight)
+        if self.breaker.succeeded():
+            self.observer.outage(is_on=False)
+
+
+def _over_budget(error: DigaError) -> DigaError:
+    reasons = (error.reason, "not retried: the retry budget is spent")
+    return attrs.evolve(error, reason="; ".join(filter(None, reasons)))
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client's connections were closed")

@@ -1,0 +1,254 @@
+"""Addresses of servers and proxies."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fakes import PHONE_ID
+
+from diga_async import (
+    ConfigurationError,
+)
+from diga_async._api.addresses import (
+    check_base_url,
+    check_proxy,
+    is_loopback,
+    with_scheme,
+)
+from diga_async._api.messages import Secret
+
+X = UUID(PHONE_ID)
+KEY = "sk-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+AUTHORIZATION = Secret(f"Bearer {KEY}")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "taken_as"),
+    [
+        ("https://api.diga.io", "https://api.diga.io"),
+        ("https://api.diga.io/", "https://api.diga.io"),
+        ("https://api.diga.io:8443//", "https://api.diga.io:8443"),
+        ("HTTPS://API.Diga.IO", "https://api.diga.io"),
+        ("https://gateway.example/Diga/eu/", "https://gateway.example/Diga/eu"),
+        ("https://xn--espaa-rta.example", "https://xn--espaa-rta.example"),
+        ("https://192.0.2.1", "https://192.0.2.1"),
+        ("https://[2001:DB8::1]:443", "https://[2001:db8::1]:443"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://LOCALHOST", "http://localhost"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("http://127.255.255.254", "http://127.255.255.254"),
+        ("http://[::1]:65535", "http://[::1]:65535"),
+    ],
+)
+def test_a_base_url_is_taken_without_the_slash_at_its_end(
+    base_url: str, taken_as: str
+) -> None:
+    assert check_base_url(base_url) == taken_as
+    assert check_base_url(taken_as) == taken_as
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        *("", " ", "/", "api.diga.io", "//api.diga.io", "https://", "https:///v1"),
+        *("https:api.diga.io", "https:/api.diga.io", "https:\\\\api.diga.io"),
+        *(
+            "ftp://api.diga.io",
+            "file:///etc/passwd",
+            "ws://api.diga.io",
+            "javascript:1",
+        ),
+        *("httpss://api.diga.io", "http\u017f://api.diga.io", "+https://api.diga.io"),
+        # credentials, queries and fragments
+        "https://user@api.diga.io",
+        "https://user:secret@api.diga.io",
+        "https://:secret@api.diga.io",
+        "https://@api.diga.io",
+        "https://api.diga.io@evil.example",
+        "https://api.diga.io?key=secret",
+        "https://api.diga.io?",
+        "https://api.diga.io/v1?x",
+        "https://api.diga.io#secret",
+        "https://api.diga.io/#",
+        # what parsers disagree about
+        "https://api.diga.io\\@evil.example",
+        "https://api.diga.io/..",
+        "https://api.diga.io/a/../b",
+        "https://api.diga.io/./",
+        "https://api.diga.io/%2e%2e",
+        "https://api.diga.io/a%2fb",
+        "https://api.diga.io/a b",
+        "https://api.diga.io/ñ",
+        "https://api.diga.io/\x00",
+        "https://api.diga.io/\r\nX: y",
+        "https://api.diga.io\n",
+        "\thttps://api.diga.io",
+        " https://api.diga.io",
+        "https://api.diga.io ",
+        "https://api\u3002diga.io",
+        "https://\uff41pi.diga.io",
+        "https://api.diga.i\u043e",
+        "https://españa.example",
+        "https://.",
+        "https://..",
+        # ports and addresses
+        "https://api.diga.io:",
+        "https://api.diga.io:0",
+        "https://api.diga.io:65536",
+        "https://api.diga.io:99999",
+        "https://api.diga.io:-1",
+        "https://api.diga.io:443:443",
+        "https://api.diga.io:port",
+        "https://api.diga.io:\u0661",
+        "https://[::1",
+        "https://::1",
+        "https://[]",
+        "https://[:::1]",
+        "https://[1.2.3.4]",
+        "https://[::1]evil.example",
+        "https://[fe80::1%25eth0]",
+        *(None, 1, b"https://api.diga.io", ["https://api.diga.io"], object()),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_nothing_else_is_a_base_url_and_it_is_not_repeated(base_url: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_base_url(base_url, allow_insecure_http=True)
+
+    assert str(caught.value) == (
+        "base_url must be http(s)://host[:port][/path], "
+        "without credentials, query or fragment"
+    )
+
+
+ELSEWHERE = [
+    "http://api.diga.io",
+    "http://localhost.evil.example",
+    "http://127.0.0.1.evil.example",
+    "http://127.evil.example",
+    "http://evil.example/127.0.0.1",
+    "http://0.0.0.0",
+    "http://192.168.0.1",
+    "http://10.0.0.1",
+    "http://2130706433",
+    "http://0x7f.0.0.1",
+    "http://0177.0.0.1",
+    "http://127.1",
+    "http://[2001:db8::1]",
+    "http://[::]",
+    "http://169.254.169.254",
+]
+
+
+@pytest.mark.parametrize("base_url", ELSEWHERE)
+def test_plain_http_goes_to_this_machine_only_unless_allowed(base_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="plain http to another machine"):
+        check_base_url(base_url)
+
+    assert check_base_url(base_url, allow_insecure_http=True) == base_url
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("LocalHost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("", False),
+        ("localhost.", False),
+        ("128.0.0.1", False),
+        ("::2", False),
+        ("localhost.example", False),
+    ],
+)
+def test_this_machine_is_known_by_its_own_names(host: str, *, here: bool) -> None:
+    assert is_loopback(host) is here
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy.example",
+        "http://proxy.example:3128",
+        "https://user:password@proxy.example:3128/",
+        "http://192.0.2.1:8080",
+        "http://[2001:db8::1]:8080",
+        None,
+    ],
+)
+def test_a_proxy_is_an_address_perhaps_with_credentials(proxy: str | None) -> None:
+    assert check_proxy(proxy, "https://api.diga.io") == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("", " ", "proxy.example", "proxy.example:3128", "http://", "http://@"),
+        "socks5://proxy.example",
+        "ftp://proxy.example",
+        "http://proxy.example/path",
+        "http://proxy.example?x",
+        "http://proxy.example#x",
+        "http://a@b@proxy.example",
+        "http://proxy.example\r\nX: y",
+        "http://pro xy.example",
+        *(1, b"http://proxy.example", object()),
+    ],
+    ids=repr,
+)
+def test_nothing_else_is_a_proxy_and_it_is_not_repeated(proxy: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_proxy(proxy, "https://api.diga.io")
+
+    assert str(caught.value) == ("proxy must be http(s)://[user:password@]host[:port]")
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://:3128",
+        "http://proxy.example:",
+        "http://proxy.example:port",
+        "http://proxy.example:99999",
+        "http://proxy.example:0",
+        "http://[::1",
+        "http://pro\x00xy.example",
+        "http\u017f://proxy.example",
+        "http://proxy\\evil.example",
+    ],
+    ids=repr,
+)
+def test_a_proxy_that_cannot_be_is_refused_before_it_is_used(proxy: str) -> None:
+    with pytest.raises(ConfigurationError):
+        check_proxy(proxy, "https://api.diga.io")
+
+
+def test_the_message_names_the_variable_that_holds_the_proxy() -> None:
+    with pytest.raises(ConfigurationError, match=r"^HTTPS_PROXY must be http"):
+        check_proxy("socks5://proxy.example", "https://x.example", name="HTTPS_PROXY")
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("proxy.example:3128", "http://proxy.example:3128"),
+        ("user:p%40ss@proxy.example:3128", "http://user:p%40ss@proxy.example:3128"),
+        ("https://proxy.example", "https://proxy.example"),
+        ("socks5://proxy.example", "socks5://proxy.example"),
+    ],
+)
+def test_a_proxy_without_a_scheme_is_read_as_http(text: str, proxy: str) -> None:
+    assert with_scheme(text) == proxy
+
+
+def test_a_proxy_never_sees_the_key() -> None:
+    """Over plain http it would; over https it only sees where to."""
+    with pytest.raises(ConfigurationError, match="a proxy would see the key"):
+        check_proxy("http://proxy.example", "http://localhost:8000")
+
+    assert check_proxy(
+        "http://proxy.example", "http://localhost:8000", allow_insecure_http=True
+    )
