@@ -36,6 +36,8 @@ from diga_async._cli.standard_output import StandardOutput, standard_output
 from diga_async._cli.terminal import Messages, counted, is_terminal, say
 
 BULLETIN_SECONDS = 0.5
+#: What is in flight at the first Ctrl-C gets this long to finish.
+DRAIN_SECONDS = 10.0
 
 Output = OutputFile | StandardOutput
 
@@ -143,7 +145,7 @@ class _Run:
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
-        self.interruption.listen(self._drain, task.cancel)
+        self.interruption.listen(lambda: self._drain(task), task.cancel)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.client)
             await stack.enter_async_context(self.lookups)
@@ -151,9 +153,11 @@ class _Run:
             async for outcome in self.lookups:
                 await self.output.write(row_of(outcome))
 
-    def _drain(self) -> None:
-        """Send nothing more; write what is in flight."""
+    def _drain(self, task: asyncio.Task[None]) -> None:
+        """Send nothing more; write what is in flight, within a bound."""
         self.feed.stop()
+        # A request has a limit of its own; a pager that reads the rows has none.
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, task.cancel)
         self.lookups.halt(CommandError(ExitCode.INTERRUPTED, "interrupted"))
         if in_flight := self.lookups.stats.in_flight:
             requests = counted(in_flight, "request")

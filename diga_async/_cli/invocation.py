@@ -1,11 +1,14 @@
 """The command line as it was given, to be repeated in a hint."""
 
+import re
 import shlex
 from collections.abc import Iterable
 
 import attrs
 import click
 from click.core import ParameterSource
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]+@|^[^/@]+:[^/@]+@")
 
 
 @attrs.frozen
@@ -60,4 +63,5 @@ def _words(option: click.Parameter, value: object) -> tuple[str, ...]:
     name = option.opts[0]
     if value is True:
         return (name,)
-    return name, str(value).removesuffix(".0")
+    # Hints end up in logs, which are no place for a proxy's password.
+    return name, _CREDENTIALS.sub("***@", str(value)).removesuffix(".0")

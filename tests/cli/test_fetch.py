@@ -519,8 +519,8 @@ def test_nothing_is_sent_any_more_after_the_first_ctrl_c(
     sandbox.faults = Faults(errors=1.0)
     drain, allowed = fetch._Run._drain, []
 
-    def note(run):
-        drain(run)
+    def note(run, task):
+        drain(run, task)
         allowed.append(run.client.stats.requests)
 
     async def interrupt_soon(run, **_):
@@ -536,3 +536,19 @@ def test_nothing_is_sent_any_more_after_the_first_ctrl_c(
     assert "stopped early" not in words
     assert f"{out} --concurrency 8 --resume" in words
     assert set(outcomes(out).values()) <= {"failed"}
+
+
+def test_after_ctrl_c_a_reader_that_takes_no_rows_is_not_waited_for(
+    diga, sandbox, ids, monkeypatch
+):
+    """Otherwise a pager that is not scrolled keeps the command alive."""
+
+    async def blocked(*_):
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(fetch, "DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(fetch.StandardOutput, "write", blocked)
+    code, printed, words = diga("phone", "fetch", ids)
+    assert (code, printed) == (130, "")
+    assert "-o OUT.jsonl" in words
