@@ -57,6 +57,8 @@ class IdReader:
     Attributes:
         header: What the header calls the column of the ids; None before it was read,
             and without one.
+        is_named: Whether a name in the header, and not its place, says which column
+            holds the ids.
         left_out: How many rows of an earlier OUT were skipped.
         read: How many ids were read.
 
@@ -70,6 +72,7 @@ class IdReader:
     as_csv: bool = False
     column: str | None = None
     header: str | None = attrs.field(default=None, init=False)
+    is_named: bool = attrs.field(default=False, init=False)
     left_out: int = attrs.field(default=0, init=False)
     read: int = attrs.field(default=0, init=False)
 
@@ -118,7 +121,7 @@ class IdReader:
         rows = _csv_rows(lines, likely) if as_csv else _line_rows(lines)
         if index is not None or self._is_header(header):
             next(rows, None)
-            self.header = header[index or 0]
+            self.header, self.is_named = header[index or 0], index is not None
         is_earlier_out = header[:2] == ["phone_id", "outcome"]
         for cells in rows:
             given = _clean(cells[index or 0]) if len(cells) > (index or 0) else ""

@@ -98,17 +98,16 @@ class InputFile:
                 if len(found) == LINES_TO_FIND_AN_ID:
                     raise self._no_ids()
             else:
-                if found:
+                if found or (self.reader.header and not self.reader.is_named):
                     raise self._no_ids()
         except CommandError as error:
             raise usage_error(str(error)) from None  # nothing was written so far
         self._ids = itertools.chain(found, self._ids)
 
     def _no_ids(self) -> CommandError:
-        first = self._first_line.strip()
-        shown = first[:SHOWN_CHARACTERS] + ("..." if first[SHOWN_CHARACTERS:] else "")
+        first = _shortened(self._first_line.strip())
         return usage_error(
-            f"no phone ids in {self.name}, whose first line is {shown!r}; expected one "
+            f"no phone ids in {self.name}, whose first line is {first!r}; expected one "
             "UUID a line, a CSV with a column named phone_id or id (--column names "
             "another one), or JSON lines with a phone_id or id each"
         )
@@ -138,7 +137,7 @@ class InputFile:
         except NoSuchColumnError as error:
             raise usage_error(
                 f"{self.name} has no column {self.reader.column!r}; its first row is: "
-                f"{error}"
+                f"{_shortened(str(error))}"
             ) from None
 
     def _unreadable(self, error: Exception) -> CommandError:
@@ -162,6 +161,10 @@ class InputFile:
             self._lines_read += 1
             self._first_line = self._first_line.strip() or line
             yield line
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _unpacked(descriptor: int) -> BufferedReader | gzip.GzipFile:

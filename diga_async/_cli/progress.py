@@ -114,9 +114,10 @@ class Bulletin:
             self._server_errors = client.server_errors
             self._answered_at = now
             return
+        if not (client.outage or client.in_flight):
+            self._answered_at = now  # nothing is asked, so no answer is due
         silence = now - self._answered_at
-        is_asking = client.outage or client.in_flight > 0
-        if is_asking and silence >= SILENT_SECONDS and not self._is_silent:
+        if silence >= SILENT_SECONDS and not self._is_silent:
             self._is_silent = True
             has_errors = client.server_errors != self._server_errors
             what = "only server errors (5xx)" if has_errors else "no answer"

@@ -134,13 +134,21 @@ def test_an_id_within_the_first_hundred_lines_is_enough(tmp_path):
     refusal_of(tmp_path / "ids.txt", b"no\n" + content)
 
 
-def test_a_long_first_line_is_cut(tmp_path):
-    assert len(refusal_of(tmp_path / "ids.txt", b"x" * 10_000)) < 400
+@pytest.mark.parametrize("options", [{}, {"column": "phone"}])
+@pytest.mark.parametrize("text", [b"x" * 200_000, b"x," * 100_000])
+def test_a_long_first_line_is_cut(tmp_path, text, options):
+    assert len(refusal_of(tmp_path / "ids.txt", text, **options)) < 500
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# none today\n", "phone_id\n"])
 def test_a_file_of_nothing_is_an_empty_list(tmp_path, text):
     assert ids_in(tmp_path / "ids.txt", text.encode()) == []
+
+
+@pytest.mark.parametrize("name", ["names.txt", "names.csv"])
+def test_a_single_line_that_names_no_column_of_ids_is_refused(tmp_path, name):
+    """It looks like a header, but more likely the file is the wrong one."""
+    assert "'Calle Mayor, 3'" in refusal_of(tmp_path / name, b"Calle Mayor, 3\n")
 
 
 def test_an_earlier_output_without_failed_rows_is_an_empty_list(tmp_path):

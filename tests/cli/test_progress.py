@@ -117,6 +117,14 @@ def test_any_answer_ends_the_silence(answer):
     assert lines(run, 6.0, attrs.evolve(SILENT, **{answer: 1})) == []
 
 
+def test_silence_starts_with_a_request():
+    """Ids may come slowly, from a person or another program."""
+    run = bulletin()
+    assert lines(run, 100.0, attrs.evolve(SILENT, in_flight=0)) == []
+    assert lines(run, 103.5) == []
+    assert lines(run, 104.0) != []
+
+
 def test_a_run_that_asks_nothing_expects_no_answer():
     """It waits for its ids, or for the end of a cool-down."""
     idle = attrs.evolve(SILENT, in_flight=0)
