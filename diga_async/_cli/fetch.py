@@ -162,6 +162,8 @@ class _Run:
         if in_flight := self.lookups.stats.in_flight:
             requests = counted(in_flight, "request")
             self.messages.note(f"finishing {requests}; Ctrl-C again to stop now")
+        else:
+            self.messages.note("interrupted")
 
     async def _show_progress(self, stack: AsyncExitStack) -> None:
         console = console_for(sys.stderr)

@@ -89,20 +89,21 @@ class InputFile:
         Raises:
             CommandError: None of the first 100 lines holds one.
         """
-        found: list[Id] = []
         try:
-            for phone_id in self._ids:
-                found.append(phone_id)
-                if isinstance(phone_id, UUID):
-                    break
-                if len(found) == LINES_TO_FIND_AN_ID:
-                    raise self._no_ids()
-            else:
-                if found or (self.reader.header and not self.reader.is_named):
-                    raise self._no_ids()
+            found = self._read_to_an_id()
         except CommandError as error:
             raise usage_error(str(error)) from None  # nothing was written so far
         self._ids = itertools.chain(found, self._ids)
+
+    def _read_to_an_id(self) -> list[Id]:
+        read: list[Id] = []
+        for phone_id in itertools.islice(self._ids, LINES_TO_FIND_AN_ID):
+            read.append(phone_id)
+            if isinstance(phone_id, UUID):
+                return read
+        if read or (self.reader.header and not self.reader.is_named):
+            raise self._no_ids()
+        return read  # an empty list is no mistake
 
     def _no_ids(self) -> CommandError:
         first = _shortened(self._first_line.strip())

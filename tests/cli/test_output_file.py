@@ -120,7 +120,7 @@ async def test_a_torn_end_is_cut_off_wherever_it_was_torn(path, data):
 
 
 @pytest.mark.parametrize("size", [1, len(Csv.header) - 1])
-def test_a_torn_header_is_written_anew(tmp_path, size):
+def test_a_torn_header_is_written_again(tmp_path, size):
     path = tmp_path / "out.csv"
     path.write_bytes(Csv.header[:size])
     assert stock(path).torn_bytes == size
