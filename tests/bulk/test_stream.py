@@ -22,16 +22,16 @@ async def outcomes_of(lookups):
 
 
 async def test_a_halted_run_delivers_what_is_in_flight_and_sends_nothing_more():
-    async with Sandbox(100, latency=0.02) as sandbox:
-        async with (
-            DigaClient(sandbox.api_key, base_url=sandbox.url) as client,
-            client.phones.iter_many(sandbox.phone_ids, concurrency=4) as lookups,
-        ):
-            await anext(lookups)
-            lookups.halt(StopHere())
-            outcomes = await outcomes_of(lookups)
-            assert len(outcomes) + 1 == client.stats.requests == len(sandbox.requests)
-            assert len(outcomes) < 20
+    async with (
+        Sandbox(100, latency=0.02) as sandbox,
+        DigaClient(sandbox.api_key, base_url=sandbox.url) as client,
+        client.phones.iter_many(sandbox.phone_ids, concurrency=4) as lookups,
+    ):
+        await anext(lookups)
+        lookups.halt(StopHere())
+        outcomes = await outcomes_of(lookups)
+        assert len(outcomes) + 1 == client.stats.requests == len(sandbox.requests)
+        assert len(outcomes) < 20
 
 
 async def test_halting_a_run_that_has_not_started_does_nothing():
