@@ -6,11 +6,12 @@ the API: see the recipe *Add an operation* in CONTRIBUTING.
 """
 
 import sys
-from collections.abc import AsyncIterable, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any, Protocol, TypeVar
 
 from diga_async._api.operation import Operation
 from diga_async._bulk.plan import OperationResults, Plan, Result, Results
+from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._bulk.stream import Stream
 from diga_async._lifecycle import Lifecycle
@@ -37,6 +38,7 @@ async def send(
     operation: Operation[T],
     *,
     timeouts: Timeouts | float | None = None,
+    bulk: bool = False,
 ) -> T:
     """
     Send one operation; share the request with the same operation under way.
@@ -45,13 +47,18 @@ async def send(
         client: Sends it, with its retries, limits, key and observer.
         operation: What is sent.
         timeouts: How long to wait; by default the client's.
+        bulk: Whether it has the priority and the patience of a run: single calls go
+            first, throttling is waited out, and `Timeouts.total` stands still
+            meanwhile.
 
     Raises:
         DigaError: Why there is no value.
     """
     lifecycle = lifecycle_of(client)
     allowed = lifecycle.allowed(timeouts)
-    return await lifecycle.open().single_flight.send(operation, allowed)
+    runtime = lifecycle.open()
+    flight = runtime.bulk_flight if bulk else runtime.single_flight
+    return await flight.send(operation, allowed)
 
 
 def send_many(
@@ -83,8 +90,20 @@ def send_many(
         timeouts=timeouts,
         ordered=ordered,
     )
-    source, lifecycle = Source(operations), lifecycle_of(client)
-    return Stream(lambda: lifecycle.open().start(source, plan))
+    return Stream(starter(client, operations, plan))
+
+
+def starter(
+    client: Client, items: Iterable[Any] | AsyncIterable[Any], plan: Plan[R]
+) -> Callable[[], Run[R]]:
+    """
+    Return a function that starts a run; it keeps *client* alive.
+
+    Raises:
+        TypeError: *items* is one id, or not iterable.
+    """
+    source = Source(items)
+    return lambda: lifecycle_of(client).open().start(source, plan)
 
 
 def make_plan(

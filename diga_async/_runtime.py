@@ -81,6 +81,7 @@ class Runtime:
             chance=chance,
         )
         self.single_flight = SingleFlight(self.engine)
+        self.bulk_flight = SingleFlight(self.engine, bulk=True)
         self._runs: set[Run[Any]] = set()
 
     @property
@@ -104,6 +105,7 @@ class Runtime:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.single_flight.close()
+                await self.bulk_flight.close()
                 for run in runs:
                     await run.wait_for_workers()
                 await self._transport.close()

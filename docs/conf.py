@@ -1,7 +1,12 @@
 """How the documentation is built: offline, with every warning an error."""
 
 import ast
+import functools
+import html
+import posixpath
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,13 @@ author = "The diga_async developers"
 copyright = author  # noqa: A001 - Sphinx calls it so
 version = release = diga_async.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
 exclude_patterns = ["_build", "examples"]
 nitpicky = True
 
@@ -48,12 +59,31 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 72
 napoleon_numpy_docstring = False
 
+# Only what is typed is copied: no prompts, and no button on what a program prints.
+copybutton_prompt_text = "$ "
+copybutton_selector = (
+    "div.highlight-python pre, div.highlight-console pre, div.highlight-sh pre, "
+    "div.highlight-docker pre, div.literal-block-wrapper pre"
+)
+copybutton_line_continuation_character = "\\"
+
+REDIRECTS = {
+    "explanation/attacks": "project/attacks",
+    "explanation/house": "project/architecture",
+    "explanation/pace": "explanation/rate-limiter",
+    "explanation/reliability": "project/reliability",
+}
+"""Old addresses of pages; 0.1.0 on the package index links to them."""
+
 FIRST = "0.1.0"
 
 PYTHON = "https://docs.python.org/3/library/"
 AIOHTTP = "https://docs.aiohttp.org/en/stable/client_"
 ELSEWHERE = {
+    "RuntimeError": f"{PYTHON}exceptions.html#RuntimeError",
     "StrEnum": f"{PYTHON}enum.html#enum.StrEnum",
+    "TimeoutError": f"{PYTHON}exceptions.html#TimeoutError",
+    "ValueError": f"{PYTHON}exceptions.html#ValueError",
     "aiohttp.client.ClientSession": f"{AIOHTTP}reference.html#aiohttp.ClientSession",
     "aiohttp.tracing.TraceConfig": f"{AIOHTTP}reference.html#aiohttp.TraceConfig",
     "collections.abc.AsyncIterable": f"{PYTHON}collections.abc.html",
@@ -66,7 +96,7 @@ ELSEWHERE = {
     "ssl.SSLContext": f"{PYTHON}ssl.html#ssl.SSLContext",
     "uuid.UUID": f"{PYTHON}uuid.html#uuid.UUID",
 }
-"""Where the names of others are explained; written down, so no build asks for it."""
+"""Addresses of other projects' names, so that a build needs no network."""
 
 
 ENUM_MEMBER = re.compile(r"<(\w+\.\w+): '\w*'>")
@@ -75,7 +105,7 @@ ENUM_MEMBER = re.compile(r"<(\w+\.\w+): '\w*'>")
 def resolve(
     _app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
 ) -> nodes.Node | None:
-    """Find what a docstring names in single backticks without its class."""
+    """Resolve a name in single backticks that stands without its class."""
     target = str(node.get("reftarget", ""))
     if target in ELSEWHERE:
         return nodes.reference("", "", text, refuri=ELSEWHERE[target], internal=False)
@@ -91,7 +121,7 @@ def resolve(
         ((docname, node_id),) = fitting
         uri = _app.builder.get_relative_uri(node["refdoc"], docname)
         return nodes.reference("", "", text, refuri=f"{uri}#{node_id}", internal=True)
-    # A field or an argument of several: no link, but no mistake either.
+    # A field or an argument that several classes have: valid, but not a link.
     is_known = bool(fitting) or target.islower()
     return text if is_known and node.get("reftype") == "obj" else None
 
@@ -104,7 +134,7 @@ def leave_out_the_first_version(
     _options: object,
     lines: list[str],
 ) -> None:
-    """Say since when only of what was not there from the start."""
+    """Drop "New in version" where it names the first version."""
     lines[:] = [line for line in lines if line != f".. versionadded:: {FIRST}"]
 
 
@@ -116,7 +146,7 @@ def put_types_beside_names(
     _options: object,
     lines: list[str],
 ) -> None:
-    """Write a field as one line, ``name: type``, where napoleon makes it two."""
+    """Show an attribute as ``name: type`` on one line; napoleon writes two."""
     head = 0
     for number, line in enumerate(lines):
         if line.startswith(".. attribute::"):
@@ -136,7 +166,7 @@ def write_defaults_as_python(
     signature: str | None,
     result: str | None,
 ) -> tuple[str | None, str | None]:
-    """Spell enum members as one types them; leave empty defaults to dots."""
+    """Show enum members as code, and empty defaults as dots."""
     if signature:
         signature = ENUM_MEMBER.sub(r"\1", signature)
         for made in ("NOTHING", repr(NO_EXTRA)):
@@ -144,48 +174,92 @@ def write_defaults_as_python(
     return signature, result
 
 
-class Rooms(Directive):
-    """
-    The table of modules, each with the first line of its own docstring.
+def restore_module_names(_app: Sphinx) -> None:
+    """Name the module that defines a class: autodoc looks for comments there."""
+    from diga_async import sandbox  # noqa: PLC0415 - beside its use
 
-    A line of the content is a layer and its modules; all must be there.
-    """
+    for name in diga_async.__all__:
+        getattr(diga_async, name)  # loads its module
+    sources = {
+        name: Path(module.__file__).read_text(encoding="utf-8")
+        for name, module in list(sys.modules.items())
+        if name.startswith("diga_async.") and module.__file__
+    }
+    for public in (diga_async, sandbox):
+        for name in public.__all__:
+            defined = re.compile(rf"^class {name}\b", re.MULTILINE)
+            for module, source in sources.items():
+                if defined.search(source):
+                    getattr(public, name).__module__ = module
 
-    has_content = True
+
+class Packages(Directive):
+    """
+    A table of packages and modules, each with the first line of its docstring.
+
+    It reads the tree. A package stands above those it imports.
+    """
 
     def run(self) -> list[nodes.Node]:
-        """Make the table; complain of a room nobody drew, or nobody built."""
-        package = Path(diga_async.__file__).parent
-        built = {path.stem for path in package.glob("*.py")} | {
-            path.parent.name for path in package.glob("*/__init__.py")
-        }
-        rows = ["| module | what it is |", "|---|---|"]
-        for line in self.content:
-            layer, _, rooms = line.partition(":")
-            rows.append(f"| **{layer}** | |")
-            for room in rooms.split():
-                built.discard(room)
-                rows.append(f"| `{room}` | {_first_line(package, room)} |")
-        if built:
-            raise self.error(f"not in the table of modules: {sorted(built)}")
-        table = nodes.container()
-        self.state.nested_parse(StringList(rows, "rooms"), 0, table)
-        return table.children
+        """Make the table."""
+        root = Path(diga_async.__file__).parent
+        rows = ["| module | contents |", "|---|---|"]
+        for unit in sorted(units(root), key=lambda unit: (-depth(unit), unit.name)):
+            name = f"{unit.name}/" if unit.is_dir() else unit.name
+            rows.append(f"| **`{name}`** | {first_line(unit)} |")
+            if unit.is_dir():
+                rows += [
+                    f"| `{unit.name}/{module.name}` | {first_line(module)} |"
+                    for module in sorted(unit.glob("*.py"))
+                    if module.name != "__init__.py"
+                ]
+        table = nodes.container(classes=["packages"])
+        self.state.nested_parse(StringList(rows, "packages"), 0, table)
+        return [table]
 
 
-def _first_line(package: Path, room: str) -> str:
-    path = package / f"{room}.py"
-    if not path.exists():
-        path = package / room / "__init__.py"
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+def units(root: Path) -> Iterator[Path]:
+    """Yield the packages and the modules directly below *root*."""
+    yield from root.glob("*.py")
+    yield from (init.parent for init in root.glob("*/__init__.py"))
+
+
+@functools.cache
+def depth(unit: Path) -> int:
+    """Return how long the longest chain of imports below *unit* is."""
+    root = Path(diga_async.__file__).parent
+    if unit.stem == "__init__":
+        return len(list(units(root)))  # the public names come first
+    below = imports_of(unit) - {unit}
+    return 1 + max(map(depth, below), default=0)
+
+
+@functools.cache
+def imports_of(unit: Path) -> set[Path]:
+    """Return the packages and modules of the library that *unit* imports."""
+    root = Path(diga_async.__file__).parent
+    names = set[str]()
+    for file in unit.rglob("*.py") if unit.is_dir() else [unit]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "diga_async":
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= set(node.module.removeprefix("diga_async.").split(".")[:1])
+    return {u for u in units(root) if u.stem in names and u.stem != "__init__"}
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a module's or a package's docstring."""
+    file = path / "__init__.py" if path.is_dir() else path
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].replace("|", "\\|")
 
 
 class Drawing(Directive):
     """
-    Drawings in the page itself, so that they have its colours, light or dark.
+    An SVG inside the page, so that it follows the page's light or dark colours.
 
-    Several files are one drawing for screens of several widths.
+    With several files, each is the same drawing for another width of the screen.
     The content is the caption.
     """
 
@@ -194,7 +268,7 @@ class Drawing(Directive):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Put the files' text into a figure."""
+        """Put the text of the files into a figure."""
         environment = self.state.document.settings.env
         figure = nodes.figure(classes=["drawing"])
         for name in self.arguments[0].split():
@@ -207,12 +281,43 @@ class Drawing(Directive):
         return [figure, *messages]
 
 
+REDIRECT = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Moved</title>
+<link rel="canonical" href="{target}">
+<meta name="robots" content="noindex">
+<script>location.replace("{target}" + location.hash)</script>
+<noscript><meta http-equiv="refresh" content="0; url={target}"></noscript>
+</head>
+<body>
+<h1>Moved</h1>
+<p>This page has moved to <a href="{target}">{target}</a>.</p>
+</body>
+</html>
+"""
+
+
+def write_redirects(app: Sphinx, error: Exception | None) -> None:
+    """Write a page at each old address that leads to the new one."""
+    if error is None and app.builder.format == "html":
+        for old, new in REDIRECTS.items():
+            target = posixpath.relpath(f"{new}.html", posixpath.dirname(old))
+            page = Path(app.outdir, f"{old}.html")
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(REDIRECT.format(target=html.escape(target)), "utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Tell Sphinx."""
+    """Register the directives and hooks."""
     app.connect("missing-reference", resolve)
+    app.connect("builder-inited", restore_module_names)
+    app.connect("build-finished", write_redirects)
     app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)
     app.connect("autodoc-process-docstring", leave_out_the_first_version)
     app.connect("autodoc-process-signature", write_defaults_as_python)
-    app.add_directive("rooms", Rooms)
+    app.add_directive("packages", Packages)
     app.add_directive("drawing", Drawing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

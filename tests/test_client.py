@@ -131,7 +131,9 @@ class TestMaking:
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
 
         def proxy(base_url="https://diga.example", **options):
-            return DigaClient(KEY, base_url=base_url, **options)._options.proxy
+            return DigaClient(
+                KEY, base_url=base_url, **options
+            )._lifecycle.options.proxy
 
         assert proxy() is None
         assert proxy(trust_env=True) == "http://proxy.example:3128"
@@ -592,13 +594,13 @@ class TestClosing:
         lookups = DigaClient(sandbox.api_key, base_url=sandbox.url).phones.iter_many(
             sandbox.phone_ids
         )
-        owner = lookups._begin.__closure__
+        cells = lookups._start.__closure__
         outcomes = [outcome async for outcome in lookups]
 
         assert len(outcomes) == 60
-        for cell in owner:
-            if isinstance(getattr(cell.cell_contents, "__self__", None), DigaClient):
-                await cell.cell_contents.__self__.close()
+        for cell in cells:
+            if isinstance(cell.cell_contents, DigaClient):
+                await cell.cell_contents.close()
 
 
 class TestLentSession:
@@ -664,4 +666,4 @@ async def test_outcomes_match_as_documented(sandbox, diga):
 
 
 def test_timeouts_are_options_of_a_client():
-    assert DigaClient(KEY, timeouts=5)._options.timeouts == Timeouts(5)
+    assert DigaClient(KEY, timeouts=5)._lifecycle.options.timeouts == Timeouts(5)

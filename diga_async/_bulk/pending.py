@@ -73,7 +73,7 @@ class PendingTable(Generic[R]):
         return False
 
     def join(self, path: str) -> bool:
-        """Let one more occurrence of a pending item share its result, if there is one."""
+        """Share the result of a pending item with one more; return if it is pending."""
         entry = self._entries.get(path)
         if entry is None:
             return False
@@ -154,7 +154,7 @@ class PendingTable(Generic[R]):
         self._ready.clear()
 
     def unanswered(self, *, resolved: bool) -> tuple[UUID | str, ...]:
-        """Return the names without a result, and those *resolved*, as often as given."""
+        """Return the names without a result, or all of them, as often as given."""
         return tuple(
             entry.name
             for entry in self._entries.values()

@@ -71,7 +71,7 @@ class Source:
         self._is_over = True
 
     async def close(self) -> None:
-        """End a generator, so that its ``finally`` runs; leave other iterables alone."""
+        """End a generator, so that its ``finally`` runs."""
         if isinstance(self._sync, Generator):
             self._sync.close()
         if isinstance(self._async, AsyncGenerator):

@@ -1,6 +1,7 @@
 """The command `diga`: arguments in, an exit code out."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
@@ -251,9 +252,19 @@ def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     from diga_async._cli.serve import serve_until_stopped
     from diga_async.sandbox import Faults, Sandbox
 
-    shares = {name: settings.pop(name) for name in options.FAULTS}
+    shares = {
+        name: settings.pop(name) for name in options.FAULTS | options.LISTING_FAULTS
+    }
     try:
         sandbox = Sandbox(faults=Faults(**shares), **settings)
     except ValueError as error:
-        raise usage_error(str(error)) from None
+        raise usage_error(_setting_message(error)) from None
     return serve_until_stopped(sandbox, write_ids)
+
+
+def _setting_message(error: ValueError) -> str:
+    """Return the message of attrs, with the option where it names the setting."""
+    message = str(error.args[0])
+    return re.sub(
+        r"^'(\w+)'", lambda name: f"--{name[1].replace('_', '-')}", message, count=1
+    )

@@ -39,12 +39,13 @@ class _Handler(logging.Handler):
 
 def attempt_line(event: AttemptEvent) -> str | None:
     """Return what --verbose prints for an attempt; None for a first one that worked."""
+    what = event.phone_id or "a page of the listing"
     reason = _REASONS.get(event.answer) or str(event.status)
     if event.answer == "throttled":
         limit = "" if event.rate is None else f", {event.rate:,.1f} requests a second"
-        return f"{event.phone_id}: throttled ({event.status}); cooling down{limit}"
+        return f"{what}: throttled ({event.status}); cooling down{limit}"
     if event.answer in {"lost", "invalid", "server_errors"}:
-        return f"{event.phone_id}: attempt {event.attempts} brought {reason}"
+        return f"{what}: attempt {event.attempts} brought {reason}"
     if event.attempts > 1:
-        return f"{event.phone_id}: attempt {event.attempts} brought {event.answer}"
+        return f"{what}: attempt {event.attempts} brought {event.answer}"
     return None

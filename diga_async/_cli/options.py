@@ -22,6 +22,12 @@ FAULTS = {
     "unknown_fields": "Add fields that no client knows.",
     "unknown_values": "Use enum values that no client knows.",
 }
+LISTING_FAULTS = {
+    "looping_cursors": "Send the cursor that led to a page as the next one.",
+    "empty_pages": "Leave out the phones of a page, and say that there is more.",
+    "repeated_phones": "Begin a page with the last phone of the page before.",
+    "broken_records": "Make one record of a page no phone.",
+}
 
 # rich-click makes one line break of two.
 GET_EXIT_CODES = """\
@@ -208,6 +214,31 @@ sandbox = _together(
         metavar="SECONDS",
         help="The Retry-After header of a 429. [none]",
     ),
+    click.option(
+        "--sort-by",
+        metavar="FIELD",
+        help="The field that the listing is sorted by. [order of creation]",
+    ),
+    click.option(
+        "--no-numbered-pages",
+        "numbered_pages",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Do not say the number of a page and how many there are.",
+    ),
+    click.option(
+        "--gone-cursor",
+        default=200,
+        metavar="STATUS",
+        type=int,
+        help="The answer to a cursor whose phone is gone: 200, 400, 404, 422. [200]",
+    ),
+    click.option(
+        "--filtered-cursors",
+        is_flag=True,
+        help="Treat a cursor whose phone does not match the filters as gone.",
+    ),
 )
 
 
@@ -224,7 +255,7 @@ faults = _together(
             type=click.FloatRange(0, 1),
             help=text,
         )
-        for fault, text in FAULTS.items()
+        for fault, text in (FAULTS | LISTING_FAULTS).items()
     )
 )
 
@@ -274,8 +305,21 @@ click.rich_click.OPTION_GROUPS = {
             ],
         },
         {
+            "name": "Listing",
+            "options": [
+                "--sort-by",
+                "--no-numbered-pages",
+                "--gone-cursor",
+                "--filtered-cursors",
+            ],
+        },
+        {
             "name": "Faults, as shares of the requests from 0 to 1",
             "options": [_name_of(fault) for fault in FAULTS],
+        },
+        {
+            "name": "Faults of the listing, as shares of its pages",
+            "options": [_name_of(fault) for fault in LISTING_FAULTS],
         },
     ],
 }

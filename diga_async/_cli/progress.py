@@ -102,6 +102,7 @@ class Bulletin:
         answers = (
             client.found
             + client.missing
+            + client.listed
             + client.throttled
             + client.rejected
             + client.invalid

@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+import math
+from collections.abc import Hashable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -20,7 +22,8 @@ class _SharedCall(Generic[T]):
 
     task: "asyncio.Task[Answer[T]]"
 
-    def __init__(self, call: Call[T]) -> None:
+    def __init__(self, key: Hashable, call: Call[T]) -> None:
+        self.key = key
         self.call = call
         self.followers: set[asyncio.Future[Answer[T]]] = set()
 
@@ -78,12 +81,20 @@ def _own(answer: T) -> T:
 
 
 class SingleFlight:
-    """The single calls of a client that are under way, by their path."""
+    """
+    The calls of a client that are under way outside of runs, by their path.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: Carries the calls.
+        bulk: Whether they have the priority of a run, and its patience: they wait
+            out throttling, and `Timeouts.total` stands still meanwhile.
+    """
+
+    def __init__(self, engine: Engine, *, bulk: bool = False) -> None:
         self._engine = engine
         self._clock = engine.clock
-        self._shared: dict[str, _SharedCall[Any]] = {}
+        self._is_bulk = bulk
+        self._shared: dict[Hashable, _SharedCall[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def send(self, operation: Operation[T], timeouts: Timeouts) -> T:
@@ -94,15 +105,17 @@ class SingleFlight:
             DigaError: Why there is no value.
         """
         now = self._clock.now()
-        deadline = now + timeouts.total
-        shared: _SharedCall[T] | None = self._shared.get(operation.path)
+        total = math.inf if self._is_bulk else timeouts.total
+        # Bulk calls have no deadline to extend, so only equal timeouts share one.
+        key = (operation.path, timeouts) if self._is_bulk else operation.path
+        shared: _SharedCall[T] | None = self._shared.get(key)
         if shared is None:
-            shared = self._start(operation, timeouts, deadline)
+            shared = self._start(key, operation, timeouts, now + total)
         elif not shared.call.sending:
             blocked = self._engine.limiter.blocked_for(now)
-            if blocked > timeouts.total:
+            if blocked > total:
                 raise final(shared.call, blocked_error(blocked), now)
-        answer = await self._follow(shared, deadline, timeouts.total)
+        answer = await self._follow(shared, now, total)
         if not isinstance(answer, DigaError):
             return answer
         try:
@@ -120,26 +133,40 @@ class SingleFlight:
             await asyncio.wait(self._tasks)
 
     def _start(
-        self, operation: Operation[T], timeouts: Timeouts, deadline: float
+        self,
+        key: Hashable,
+        operation: Operation[T],
+        timeouts: Timeouts,
+        deadline: float,
     ) -> _SharedCall[T]:
         call = Call(
             operation=operation,
             timeouts=timeouts,
+            bulk=self._is_bulk,
             deadline=deadline,
             counters=(self._engine.counters,),
         )
-        shared = self._shared[operation.path] = _SharedCall(call)
+        shared = self._shared[key] = _SharedCall(key, call)
         shared.task = task = asyncio.ensure_future(self._run(shared))
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, shared))
         return shared
 
     async def _run(self, shared: _SharedCall[T]) -> Answer[T]:
-        answer = await self._engine.run(shared.call)
+        answer = await self._carry(shared.call)
         self._engine.report(shared.call, answer)
         self._forget(shared)
         shared.resolve(answer)  # one turn of the loop before the done callback
         return answer
+
+    async def _carry(self, call: Call[T]) -> Answer[T]:
+        if not self._is_bulk:
+            return await self._engine.run(call)
+        self._engine.breaker.begin(self._clock.now())
+        try:
+            return await self._engine.run(call)
+        finally:
+            self._engine.breaker.end(self._clock.now())
 
     def _ended(self, shared: _SharedCall[T], task: "asyncio.Task[Answer[T]]") -> None:
         self._tasks.discard(task)
@@ -154,20 +181,22 @@ class SingleFlight:
             )  # an eager task ends before its followers join
 
     def _forget(self, shared: _SharedCall[T]) -> None:
-        path = shared.call.operation.path
-        if self._shared.get(path) is shared:
-            del self._shared[path]
+        if self._shared.get(shared.key) is shared:
+            del self._shared[shared.key]
 
     async def _follow(
-        self, shared: _SharedCall[T], deadline: float, seconds: float
+        self, shared: _SharedCall[T], now: float, seconds: float
     ) -> Answer[T]:
-        follower = shared.join(deadline, deadline - seconds)
-        expire = partial(self._expire, shared, follower, deadline)
-        timer = self._clock.call_later(seconds, expire)
+        deadline, timer = now + seconds, None
+        follower = shared.join(deadline, now)
+        if seconds < math.inf:
+            expire = partial(self._expire, shared, follower, deadline)
+            timer = self._clock.call_later(seconds, expire)
         try:
             return await follower
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             shared.leave(follower)
             if not shared.followers:
                 self._forget(shared)

@@ -1,1 +1,1 @@
-"""May a request start, and shall it be retried: pure rules; time and chance are arguments."""
+"""Pure rules: may a request start, and is it retried? Time and chance are arguments."""

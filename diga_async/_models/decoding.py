@@ -87,16 +87,22 @@ def _integer(digits: str) -> int:
 _JSON = json.JSONDecoder(parse_int=_integer)
 
 
-def read_json(body: bytes | bytearray | memoryview | str) -> Any:
+def read_json(
+    body: bytes | bytearray | memoryview | str, most: int = MAX_VALUES
+) -> Any:
     """
     Read one JSON document of UTF-8, 16 or 32 (RFC 8259 section 8.1).
+
+    Args:
+        body: The document.
+        most: How many values it may have.
 
     Raises:
         InvalidResponseError: It is none, or none of bounded size.
         TypeError: *body* is neither bytes nor text.
     """
     try:
-        return _document(body if isinstance(body, str) else _text_of(body))
+        return _document(body if isinstance(body, str) else _text_of(body), most)
     except (_Unbounded, RecursionError):
         is_bounded = False
     except ValueError:
@@ -108,9 +114,9 @@ def read_json(body: bytes | bytearray | memoryview | str) -> Any:
     raise InvalidResponseError(complaint, undecodable=True)
 
 
-def _document(text: str) -> Any:
+def _document(text: str, most: int) -> Any:
     # A list of small values takes 26 times as much memory as its text.
-    if len(text) > MAX_VALUES and text.count(",") >= MAX_VALUES:
+    if len(text) > most and text.count(",") >= most:
         raise _Unbounded
     if text.startswith("{"):
         document, end = _JSON.raw_decode(text)
@@ -347,9 +353,14 @@ _CONVERTER.register_unstructure_hook_func(lambda kind: kind == tuple[str, ...], 
 _CONVERTER.register_unstructure_hook_factory(attrs.has, _as_record)
 
 
-def structure(value: Any, kind: type[_T]) -> _T:
+def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
     """
     Make a frozen value of JSON, strictly.
+
+    Args:
+        value: JSON that is already read.
+        kind: The class of the value.
+        path: Where *value* is in its document.
 
     Raises:
         InvalidResponseError: It does not fit; `problems` say where.
@@ -357,7 +368,7 @@ def structure(value: Any, kind: type[_T]) -> _T:
     try:
         return _CONVERTER.structure(value, kind)
     except (_Mismatch, ClassValidationError) as error:
-        problems = tuple(_problems(error, "$"))
+        problems = tuple(_problems(error, path))
     raise InvalidResponseError(f"not a {kind.__name__}", problems=problems)
 
 

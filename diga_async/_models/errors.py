@@ -21,10 +21,10 @@ The family of what can go wrong; plain facts.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
 import attrs
@@ -44,8 +44,6 @@ OUTLINE_BYTES = 280
 #: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
 #: section 5.2, RFC 6585 section 4).
 PASSING_STATUSES = frozenset({408, 425, 429})
-
-_E = TypeVar("_E", bound="DigaError")
 
 
 def shorten(

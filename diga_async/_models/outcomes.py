@@ -35,7 +35,7 @@ class Found:
 @attrs.frozen
 class Missing:
     """
-    An id the key's project has no phone for: an answer, not a failure.
+    An id that the key's project has no phone for: an answer, not a failure.
 
     Attributes:
         phone_id: The id that was asked for.
@@ -59,7 +59,7 @@ class Failed:
 
     Attributes:
         phone_id: The id that was asked for;
-            what was given, cut to 100 characters, when it was no UUID.
+            the text given, cut to 100 characters, if it was not a UUID.
         error: Why, without a traceback.
         attempts: Requests sent, those answered 429 apart.
         elapsed: Seconds from the first attempt to the error.
@@ -81,14 +81,14 @@ Outcome = Found | Missing | Failed
 @attrs.frozen(kw_only=True, repr=False)
 class PhoneBatch:
     """
-    What `get_many` brought: every id given is in exactly one place.
+    The result of `get_many`: every id given is in exactly one place.
 
     Attributes:
         phones: The phones found, by id, in the order of the input.
-        missing: The ids the project has no phone for, in that order.
-        failures: Why ids could not be looked up, by id,
-            or by the whole text given when it was no UUID.
-        unanswered: The ids that were taken from the input and not answered,
+        missing: The ids that the project has no phone for, in that order.
+        failures: Why ids could not be looked up, by id, or by the whole text given
+            if it was not a UUID.
+        unanswered: The ids that were taken from the input and have no outcome,
             because the run ended early; else empty.
 
     .. versionadded:: 0.1.0
@@ -110,7 +110,7 @@ class PhoneBatch:
 
     def raise_for_failures(self) -> None:
         """
-        Raise what went wrong, if anything did.
+        Raise the failures, if there are any.
 
         Raises:
             ExceptionGroup: One `DigaError` for each of `failures`.

@@ -1,4 +1,4 @@
-"""What a phone is."""
+"""`Phone` and its parts, as the API describes them."""
 
 import copy
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from diga_async._models.open_enum import NO_EXTRA, Extra, OpenStrEnum
 
 class PhoneStatus(OpenStrEnum):
     """
-    Where a phone is in its life.
+    The state of a phone.
 
     The server may send values that are not listed here: see `known`.
 
@@ -31,14 +31,14 @@ class PhoneStatus(OpenStrEnum):
     ASSIGNED = "assigned"
     """Assigned to a company."""
     RELEASED = "released"
-    """Given up; for sale again after 30 days."""
+    """Released; for sale again after 30 days."""
     FINISHED = "finished"
-    """For sale again; this register never changes any more."""
+    """For sale again; this record does not change any more."""
 
 
 class TelephonyProvider(OpenStrEnum):
     """
-    Who carries a phone's calls.
+    The provider that carries a phone's calls.
 
     The server may send values that are not listed here: see `known`.
 
@@ -50,7 +50,7 @@ class TelephonyProvider(OpenStrEnum):
     NETELIP = "netelip"
     """A number bought from Diga."""
     CUSTOM = "custom"
-    """A number brought along over SIP."""
+    """An imported number, over SIP."""
 
 
 class SipMediaEncryption(OpenStrEnum):
@@ -67,7 +67,7 @@ class SipMediaEncryption(OpenStrEnum):
     DISABLE = "disable"
     """Never."""
     ALLOW = "allow"
-    """When the other side offers it."""
+    """If the other side offers it."""
     REQUIRE = "require"
     """Always."""
 
@@ -123,19 +123,19 @@ class Phone:
 
     Fields newer than the first published answer are None or empty
     when the server does not send them, or sends null.
-    The ``repr`` leaves out the payment link and the SIP data.
+    The ``repr`` omits the payment link and the SIP data.
 
     Attributes:
         id: The phone's id.
         number: The number in E.164 form, or a SIP identifier.
-        telephony_provider: Who carries its calls.
-        status: Where it is in its life.
-        nickname: The name its owners gave it; None when they gave none.
-        released_at: When it was given up; None when it was not.
-        scheduled_release_at: When it will be given up; None when not planned.
+        telephony_provider: The provider that carries its calls.
+        status: Its state.
+        nickname: The name that its owners gave it; None when it has none.
+        released_at: When it was released; None when it was not.
+        scheduled_release_at: When it will be released; None when not planned.
         assigned_at: When it was assigned; None when it was not.
-        inbound_agent_id: The agent that answers its calls; None when none does.
-        outbound_agent_id: The agent that calls from it; None when none does.
+        inbound_agent_id: The agent that answers its calls; None when there is none.
+        outbound_agent_id: The agent that calls from it; None when there is none.
         sip_config: For imported phones; else None.
         checkout_url: A live payment link while it is in checkout; else None.
         reservation_expires_at: When a reservation ends; None when not reserved.
@@ -168,7 +168,7 @@ class Phone:
     @classmethod
     def from_json(cls, body: bytes | bytearray | memoryview | str) -> Self:
         """
-        Read the server's answer.
+        Read a response of the server.
 
         Args:
             body: One JSON object; bytes of UTF-8, 16 or 32, or text.
@@ -185,7 +185,7 @@ class Phone:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """
-        Make a phone of JSON that is already read.
+        Make a phone from JSON that is already parsed.
 
         Args:
             fields: The JSON object; it is copied, not kept.
@@ -200,11 +200,11 @@ class Phone:
 
     def to_dict(self) -> dict[str, Any]:
         """
-        Return the phone as JSON types, the reverse of `from_dict`.
+        Return the phone as JSON types; the reverse of `from_dict`.
 
         Returns:
-            Every known field, also null or empty ones,
-            and the unknown ones in their places.
+            Every known field, even null or empty ones, and the unknown fields in
+            their places.
 
         .. versionadded:: 0.1.0
         """

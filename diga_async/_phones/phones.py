@@ -4,8 +4,7 @@ from uuid import UUID
 
 from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone, phone_id_of
-from diga_async._bulk.source import Source
-from diga_async._calls import Client, lifecycle_of, make_plan, send
+from diga_async._calls import Client, make_plan, send, starter
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.options import Timeouts, check_flag
@@ -174,8 +173,7 @@ class Phones:
         plan = make_plan(
             client, results, concurrency=concurrency, timeouts=timeouts, **order
         )
-        source, lifecycle = Source(phone_ids), lifecycle_of(client)
-        return PhoneLookups(lambda: lifecycle.open().start(source, plan))
+        return PhoneLookups(starter(client, phone_ids, plan))
 
 
 class PhoneOutcomes:

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from diga_async._api.messages import Request, Response
 from diga_async._api.addresses import with_scheme
+from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError, APITimeoutError, Phase
 from diga_async._transport.connections import CURRENT, Attempt, Pool, TimeLimits
 from diga_async._transport.exchange import Exchange

@@ -3,9 +3,9 @@ A Telegram bot that tells the status of a phone.
 
 Run it with ``BOT_TOKEN`` and ``DIGA_API_KEY`` set; Ctrl-C or SIGTERM stops it.
 
-Close: ``async with`` does, when the dispatcher has stopped.
-Errors: the user is told what to mend, or when to come back; the rest is ours.
-Log: the id and the facts of the error, and nothing of a phone.
+Close: ``async with`` closes the client after the dispatcher has stopped.
+Errors: the user is told how to ask, or when to try again; the log gets the rest.
+Log: the id and the error; no data of a phone.
 """
 
 import asyncio
@@ -34,25 +34,25 @@ async def status_of(diga: DigaClient, phone_id: str) -> str | None:
     try:
         phone = await diga.phones.get(phone_id)
     except InvalidPhoneIdError:
-        return "Say /phone and the id of a phone."
+        return "Usage: /phone and the id of a phone."
     except NotFoundError:
         return "There is no such phone."
     except ClientClosedError:
-        return None  # the bot is being stopped: it can say no more
+        return None  # the bot is stopping and cannot answer any more
     except (RateLimitError, APIConnectionError, InternalServerError) as error:
         logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
-        return "I cannot find out just now. Try again in a minute."
+        return "Diga is not available. Try again in a minute."
     except DigaError as error:
-        # The key was refused, or the answer was no phone: nothing a user can mend.
+        # A refused key or a malformed answer: the user cannot fix these.
         logger.error("%s: %r", phone_id, error)
-        return "Something is wrong with me. I have written it down."
+        return "Something went wrong. The error has been logged."
     return f"{phone.nickname or 'The phone'} is {phone.status}."
 
 
 async def answer(message: Message, command: CommandObject, diga: DigaClient) -> None:
-    words = await status_of(diga, command.args or "")
-    if words:
-        await message.answer(words)
+    text = await status_of(diga, command.args or "")
+    if text:
+        await message.answer(text)
 
 
 def make_dispatcher(diga: DigaClient) -> Dispatcher:

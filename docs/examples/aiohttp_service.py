@@ -1,11 +1,11 @@
 """
-An aiohttp.web service with one client for all its requests.
+An aiohttp.web service with one client for all requests.
 
 Run it with ``python aiohttp_service.py`` and ``DIGA_API_KEY`` set.
 
-Close: `cleanup_ctx` does, when the requests that were open have been answered.
-Errors: each becomes an answer that says whose turn it is.
-Log: what the caller cannot mend: the id and the facts of the error, never a phone.
+Close: `cleanup_ctx` closes the client after in-flight requests are drained.
+Errors: each becomes a status that tells the caller what to do.
+Log: errors that the caller cannot fix, with the id; no data of a phone.
 """
 
 import logging
@@ -50,7 +50,7 @@ async def show_phone(request: web.Request) -> web.Response:
         logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
         raise web.HTTPServiceUnavailable(text="try later") from None
     except DigaError as error:
-        # The key was refused, or the answer was no phone: nothing a caller can mend.
+        # A refused key or a malformed answer: the caller cannot fix these.
         logger.error("%s: %r", phone_id, error)
         raise web.HTTPBadGateway(text="Diga did not answer as expected") from None
     return web.json_response({"number": phone.number, "status": phone.status})

@@ -1,4 +1,4 @@
-"""Look the phones of a file up, and collect what became of them."""
+"""Look up the phones of a file, and collect the outcomes."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from diga_async import DigaClient, DigaError
 PHONE_IDS = Path("phone_ids.txt")
 
 
-def given() -> Iterator[str]:
+def read_ids() -> Iterator[str]:
     with PHONE_IDS.open(encoding="ascii") as lines:
         for line in lines:
             yield line.strip()
@@ -18,9 +18,9 @@ def given() -> Iterator[str]:
 async def main() -> None:
     async with DigaClient() as diga:
         try:
-            batch = await diga.phones.get_many(given())
+            batch = await diga.phones.get_many(read_ids())
         except DigaError as error:
-            # The run ended early: what it brought so far is not lost.
+            # The run ended early; `partial` has the results so far.
             print("ended early:", error, error.partial)
             raise
     for phone_id, phone in batch.phones.items():

@@ -1,9 +1,9 @@
 """
 Fetch phones on many machines with Dask; write a Parquet file for each partition.
 
-Run it with ``DASK_SCHEDULER_ADDRESS`` set to use a cluster that is there, or without
-to use the cores of this machine. The workers need ``DIGA_API_KEY``: it is not sent.
-Start it again after it was stopped: partitions that are written are not asked again.
+Set ``DASK_SCHEDULER_ADDRESS`` to use a running cluster; without it, the program uses
+the cores of this machine. Each worker needs ``DIGA_API_KEY``: the key is not sent.
+If the job is stopped, start it again: it skips the partitions that are written.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ PHONE_IDS = Path("phone_ids.txt")
 PHONES = Path("phones.parquet")  # a folder that every worker can write to
 PARTITION = 1000
 
-# Written down, so that a partition without a nickname has the columns of the others.
+# Explicit, so that a partition without nicknames has the same columns.
 COLUMNS = ("phone_id", "outcome", "number", "status", "nickname", "record", "error")
 SCHEMA = pa.schema([(column, pa.string()) for column in COLUMNS])
 
@@ -44,7 +44,7 @@ logger = logging.getLogger("phones")
 
 
 class OneClient(WorkerPlugin):
-    """A client for each worker process, open for as long as the plugin is there."""
+    """One client for each worker process, closed with the plugin."""
 
     name = "diga"
 
@@ -73,7 +73,7 @@ def one_client_each(dask: Client) -> Iterator[None]:
 
 
 async def fetch(phone_ids: Sequence[str], target: Path) -> Counter[str]:
-    """Look one partition up, on a worker and in its own event loop; write it."""
+    """Look up one partition, in the worker's event loop, and write it."""
     async with client_of(get_worker()).phones.iter_many(phone_ids) as lookups:
         rows = [row_of(outcome) async for outcome in lookups]
     await asyncio.to_thread(write, rows, target)
@@ -89,7 +89,7 @@ def row_of(outcome: Outcome) -> Row:
                 "number": phone.number,
                 "status": str(phone.status),
                 "nickname": phone.nickname,
-                # All of it, also what is newer than this library.
+                # Every field, even those newer than this library.
                 "record": json.dumps(phone.to_dict()),
             }
         case Missing(phone_id=phone_id):
@@ -101,7 +101,7 @@ def row_of(outcome: Outcome) -> Row:
 def write(rows: list[Row], target: Path) -> None:
     part = target.with_suffix(".part")
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), part)
-    part.replace(target)  # what has its name is whole
+    part.replace(target)  # a file with its final name is complete
 
 
 def fetch_all(dask: Client, phone_ids: Sequence[str], folder: Path) -> Counter[str]:
@@ -113,7 +113,7 @@ def fetch_all(dask: Client, phone_ids: Sequence[str], folder: Path) -> Counter[s
             partitions.append(phone_ids[first : first + PARTITION])
             targets.append(target)
     outcomes = Counter[str]()
-    # No list of the futures: Dask would do again what a worker did before it died.
+    # Keep no list of the futures: Dask would repeat what a dead worker had finished.
     lookups = as_completed(
         dask.map(fetch, partitions, targets, pure=False), with_results=True
     )
@@ -122,7 +122,7 @@ def fetch_all(dask: Client, phone_ids: Sequence[str], folder: Path) -> Counter[s
             outcomes += counted
             logger.info("%s of %s ids: %s", outcomes.total(), len(phone_ids), outcomes)
     except DigaError:
-        dask.cancel([*lookups.futures])  # the others would fare no better
+        dask.cancel([*lookups.futures])  # the others would fail as well
         raise
     return outcomes
 
@@ -133,10 +133,11 @@ def main() -> int:
         try:
             outcomes = fetch_all(dask, phone_ids, PHONES)
         except DigaError as error:
-            # A key was refused, or a worker heard nothing for five minutes.
+            # A key was refused, or a worker had no answer for five minutes.
             logger.error("ended early: %r", error)
             return 2
-        for worker, stats in dask.run(stats_of).items():
+        stats_of_all = cast("dict[str, ClientStats]", dask.run(stats_of))
+        for worker, stats in stats_of_all.items():
             logger.info("%s: %s", worker, stats)
     return 1 if outcomes["failed"] else 0
 

@@ -1,11 +1,11 @@
 """
-A Discord bot's command that tells the status of a phone.
+A Discord bot with a command that tells the status of a phone.
 
 Run it with ``BOT_TOKEN`` and ``DIGA_API_KEY`` set; Ctrl-C stops it.
 
-Close: the cog does, when it is unloaded or the bot is closed.
-Errors: the user is told what to mend, or when to come back; the rest is ours.
-Log: the id and the facts of the error, and nothing of a phone.
+Close: the cog closes the client when it is unloaded or the bot is closed.
+Errors: the user is told how to ask, or when to try again; the log gets the rest.
+Log: the id and the error; no data of a phone.
 """
 
 import logging
@@ -41,18 +41,18 @@ class Phones(commands.Cog):
         try:
             phone = await self.diga.phones.get(phone_id)
         except InvalidPhoneIdError:
-            await context.send("Say !phone and the id of a phone.")
+            await context.send("Usage: !phone and the id of a phone.")
         except NotFoundError:
             await context.send("There is no such phone.")
         except ClientClosedError:
-            pass  # the bot is being stopped: it can say no more
+            pass  # the bot is stopping and cannot answer any more
         except (RateLimitError, APIConnectionError, InternalServerError) as error:
             logger.warning("%s after %s attempts: %r", phone_id, error.attempts, error)
-            await context.send("I cannot find out just now. Try again in a minute.")
+            await context.send("Diga is not available. Try again in a minute.")
         except DigaError as error:
-            # The key was refused, or the answer was no phone: nothing a user can mend.
+            # A refused key or a malformed answer: the user cannot fix these.
             logger.error("%s: %r", phone_id, error)
-            await context.send("Something is wrong with me. I have written it down.")
+            await context.send("Something went wrong. The error has been logged.")
         else:
             await context.send(f"{phone.nickname or 'The phone'} is {phone.status}.")
 
@@ -63,7 +63,7 @@ class PhoneBot(commands.Bot):
 
 
 def make_bot() -> PhoneBot:
-    # A nickname is somebody's text: it must not call everyone.
+    # A nickname is user-supplied text: it must not mention anyone.
     quiet = discord.AllowedMentions.none()
     intents = discord.Intents(guilds=True, guild_messages=True, message_content=True)
     return PhoneBot("!", intents=intents, allowed_mentions=quiet)

@@ -1,11 +1,11 @@
 """
-A FastAPI service with one client for all its requests.
+A FastAPI service with one client for all requests.
 
 Run it with ``uvicorn fastapi_service:app`` and ``DIGA_API_KEY`` set.
 
-Close: the lifespan does, when uvicorn has answered the requests that were open.
-Errors: one handler answers for all of them, by the table below.
-Log: what the caller cannot mend: the id and the facts of the error, never a phone.
+Close: the lifespan closes the client after uvicorn has drained in-flight requests.
+Errors: one handler maps each to a status, by the table below.
+Log: errors that the caller cannot fix, with the id; no data of a phone.
 """
 
 import logging
@@ -31,8 +31,8 @@ from diga_async import (
 
 logger = logging.getLogger("phones")
 
-# The first class that fits decides. What is left is between this service and
-# Diga (a refused key, an answer that is no phone): nothing the caller can mend.
+# The first matching class decides. The last one covers what the caller cannot fix:
+# a refused key or a malformed answer.
 STATUSES: dict[type[DigaError], int] = {
     NotFoundError: 404,
     RateLimitError: 503,

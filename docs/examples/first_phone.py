@@ -1,4 +1,4 @@
-"""Look one phone up, in a sandbox."""
+"""Look up one phone, in a sandbox."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a program does with a phone: the part that its tests are about."""
+"""Choose a greeting by the status of a phone."""
 
 from diga_async import DigaClient, NotFoundError, PhoneStatus
 

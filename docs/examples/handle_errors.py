@@ -1,4 +1,4 @@
-"""Look one phone up and say, for every way it can go wrong, what to do."""
+"""Look up one phone, and handle each kind of error."""
 
 import asyncio
 import logging
@@ -26,18 +26,18 @@ async def find(diga: DigaClient, phone_id: str) -> Phone | None:
     except NotFoundError:
         return None
     except InvalidPhoneIdError:
-        logger.warning("the caller sent no phone id")
+        logger.warning("the id is malformed")
         return None
     except (AuthenticationError, PermissionDeniedError) as error:
-        # No later lookup can go well either: tell somebody who has the keys.
+        # Every later lookup would fail as well: alert the owner of the key.
         logger.critical("check the key: %s", error)
         raise
     except (RateLimitError, APIConnectionError, InternalServerError) as error:
-        # It was tried again already, for as long as the client allows.
+        # The client has already retried.
         logger.warning("try later (%s attempts): %r", error.attempts, error)
         raise
     except InvalidResponseError as error:
-        # The server sent something that is no phone: say what, without values.
+        # `problems` has paths and types, never values.
         logger.error("not a phone: %s", "; ".join(error.problems))
         raise
     except DigaError as error:

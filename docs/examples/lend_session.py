@@ -1,9 +1,9 @@
 """
-Lend the connections of a session that the program has anyway.
+Use the connections of a session that the program already has.
 
-Close: the client first, then the session; the client never closes what it was lent.
-Errors: those of any client, and `ClientClosedError` when the owner closed the session.
-Log: the id and the facts of the error, and nothing of a phone.
+Close: the client first, then the session; the client never closes the session.
+Errors: those of any client, and `ClientClosedError` when the session is closed.
+Log: the id and the error; no data of a phone.
 """
 
 import asyncio

@@ -1,13 +1,13 @@
 """
-Fetch phones every night; write one JSON line for each that was found.
+Fetch phones every night; write one JSON line for each phone that is found.
 
-Start it from cron or a timer, with ``DIGA_API_KEY`` set. Started again in the same
-night, as after a reboot, it goes on: what is written is not asked again.
+Start it from cron or a timer, with ``DIGA_API_KEY`` set. When it is started again in
+the same night, it skips the phones that are written and looks up all other ids.
 
-Close: ``async with`` does. Lines are written one by one, so it can be stopped.
+Close: ``async with`` closes the client. It can be stopped at any point.
 Errors: an id that fails is left to the next start; what ends the run ends the program.
 Exit codes: 0 done, 1 some ids failed, 2 ended early: start it again later.
-Log: ids and the facts of errors. The phones are in the file, and nowhere else.
+Log: ids and errors; no data of a phone.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def main() -> int:
         try:
             stats = asyncio.run(fetch((i for i in phone_ids if i not in done), phones))
         except DigaError as error:
-            # The key was refused, or nothing came back for five minutes.
+            # The key was refused, or there was no answer for five minutes.
             logger.error("ended early: %r", error)
             return 2
     logger.info("%s found, %s missing", stats.found, stats.missing)
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def ids_in(phones: TextIO) -> set[str]:
-    """Return the ids that are written; cut off a line that was torn."""
+    """Return the ids that are written; cut off a torn last line."""
     done: set[str] = set()
     whole = phones.seek(0)
     while (line := phones.readline()).endswith("\n"):

@@ -1,4 +1,4 @@
-"""Show how far a run has come."""
+"""Show the progress of a run."""
 
 import asyncio
 import sys

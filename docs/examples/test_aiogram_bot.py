@@ -1,4 +1,4 @@
-"""Tests of the Telegram bot, through its dispatcher; Telegram is not asked either."""
+"""Tests of the Telegram bot; neither Diga nor Telegram is contacted."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -19,17 +19,17 @@ CHAT = Chat(id=1, type="private")
 
 
 class Telegram(BaseSession):
-    """Keeps what the bot says, where the bot would send it."""
+    """Records what the bot sends."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.sent: list[str] = []
 
     async def make_request(
         self, bot: Bot, method: TelegramMethod[Any], *_: Any, **__: Any
     ) -> Any:
         assert isinstance(method, SendMessage)
-        self.said.append(method.text)
+        self.sent.append(method.text)
         return message_of(method.text)
 
     async def stream_content(self, *_: Any, **__: Any) -> AsyncGenerator[bytes, None]:
@@ -44,12 +44,12 @@ def message_of(text: str) -> Message:
     return Message(message_id=1, date=datetime.now(UTC), chat=CHAT, text=text)
 
 
-async def tell(diga: DigaClient, text: str) -> list[str]:
-    """Tell the bot something; return what it says."""
+async def send(diga: DigaClient, text: str) -> list[str]:
+    """Send the bot a message; return its answers."""
     telegram = Telegram()
     update = Update(update_id=1, message=message_of(text))
     await make_dispatcher(diga).feed_update(Bot("42:token", telegram), update)
-    return telegram.said
+    return telegram.sent
 
 
 @pytest.mark.asyncio
@@ -60,24 +60,24 @@ async def test_it_tells_the_status(
     (phone_id,) = diga_sandbox.phone_ids
     diga_sandbox.phones[phone_id] |= {"nickname": "Front desk", "status": "reserved"}
 
-    said = await tell(diga_client, f"/phone {phone_id}")
+    sent = await send(diga_client, f"/phone {phone_id}")
 
-    assert said == ["Front desk is reserved."]
+    assert sent == ["Front desk is reserved."]
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("text", ["/phone", "/phone 42"])
-async def test_it_says_how_to_ask(diga_client: DigaClient, text: str) -> None:
-    assert await tell(diga_client, text) == ["Say /phone and the id of a phone."]
+async def test_it_explains_its_usage(diga_client: DigaClient, text: str) -> None:
+    assert await send(diga_client, text) == ["Usage: /phone and the id of a phone."]
 
 
 @pytest.mark.asyncio
 @pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1))
-async def test_an_outage_is_no_silence(
+async def test_it_answers_during_an_outage(
     diga_sandbox: Sandbox, diga_client: DigaClient
 ) -> None:
     diga_sandbox.down = True
 
-    (said,) = await tell(diga_client, f"/phone {diga_sandbox.phone_ids[0]}")
+    (sent,) = await send(diga_client, f"/phone {diga_sandbox.phone_ids[0]}")
 
-    assert said.startswith("I cannot find out just now.")
+    assert sent.startswith("Diga is not available.")

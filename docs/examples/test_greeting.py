@@ -1,4 +1,4 @@
-"""Tests of a program that uses diga_async; nothing of it is faked."""
+"""Tests of `greeting`, against the sandbox."""
 
 import pytest
 from greeting import greeting
@@ -6,11 +6,11 @@ from greeting import greeting
 from diga_async import DigaClient, RateLimitError, RetryPolicy
 from diga_async.sandbox import Faults, Sandbox
 
-NOBODYS = "00000000-0000-4000-8000-000000000000"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.mark.asyncio
-async def test_an_assigned_phone_is_to_be_called(
+async def test_an_assigned_phone_can_be_called(
     diga_sandbox: Sandbox, diga_client: DigaClient
 ) -> None:
     phone_id = diga_sandbox.phone_ids[0]
@@ -22,13 +22,13 @@ async def test_an_assigned_phone_is_to_be_called(
 
 
 @pytest.mark.asyncio
-async def test_an_unknown_phone_is_no_crash(diga_client: DigaClient) -> None:
-    assert await greeting(diga_client, NOBODYS) == "We do not know that phone."
+async def test_an_unknown_phone_is_not_an_error(diga_client: DigaClient) -> None:
+    assert await greeting(diga_client, UNKNOWN) == "We do not know that phone."
 
 
 @pytest.mark.asyncio
 @pytest.mark.diga_sandbox(faults=Faults(unknown_values=1.0))
-async def test_a_status_of_tomorrow_is_no_crash(
+async def test_an_unknown_status_is_not_an_error(
     diga_sandbox: Sandbox, diga_client: DigaClient
 ) -> None:
     phone_id = str(diga_sandbox.phone_ids[0])
@@ -39,7 +39,7 @@ async def test_a_status_of_tomorrow_is_no_crash(
 @pytest.mark.asyncio
 @pytest.mark.diga_sandbox(per_second=0.001, burst=0)
 @pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1))
-async def test_throttling_is_passed_on(
+async def test_throttling_is_raised(
     diga_sandbox: Sandbox, diga_client: DigaClient
 ) -> None:
     phone_id = str(diga_sandbox.phone_ids[0])

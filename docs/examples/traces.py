@@ -1,5 +1,5 @@
 """
-Trace every request with OpenTelemetry's own instrumentation of aiohttp.
+Trace every request with OpenTelemetry's instrumentation of aiohttp.
 
 It needs opentelemetry-sdk and opentelemetry-instrumentation-aiohttp-client.
 """

@@ -155,7 +155,7 @@ async def ours_with_orjson(url, at_once):
 
     from diga_async._models import decoding  # noqa: PLC0415 - not for peers
 
-    decoding._document = orjson.loads
+    decoding._document = lambda text, _: orjson.loads(text)
     async with ours(url, at_once) as run:
         yield run
 

@@ -74,7 +74,7 @@ class Forgetful(byte_server.ByteServer):
 
 async def serve():
     """Serve until standard input ends; print where."""
-    from test_fault_matrix import ANSWERED  # noqa: PLC0415 - it brings pytest
+    from integration.test_fault_matrix import ANSWERED  # noqa: PLC0415 - it brings pytest
 
     script = [row.move for row in ANSWERED] + [byte_server.answers] * 30
     random.Random(1).shuffle(script)  # noqa: S311

@@ -30,14 +30,10 @@ from multidict import CIMultiDict
 
 import diga_async
 from diga_async import DigaClient, Found
-from diga_async._api.messages import Response
+from diga_async._api.addresses import endpoint_of
 from diga_async._api.keys import check_key
-from diga_async._api.phones import (
-    endpoint_of,
-    phone_id_of,
-    read,
-    request_for,
-)
+from diga_async._api.messages import Response
+from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._engine.clock import Clock
 from diga_async._engine.scheduler import Scheduler
 from diga_async._flow.circuit_breaker import CircuitBreaker
@@ -135,16 +131,17 @@ def _with_body(decode):
 def stations():
     """Return what is done for one lookup, piece by piece."""
     text, authorization = str(PHONE_ID), check_key(KEY)
-    phones = endpoint_of("http://127.0.0.1:8000")
+    endpoint = endpoint_of("http://127.0.0.1:8000")
+    operation = get_phone(PHONE_ID)
     response = Response(200, CIMultiDict({"Content-Type": "application/json"}), BODY)
     phone = diga_async.Phone.from_json(BODY)
     return {
         "check an id, a UUID": lambda: phone_id_of(PHONE_ID),
         "check an id, a text": lambda: phone_id_of(text),
         "build the request": lambda: bytes(
-            request_for(phones, PHONE_ID, authorization)
+            get_phone(PHONE_ID).request(endpoint, authorization)
         ),
-        "read the response": lambda: read(response, PHONE_ID, authorization),
+        "read the response": lambda: operation.answer(response, authorization),
         "make the outcome": lambda: Outcome(PHONE_ID, phone, 1, 0.02),
         "ask and tell the rate limiter": paced(),
         "enter and leave the queue": admitted(),
@@ -176,8 +173,8 @@ def admitted():
     scheduler = Scheduler(_open_limiter(), CircuitBreaker(300.0), clock, random.random)
 
     def attempt():
-        if scheduler.enter_now(clock.now(), urgent=False) is not None:
-            scheduler.leave()
+        if scheduler.try_acquire(clock.now(), bulk=True) is not None:
+            scheduler.release()
 
     return attempt
 
@@ -228,7 +225,7 @@ def _answer_at_once(diga, ids):
     async def send(request, **_):
         return answers[request.url.raw_path[-36:]]
 
-    diga._engine_here()._transport.send = send
+    diga._lifecycle.open()._transport.send = send
 
 
 IN_A_LOOP = {

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from diga_async._bulk.cooperative_yield import (
-    SATURATED,
     MOST_A_TURN,
     SAMPLE,
+    SATURATED,
     CooperativeYield,
 )
 

@@ -33,8 +33,8 @@ from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._engine.call import Counters
-from diga_async._phones.phones import PhoneOutcomes
 from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
+from diga_async._phones.phones import PhoneOutcomes
 
 BUSY = InternalServerError(status=503)
 ENDLESS = 10**9

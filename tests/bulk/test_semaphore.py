@@ -1,4 +1,4 @@
-"""Semaphore: as many as there are, in the order of asking, none lost to a cancellation."""
+"""A semaphore that costs little where a slot is free."""
 
 import asyncio
 

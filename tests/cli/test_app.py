@@ -185,7 +185,8 @@ def test_the_demo_is_drawn_while_it_runs(diga, monkeypatch):
 
 def test_every_fault_has_an_option():
     named = {field.name for field in attrs.fields(Faults)}
-    assert set(options.FAULTS) == named - {"error_status", "drip_seconds"}
+    offered = set(options.FAULTS | options.LISTING_FAULTS)
+    assert offered == named - {"error_status", "drip_seconds"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -228,7 +229,9 @@ def test_the_sandbox_serves_until_a_signal(diga, monkeypatch, tmp_path, number):
         (["--errors", 0.7, "--resets", 0.7], "add up"),
         (["--errors", 2], "--errors"),
         (["--latency", "soon"], "0.05"),
-        (["--latency", "2-1"], "latency"),
+        (["--latency", "2-1"], "diga: --latency must be"),
+        (["--gone-cursor", 500], "diga: --gone-cursor must be in (200, 400, 404, 422)"),
+        (["--sort-by", "colour"], "diga: --sort-by must be in ('id', "),
         (["--port", 70000], "--port"),
         (["--write-ids", "there.txt"], "cannot write there.txt"),
     ],
@@ -259,12 +262,16 @@ def test_settings_reach_the_sandbox(diga, monkeypatch):
 
     monkeypatch.setattr(serve, "serve_until_stopped", note)
     options = "--seed 5 --latency 0.1-0.2 --per-second 9 --burst 2 --retry-after 1"
-    assert diga("sandbox", *options.split(), "--wrong-ids", 0.5)[0] == 0
+    listing = "--sort-by number --no-numbered-pages --gone-cursor 404"
+    faults = ("--wrong-ids", 0.5, "--empty-pages", 0.2)
+    assert diga("sandbox", *options.split(), *listing.split(), *faults)[0] == 0
     ((sandbox, ids_file),) = served
     assert ids_file is None
     assert (sandbox.seed, sandbox.latency) == (5, (0.1, 0.2))
     assert (sandbox.per_second, sandbox.burst, sandbox.retry_after) == (9.0, 2, "1")
-    assert sandbox.faults == Faults(wrong_ids=0.5)
+    assert (sandbox.sort_by, sandbox.gone_cursor) == ("number", 404)
+    assert not sandbox.numbered_pages
+    assert sandbox.faults == Faults(wrong_ids=0.5, empty_pages=0.2)
 
 
 @pytest.mark.parametrize(

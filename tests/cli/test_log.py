@@ -14,7 +14,8 @@ LOG = logging.getLogger("diga_async")
 
 def event(**facts):
     given = {"attempts": 1, "answer": "found", "status": 200, "rate": None}
-    return AttemptEvent(phone_id=ID, waited=0.0, elapsed=0.1, **{**given, **facts})
+    given |= {"phone_id": ID, "waited": 0.0, "elapsed": 0.1}
+    return AttemptEvent(**{**given, **facts})
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,11 @@ def event(**facts):
 )
 def test_failed_attempts_retries_and_cool_downs_have_a_line(facts, line):
     assert attempt_line(event(**facts)) == f"{ID}: {line}"
+
+
+def test_an_attempt_at_a_page_says_so():
+    line = attempt_line(event(phone_id=None, answer="server_errors", status=502))
+    assert line == "a page of the listing: attempt 1 brought 502"
 
 
 @pytest.mark.parametrize("answer", ["found", "missing", "rejected"])

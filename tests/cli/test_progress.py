@@ -30,6 +30,7 @@ SILENT = ClientStats(
     requests=0,
     found=0,
     missing=0,
+    listed=0,
     throttled=0,
     rejected=0,
     server_errors=0,
@@ -109,7 +110,7 @@ def test_a_server_with_errors_only_is_told_from_a_silent_one():
 
 
 @pytest.mark.parametrize(
-    "answer", ["found", "missing", "throttled", "rejected", "invalid"]
+    "answer", ["found", "missing", "listed", "throttled", "rejected", "invalid"]
 )
 def test_any_answer_ends_the_silence(answer):
     run = bulletin()

@@ -4,7 +4,6 @@ import asyncio
 import math
 from uuid import UUID
 
-import attrs
 import pytest
 from fakes import PHONE_ID, FakeClock, ScriptedTransport, phone_fields, response, turn
 
@@ -26,12 +25,9 @@ from diga_async import (
 from diga_async._api.phones import get_phone
 from diga_async._engine.call import Call, Counters, kind_of
 from diga_async._engine.credentials import key_opener
-from diga_async._engine.observer import Observer
-from diga_async._engine.scheduler import Scheduler
 from diga_async._engine.engine import Engine, Settings
-from diga_async._flow.circuit_breaker import CircuitBreaker
-from diga_async._flow.rate_limiter import RateLimiter
-from diga_async._flow.retry import MAX_TOKENS, RETRY_COST, RetryBudget
+from diga_async._engine.observer import Observer
+from diga_async._flow.retry import MAX_TOKENS, RETRY_COST
 
 FOUND = response(body=phone_fields())
 BUSY = response(503)
@@ -528,7 +524,8 @@ class TestKeys:
         )
 
         await asyncio.gather(
-            *(stack.engine.run(stack.call()) for _ in range(2)), stack.clock.advance(1.0)
+            *(stack.engine.run(stack.call()) for _ in range(2)),
+            stack.clock.advance(1.0),
         )
 
         assert asked == [1, 1]

@@ -2,7 +2,7 @@
 Attacks that are no single fault: a network that mangles, callers that are careless.
 
 What a server alone can do is in `test_fault_matrix`; the log of all attacks is in
-docs/explanation/attacks.md.
+docs/project/attacks.md.
 """
 
 import asyncio

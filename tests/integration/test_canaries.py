@@ -49,7 +49,7 @@ from fakes import KEY, PHONE_ID, phone_fields
 from yarl import URL
 
 from diga_async._api.messages import Secret
-from diga_async._transport.transport import exchange
+from diga_async._transport import exchange
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 PATH = f"/v1/phone/{PHONE_ID}"
@@ -207,7 +207,7 @@ async def test_aiohttp_counts_the_wait_in_its_pool_against_the_total() -> None:
 async def test_aiohttp_leaves_a_body_hanging_when_its_session_is_closed(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_engine.close` ends our own work before the pool."""
+    """`Runtime.close` ends our own work before the pool."""
     async with ByteServer(hangs(phone()[:-9])) as server:
         response = await session.get(server.url + PATH)
         reading = asyncio.ensure_future(response.read())
@@ -222,7 +222,7 @@ async def test_aiohttp_leaves_a_body_hanging_when_its_session_is_closed(
 
 
 async def test_aiohttp_tells_a_proxy_the_authorization_of_a_session() -> None:
-    """`_protocol.request_for` puts the key on each request."""
+    """`Operation.request` puts the key on each request."""
     tls = server_tls()
     async with ByteServer(answers, tls=tls) as server:
 

@@ -48,8 +48,9 @@ from diga_async import (
     InvalidResponseError,
     RetryPolicy,
 )
+from diga_async._api.addresses import endpoint_of
 from diga_async._api.keys import check_key
-from diga_async._api.phones import endpoint_of, request_for
+from diga_async._api.phones import get_phone
 from diga_async._transport.transport import Transport
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
@@ -82,7 +83,9 @@ class Sent:
     def __init__(self, url: str, **options: Any) -> None:
         given = {"connector": None, "trace_configs": (), "proxy": None, "ssl": None}
         self.transport = Transport(**{**given, **options})
-        self.request = request_for(endpoint_of(url), UUID(PHONE_ID), check_key(KEY))
+        self.request = get_phone(UUID(PHONE_ID)).request(
+            endpoint_of(url), check_key(KEY)
+        )
         self.task = asyncio.ensure_future(self.send())
 
     async def send(self) -> Any:

@@ -65,11 +65,11 @@ from diga_async import (
     Timeouts,
     WrongLoopError,
     __version__,
-    _engine,
 )
+from diga_async._api.addresses import endpoint_of
 from diga_async._api.keys import check_key
 from diga_async._api.messages import Response
-from diga_async._api.phones import endpoint_of, request_for
+from diga_async._api.phones import get_phone
 from diga_async._models.decoding import MAX_BODY_BYTES
 from diga_async._transport.connections import TimeLimits
 from diga_async._transport.transport import Transport
@@ -223,7 +223,9 @@ async def test_what_the_system_holds_is_seen_without_a_turn_of_the_loop() -> Non
     async with ByteServer(answers) as server:
         transport = own_transport()
         for phone_id in (UUID(PHONE_ID), UUID(OTHER_ID)):
-            request = request_for(endpoint_of(server.url), phone_id, check_key(KEY))
+            request = get_phone(phone_id).request(
+                endpoint_of(server.url), check_key(KEY)
+            )
             response = await transport.send(request, seconds=5.0, connect=5.0)
             server.wires[-1].writer.write(missing())
 
@@ -663,7 +665,9 @@ async def test_a_cancellation_in_the_turn_of_a_timeout_is_not_swallowed(
 ) -> None:
     async with ByteServer(hangs()) as server:
         transport = own_transport()
-        request = request_for(endpoint_of(server.url), UUID(PHONE_ID), check_key(KEY))
+        request = get_phone(UUID(PHONE_ID)).request(
+            endpoint_of(server.url), check_key(KEY)
+        )
         loop = asyncio.get_running_loop()
         with timers(loop) as noted:
             sending = transport.send(request, seconds=999.0, connect=5.0)
@@ -700,7 +704,9 @@ async def test_a_late_mismatch_opens_nothing_anew() -> None:
     """The answer may come in the very turn in which its client is let go of."""
     async with ByteServer(says(phone(OTHER_ID))) as server:
         transport = own_transport()
-        request = request_for(endpoint_of(server.url), UUID(PHONE_ID), check_key(KEY))
+        request = get_phone(UUID(PHONE_ID)).request(
+            endpoint_of(server.url), check_key(KEY)
+        )
         await transport.send(request, seconds=5.0, connect=5.0)
         await transport.close()
         transport.retire()
@@ -1077,7 +1083,7 @@ async def test_a_source_that_will_not_end_keeps_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever closes the client is not kept waiting by a generator's ``finally``."""
-    monkeypatch.setattr(_engine, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr("diga_async._runtime.CLOSE_SECONDS", 0.01)
     ending = asyncio.Event()
 
     async def source() -> AsyncIterator[str]:

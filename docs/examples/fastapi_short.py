@@ -1,0 +1,25 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+
+from diga_async import DigaClient
+
+diga = DigaClient()  # opens at the first lookup
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async with diga:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/phones/{phone_id}")
+async def show_phone(phone_id: UUID) -> dict[str, Any]:
+    phone = await diga.phones.get(phone_id)
+    return phone.to_dict()
