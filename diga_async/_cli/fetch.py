@@ -174,12 +174,16 @@ class _Run:
                 await stack.enter_async_context(live(console, self._view))
             periodic = False
         else:
-            total = self.source.total
-            what = "ids" if total is None else counted(total, "id")
-            self.messages.note(f"looking up {what} at {self.server}")
+            self._announce()
             periodic = True
         reporting = asyncio.create_task(self._report(periodic=periodic))
         stack.push_async_callback(_end, reporting)
+
+    def _announce(self) -> None:
+        total = self.source.total
+        what = "ids" if total is None else counted(total, "id")
+        but = ", except those in OUT" if self.output.outcomes.total() else ""
+        self.messages.note(f"looking up {what} at {self.server}{but}")
 
     async def _report(self, *, periodic: bool) -> None:
         outage = RetryPolicy().max_outage

@@ -472,7 +472,9 @@ def test_verbose_shows_retries_and_cool_downs(diga, sandbox, ids):
 def test_the_start_of_a_run_says_how_many_ids_it_looks_up_and_where(diga, sandbox, ids):
     assert f"looking up 20 ids at {sandbox.url}" in diga("phone", "fetch", ids)[2]
     ids.write_text(f"phone_id,x\n{sandbox.phone_ids[0]},y\n")
-    assert "looking up 1 id at " in diga("phone", "fetch", ids)[2]
+    assert "looking up 1 id at " in diga("phone", "fetch", ids, "-o", "out.csv")[2]
+    words = diga("phone", "fetch", ids, "-o", "out.csv", "--resume")[2]
+    assert f"looking up 1 id at {sandbox.url}, except those in OUT\n" in words
 
 
 def test_a_hint_repeats_every_option_that_was_given(diga, sandbox, ids, out):
