@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from yarl import URL
@@ -113,15 +114,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def endpoint_of(base_url: str) -> Endpoint:
+def endpoint_of(base_url: str, headers: Mapping[str, str] | None = None) -> Endpoint:
     """Return where requests go, and the headers that all of them have."""
-    url = URL(base_url, encoded=True)
-    return Endpoint(
-        url,
-        {
-            "Host": url.host_port_subcomponent or "",  # first: RFC 9110 section 7.2
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"diga-async/{__version__}",
-        },
-    )
+    url, extra = URL(base_url, encoded=True), headers or {}
+    own = {
+        "Host": url.host_port_subcomponent or "",  # first: RFC 9110 section 7.2
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+    }
+    if "user-agent" not in map(str.lower, extra):
+        own["User-Agent"] = f"diga-async/{__version__}"
+    return Endpoint(url, {**own, **extra})

@@ -1,11 +1,14 @@
 """`Request` and `Response`: one HTTP exchange as plain values."""
 
+import re
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
 from yarl import URL
 
 from diga_async._models.decoding import MAX_BODY_BYTES
+from diga_async._models.errors import ConfigurationError
 
 
 class Secret(str):
@@ -121,3 +124,37 @@ class Response:
     status: int
     headers: Headers
     body: bytes | None
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]{0,4094}[\x21-\x7e])?|")
+#: What the client itself says of a request, its connection and its body.
+_RESERVED = re.compile(
+    r"authorization|host|accept(-.*)?|connection|content-.*|keep-alive|te|trailer"
+    r"|transfer-encoding|upgrade|expect|cookie|proxy-.*",
+    re.IGNORECASE,
+)
+
+
+def check_headers(headers: object) -> dict[str, Secret]:
+    """
+    Check headers for every request; their values may be secret, and stay hidden.
+
+    Raises:
+        ConfigurationError: They are not a mapping of names (RFC 9110 section 5.1) to
+            printable ASCII, or name a header that the client sets itself.
+    """
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError("headers must be a mapping of names to text")
+    checked: dict[str, Secret] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or _HEADER_NAME.fullmatch(name) is None:
+            raise ConfigurationError("headers: a name is not a valid header name")
+        if _RESERVED.fullmatch(name):
+            raise ConfigurationError(f"headers: {name} is set by the client itself")
+        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
+            raise ConfigurationError(f"headers: {name} must be printable ASCII text")
+        checked[name] = Secret(value)
+    if len({name.lower() for name in checked}) < len(checked):
+        raise ConfigurationError("headers: a name is given twice")
+    return checked
