@@ -47,7 +47,7 @@ class DigaClient:
     then belongs to that loop. After that loop was closed, it opens again in the next.
 
     Args:
-        api_key: The key, printable ASCII without blanks; by default
+        api_key: The key, printable ASCII without blanks or quotes; by default
             ``DIGA_API_KEY``. A callable, plain or async, is asked for the key on
             first use, and once more whenever the key was refused.
         base_url: The server; by default ``DIGA_BASE_URL``, then

@@ -447,6 +447,21 @@ def test_an_output_that_vanishes_is_no_success(diga, sandbox, ids, out, monkeypa
     monkeypatch.undo()
 
 
+def test_an_output_that_vanishes_counts_more_than_ctrl_c(
+    diga, sandbox, ids, out, monkeypatch
+):
+    """Code 130 would promise that --resume finds the rows."""
+    row_of = fetch.row_of
+
+    def remove_and_interrupt(outcome):
+        out.unlink(missing_ok=True)
+        signal.raise_signal(signal.SIGINT)
+        return row_of(outcome)
+
+    monkeypatch.setattr(fetch, "row_of", remove_and_interrupt)
+    assert diga("phone", "fetch", ids, "-o", out)[0] == 4
+
+
 # --- messages
 
 
