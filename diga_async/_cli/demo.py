@@ -23,8 +23,8 @@ from diga_async._cli.display import (
 )
 from diga_async._cli.exit_codes import ExitCode
 from diga_async._cli.progress import Standing
-from diga_async._cli.rows import outcome_name
 from diga_async._cli.terminal import printable
+from diga_async._models.outcomes import OUTCOME_NAMES
 from diga_async.sandbox import Faults, Sandbox
 
 LOOKUPS = 2000
@@ -53,7 +53,7 @@ class _Results:
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
-        self.outcomes[outcome_name(outcome)] += 1
+        self.outcomes[OUTCOME_NAMES[type(outcome)]] += 1
         if isinstance(outcome, Failed):
             self.failure = str(outcome.error)
         elif isinstance(outcome, Found):

@@ -30,10 +30,11 @@ from diga_async._cli.output_file import (
     output_file,
 )
 from diga_async._cli.progress import Bulletin, Standing, summary
-from diga_async._cli.rows import Format, row_of
+from diga_async._cli.rows import Format
 from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import StandardOutput, standard_output
 from diga_async._cli.terminal import Messages, counted, is_terminal, say
+from diga_async._models.outcomes import row_of
 
 BULLETIN_SECONDS = 0.5
 #: What is in flight at the first Ctrl-C gets this long to finish.

@@ -172,7 +172,7 @@ def _object_in(line: str) -> dict[str, Any]:
 
 def _is_settled(phone_id: object, outcome: object) -> bool:
     """Whether a row is one of an earlier OUT, and is not failed."""
-    is_row = phone_id is not None and outcome in OUTCOMES.values()
+    is_row = phone_id is not None and outcome in OUTCOMES
     return is_row and outcome != "failed"
 
 

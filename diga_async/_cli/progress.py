@@ -60,7 +60,7 @@ def tally(outcomes: Counter[str]) -> str:
     >>> tally(Counter(found=1200, failed=4))
     '1,200 found, 0 missing, 4 failed'
     """
-    return ", ".join(f"{outcomes[name]:,} {name}" for name in OUTCOMES.values())
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in OUTCOMES)
 
 
 class Bulletin:

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
-from diga_async import DigaError, Failed, Found, Missing, Outcome, Phone
+from diga_async import Phone
+from diga_async._models.outcomes import OUTCOME_NAMES
 
 PHONE_COLUMNS = tuple(field.name for field in attrs.fields(Phone))
 CSV_COLUMNS = ("phone_id", "outcome", *PHONE_COLUMNS, "error")
-OUTCOMES = {Found: "found", Missing: "missing", Failed: "failed"}
+OUTCOMES = tuple(OUTCOME_NAMES.values())
 
 Row = dict[str, Any]
 
@@ -28,29 +29,6 @@ _FORMULA = re.compile(r"'*(?![+][\d ]+$)[=+\-@\t\r\n]")
 _JSON_ROW = re.compile(
     rb'{"phone_id": "([0-9a-f-]{36})", "outcome": "(found|missing|failed)", .*}\r?\n'
 )
-
-
-def row_of(outcome: Outcome) -> Row:
-    """Return the row of *outcome*."""
-    return {
-        "phone_id": str(outcome.phone_id),
-        "outcome": outcome_name(outcome),
-        "phone": outcome.phone.to_dict() if isinstance(outcome, Found) else None,
-        "error": _error_fields(outcome.error) if isinstance(outcome, Failed) else None,
-    }
-
-
-def outcome_name(outcome: Outcome) -> str:
-    """Return what a row calls *outcome*."""
-    return OUTCOMES[type(outcome)]
-
-
-def _error_fields(error: DigaError) -> Row:
-    return {
-        "type": type(error).__name__,
-        "status": getattr(error, "status", None),
-        "message": str(error),
-    }
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
@@ -122,7 +100,7 @@ class JsonLines:
         try:
             match json.loads(record):
                 case {"phone_id": str(phone_id), "outcome": str(outcome)} if (
-                    outcome in OUTCOMES.values() and record.endswith(b"\n")
+                    outcome in OUTCOMES and record.endswith(b"\n")
                 ):
                     return phone_id, outcome
         except ValueError:

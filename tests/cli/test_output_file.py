@@ -21,7 +21,8 @@ from diga_async._cli import lock as lock_module, output_file as output_module
 from diga_async._cli.exit_codes import CommandError, ExitCode
 from diga_async._cli.ids import key_of
 from diga_async._cli.output_file import format_of, output_file
-from diga_async._cli.rows import Csv, row_of
+from diga_async._cli.rows import Csv
+from diga_async._models.outcomes import row_of
 
 SUFFIXES = [".jsonl", ".csv"]
 IDS = [UUID(int=n, version=4) for n in range(1, 6)]

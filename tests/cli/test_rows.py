@@ -16,9 +16,9 @@ from diga_async._cli.rows import (
     JsonLines,
     guarded,
     json_text,
-    row_of,
     unguarded,
 )
+from diga_async._models.outcomes import row_of
 
 FORMATS = [JsonLines(), Csv()]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
