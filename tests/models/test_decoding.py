@@ -113,7 +113,7 @@ def test_an_empty_body_is_called_so(body: bytes | str) -> None:
         "[" * 100_000 + "]" * 100_000,
         "[" + "0," * MAX_VALUES + "0]",
         "[" + '{"":0},' * MAX_VALUES + "0]",
-        "[" + "[[[0]]]," * (MAX_VALUES // 3) + "0]",
+        "[" + "[[[0]]]," * MAX_VALUES + "0]",
         "[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1),
         '{"[\\"": ' * (MAX_NESTING + 1) + '"}\\',
     ],
@@ -173,8 +173,8 @@ BODY = b'{"number": "+34910000001"}'
     [
         ("", BODY),
         ("identity", BODY),
-        ("gzip", gzip.compress(BODY)),
-        ("x-gzip", gzip.compress(BODY)),
+        ("gzip", gzip.compress(BODY, mtime=0)),
+        ("x-gzip", gzip.compress(BODY, mtime=0)),
         ("deflate", zlib.compress(BODY)),
     ],
 )
@@ -185,12 +185,12 @@ def test_a_body_is_unpacked(encoding: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("encoding", "body", "reason"),
     [
-        ("gzip", gzip.compress(BODY)[:-1], "truncated encoding"),
-        ("gzip", gzip.compress(BODY)[:12], "truncated encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-1], "truncated encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:12], "truncated encoding"),
         ("gzip", b"", "truncated encoding"),
         ("deflate", zlib.compress(BODY)[:-1], "truncated encoding"),
         ("gzip", BODY, "corrupt encoding"),
-        ("gzip", gzip.compress(BODY)[:-8] + bytes(8), "corrupt encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-8] + bytes(8), "corrupt encoding"),
         ("br", BODY, "unknown Content-Encoding"),
         ("zstd", BODY, "unknown Content-Encoding"),
         ("gzip, gzip", BODY, "unknown Content-Encoding"),
