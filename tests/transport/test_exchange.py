@@ -245,6 +245,7 @@ async def test_what_somebody_gives_to_every_session_is_kept(
         ("trust_env", True),
     ],
 )
+@pytest.mark.usefixtures("short")
 async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
     name: str, value: Any
 ) -> None:
