@@ -12,7 +12,7 @@ from diga_async._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from diga_async._client import DigaClient
-    from diga_async._models.change import Change
+    from diga_async._models.change import Change, WatchStats
     from diga_async._models.errors import (
         APIConnectionError,
         APIStatusError,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Missing,
         Outcome,
         PhoneBatch,
+        PhonePage,
     )
     from diga_async._models.phone import (
         Phone,
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
         SipMediaEncryption,
         TelephonyProvider,
     )
-    from diga_async._models.stats import ClientStats, LookupStats, WatchStats
+    from diga_async._models.stats import ClientStats, ListingStats, LookupStats
+    from diga_async._phones.listing import PhoneListing
     from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.phones import Phones
     from diga_async._phones.watching import PhoneChanges
@@ -73,6 +75,7 @@ __all__ = [
     "InvalidPhoneIdError",
     "InvalidResponseError",
     "Limits",
+    "ListingStats",
     "LookupEvent",
     "LookupStats",
     "Missing",
@@ -82,7 +85,9 @@ __all__ = [
     "Phone",
     "PhoneBatch",
     "PhoneChanges",
+    "PhoneListing",
     "PhoneLookups",
+    "PhonePage",
     "PhoneStatus",
     "Phones",
     "RateLimitError",
@@ -102,10 +107,17 @@ __all__ = [
 
 _MODULES = {
     "_client": ("DigaClient",),
-    "_models.change": ("Change",),
+    "_models.change": ("Change", "WatchStats"),
     "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
     "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
-    "_models.outcomes": ("Failed", "Found", "Missing", "Outcome", "PhoneBatch"),
+    "_models.outcomes": (
+        "Failed",
+        "Found",
+        "Missing",
+        "Outcome",
+        "PhoneBatch",
+        "PhonePage",
+    ),
     "_models.open_enum": ("Extra",),
     "_models.phone": (
         "Phone",
@@ -114,7 +126,8 @@ _MODULES = {
         "SipMediaEncryption",
         "TelephonyProvider",
     ),
-    "_models.stats": ("ClientStats", "LookupStats", "WatchStats"),
+    "_models.stats": ("ClientStats", "ListingStats", "LookupStats"),
+    "_phones.listing": ("PhoneListing",),
     "_phones.lookups": ("PhoneLookups",),
     "_phones.phones": ("Phones",),
     "_phones.watching": ("PhoneChanges",),

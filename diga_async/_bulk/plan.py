@@ -77,6 +77,9 @@ class Plan(Generic[R]):
         timeouts: How long each call may take.
         ordered: Deliver in the order of the source.
         distinct: Call for each distinct item once, and remember them all.
+        permitted: Whether the key is known to be allowed to read: a 403 is then a
+            failure of one item, and does not end the run.
+        is_part: Whether the run is a part of something larger, which reports its end.
     """
 
     results: Results[R]
@@ -84,3 +87,5 @@ class Plan(Generic[R]):
     timeouts: Timeouts
     ordered: bool = False
     distinct: bool = False
+    permitted: bool = False
+    is_part: bool = False

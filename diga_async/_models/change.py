@@ -1,10 +1,11 @@
-"""`Change`: what became different about one phone."""
+"""`Change` and `WatchStats`: what a watch delivers, and a snapshot of it."""
 
 from typing import Any
 from uuid import UUID
 
 import attrs
 
+from diga_async._models.errors import DigaError
 from diga_async._models.phone import Phone
 
 
@@ -30,6 +31,38 @@ class Change:
     before: Phone | None
     after: Phone | None
     fields: frozenset[str]
+
+
+@attrs.frozen(kw_only=True)
+class WatchStats:
+    """
+    A snapshot of a watch.
+
+    Attributes:
+        polls: Polls begun.
+        failed_polls: Polls in a row that failed, up to the last that ended.
+        last_error: The last failure that a poll met, without a traceback; None when
+            there was none.
+        seconds_since_success: Seconds since the end of the last poll that did not
+            fail; None when there was none.
+        changes: Changes delivered.
+        retries: Requests that repeated a failed one.
+        throttled: Requests that the server throttled.
+        elapsed: Seconds since the watch began; stands still at the end.
+
+    .. versionadded:: 0.2.0
+    """
+
+    __module__ = "diga_async"
+
+    polls: int
+    failed_polls: int
+    last_error: DigaError | None
+    seconds_since_success: float | None
+    changes: int
+    retries: int
+    throttled: int
+    elapsed: float
 
 
 def changed_fields(before: Phone, after: Phone) -> frozenset[str]:

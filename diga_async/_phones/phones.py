@@ -1,15 +1,32 @@
 """`Phones`: what `client.phones` offers."""
 
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from diga_async._api.listing import (
+    MAX_PAGE_SIZE,
+    Order,
+    check_page_size,
+    query_of,
+)
 from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone, phone_id_of
-from diga_async._calls import Client, make_plan, send, starter
+from diga_async._calls import Client, lifecycle_of, make_plan, send, starter
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.options import Timeouts, check_flag
-from diga_async._models.outcomes import Failed, Found, Missing, Outcome, PhoneBatch
-from diga_async._models.phone import Phone
+from diga_async._models.outcomes import (
+    Failed,
+    Found,
+    Missing,
+    Outcome,
+    PhoneBatch,
+    PhonePage,
+)
+from diga_async._models.phone import Phone, PhoneStatus
+from diga_async._phones.listing import PhoneListing, read_page
 from diga_async._phones.lookups import PhoneIds, PhoneLookups
 
 
@@ -161,6 +178,129 @@ class Phones:
             error.partial = _batch(lookups, outcomes)
             raise
         return _batch(lookups, outcomes)
+
+    def list(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        status: PhoneStatus | str | None = None,
+        inbound_agent_id: UUID | str | None = None,
+        outbound_agent_id: UUID | str | None = None,
+        assigned_from: datetime | None = None,
+        assigned_until: datetime | None = None,
+        order: Order = "desc",
+        page_size: int = MAX_PAGE_SIZE,
+        after: UUID | str | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> PhoneListing:
+        """
+        List the phones of the project; stream them.
+
+        Use it as ``async with`` and iterate inside: leaving the block leaves
+        nothing behind. The API documents neither the order nor whether every
+        status is shown. Throttling slows the listing and does not end it.
+
+        Args:
+            status: Only phones of this status; any text, also one that this version
+                does not know.
+            inbound_agent_id: Only phones whose calls this agent answers.
+            outbound_agent_id: Only phones that this agent calls from.
+            assigned_from: Only phones assigned at this time or later; aware.
+            assigned_until: Only phones assigned at this time or earlier; aware.
+            order: The direction of the listing: ``"asc"`` or ``"desc"``.
+            page_size: How many phones a request brings, 1 to 100.
+            after: The id of a phone: begin after it. `PhoneListing.cursor` is one.
+            timeouts: How long each page may take; a number is the `total` in
+                seconds. It stands still while the client is throttled.
+
+        Returns:
+            The stream of phones. Iterating over it raises, after every phone that
+            was read before,
+
+            - `InvalidResponseError` when a record is not a phone (`phone_id` is its
+              id, and ``after=phone_id`` goes past it), when the phone of a cursor is
+              gone, or when the server repeats itself,
+            - `ConfigurationError` when there is no listing at this address,
+            - what `get` raises, for a page that cannot be read. ``after=cursor``
+              goes on from there.
+
+        Raises:
+            ConfigurationError: A filter, *order*, *page_size* or *timeouts* is not
+                of its kind, or a date is naive; nothing was sent.
+            InvalidPhoneIdError: *after* is not a UUID.
+
+        .. versionadded:: 0.2.0
+        """
+        query = query_of(
+            status=status,
+            inbound_agent_id=inbound_agent_id,
+            outbound_agent_id=outbound_agent_id,
+            assigned_from=assigned_from,
+            assigned_until=assigned_until,
+            order=order,
+        )
+        return PhoneListing(
+            self._client,
+            query,
+            page_size=check_page_size(page_size),
+            after=None if after is None else phone_id_of(after),
+            timeouts=timeouts,
+        )
+
+    def list_page(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        status: PhoneStatus | str | None = None,
+        inbound_agent_id: UUID | str | None = None,
+        outbound_agent_id: UUID | str | None = None,
+        assigned_from: datetime | None = None,
+        assigned_until: datetime | None = None,
+        order: Order = "desc",
+        page_size: int = MAX_PAGE_SIZE,
+        after: UUID | str | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> Coroutine[Any, Any, PhonePage]:
+        """
+        Read one page of the listing, for a program that pages itself.
+
+        One request; a second one looks up the phone of *after* when the page after it
+        is empty, as it is when that phone was deleted.
+
+        Args:
+            status: As for `list`.
+            inbound_agent_id: As for `list`.
+            outbound_agent_id: As for `list`.
+            assigned_from: As for `list`.
+            assigned_until: As for `list`.
+            order: As for `list`.
+            page_size: As for `list`.
+            after: The `PhonePage.cursor` of the page before.
+            timeouts: As for `list`.
+
+        Returns:
+            The page. A page without phones may have more after it.
+
+        Raises:
+            InvalidResponseError: A record is not a phone, or the phone of *after* is
+                gone; `phone_id` is its id.
+            DigaError: As for `list`.
+
+        .. versionadded:: 0.2.0
+        """
+        query = query_of(
+            status=status,
+            inbound_agent_id=inbound_agent_id,
+            outbound_agent_id=outbound_agent_id,
+            assigned_from=assigned_from,
+            assigned_until=assigned_until,
+            order=order,
+        )
+        return read_page(
+            self._client,
+            query,
+            page_size=check_page_size(page_size),
+            after=None if after is None else phone_id_of(after),
+            timeouts=lifecycle_of(self._client).allowed(timeouts),
+        )
 
     def _lookups(
         self,
