@@ -35,7 +35,8 @@ class ChangeTracker:
         self, phone_ids: Collection[UUID] | None, baseline: State | None
     ) -> None:
         self._ids = None if phone_ids is None else dict.fromkeys(phone_ids)
-        self._has_baseline = baseline is not None
+        self._is_settled = baseline is not None
+        self._unread: set[UUID] = set()
         self._delivered = {
             phone_id: phone
             for phone_id, phone in (baseline or {}).items()
@@ -73,10 +74,14 @@ class ChangeTracker:
             and phone.status != PhoneStatus.FINISHED
         ]
 
-    def is_known_missing(self, phone_id: UUID) -> bool:
-        """Whether that id was missing when it was last read."""
+    def is_there(self, phone_id: UUID) -> bool:
+        """Whether that phone was there when it was last read."""
+        return self._latest(phone_id) is not None
+
+    def would_be_told(self, phone_id: UUID) -> bool:
+        """Whether the absence of that phone is new."""
         is_known = phone_id in self._pending or phone_id in self._delivered
-        return is_known and self._latest(phone_id) is None
+        return self.is_there(phone_id) or (not self.watches_all and not is_known)
 
     def _latest(self, phone_id: UUID) -> Phone | None:
         if phone_id in self._pending:
@@ -97,7 +102,7 @@ class ChangeTracker:
 
     def _read(self, phone: Phone) -> None:
         phone_id = phone.id
-        if phone_id not in self._delivered and self._joins_silently:
+        if phone_id not in self._delivered and self._joins_silently(phone_id):
             self._delivered[phone_id] = phone
             return
         before = self._delivered.get(phone_id)
@@ -111,9 +116,10 @@ class ChangeTracker:
             self._delivered[phone_id] = phone
             self._pending.pop(phone_id, None)
 
-    @property
-    def _joins_silently(self) -> bool:
-        return self._ids is not None or not self._has_baseline
+    def _joins_silently(self, phone_id: UUID) -> bool:
+        """Whether a phone that is not in the state was there before this watch."""
+        is_watched_by_id = self._ids is not None
+        return is_watched_by_id or not self._is_settled or phone_id in self._unread
 
     def missed(self, phone_ids: Iterable[UUID]) -> None:
         """Record ids whose own lookup was answered 404."""
@@ -125,9 +131,16 @@ class ChangeTracker:
             else:
                 self._pending[phone_id] = None
 
-    def read_to_its_end(self) -> None:
-        """Record that a poll has read the listing to its end."""
-        self._has_baseline = True
+    def settle(self, unread: Iterable[UUID]) -> None:
+        """
+        Record that a poll has read the listing to its end: other phones are new.
+
+        Args:
+            unread: The phones that the listing showed and that could not be read.
+        """
+        if not self._is_settled:
+            self._is_settled = True
+            self._unread.update(unread)
 
     # --- what is delivered
 

@@ -7,8 +7,9 @@ that could be so, the listing is asked as well, and if it is not found either, n
 is gone.
 """
 
+import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
@@ -31,7 +32,9 @@ from diga_async._models.errors import (
 from diga_async._models.options import Timeouts
 from diga_async._models.phone import Phone
 from diga_async._phones.changes import ChangeTracker, ListingCost, next_page_pays
-from diga_async._phones.paging import Pager
+from diga_async._phones.paging import Pager, no_api
+
+T = TypeVar("T")
 
 #: These end a watch whenever they come.
 _FATAL = (AuthenticationError, ClientClosedError, WrongLoopError)
@@ -45,7 +48,10 @@ class PollResult:
     Attributes:
         is_first: Whether it is the first poll of its watch.
         seen: The phones that the listing has shown.
-        unreadable: The ids of records of the listing that are not phones.
+        unreadable: The ids of records of the listing that are not phones; None stands
+            for those without a readable id.
+        left: The given ids that the listing has not shown.
+        pages: How many pages were read.
         missing: The ids whose own lookup was answered 404.
         has_success: Whether anything was answered with a 200.
         error: The last failure; None when there was none.
@@ -54,11 +60,19 @@ class PollResult:
 
     is_first: bool
     seen: set[UUID] = attrs.field(factory=set)
-    unreadable: set[UUID] = attrs.field(factory=set)
+    unreadable: set[UUID | None] = attrs.field(factory=set)
+    left: dict[UUID, None] = attrs.field(factory=dict)
+    pages: int = 0
     missing: list[UUID] = attrs.field(factory=list)
     has_success: bool = False
     error: DigaError | None = None
     is_failed: bool = False
+
+    def show(self, phones: Iterable[Phone]) -> None:
+        """Record what the listing showed."""
+        for phone in phones:
+            self.seen.add(phone.id)
+            self.left.pop(phone.id, None)
 
     def fail(self, error: DigaError) -> None:
         """
@@ -96,10 +110,6 @@ class Poller:
         tracker: Is told what was read.
         timeouts: How long each page and each lookup may take.
         on_read: Called when phones have been read.
-
-    Attributes:
-        retries: Requests that repeated a failed one, in the runs that have ended.
-        throttled: Requests that the server throttled, in those runs.
     """
 
     def __init__(
@@ -142,26 +152,27 @@ class Poller:
         return result
 
     async def _poll_all(self, result: PollResult) -> None:
+        tracker = self._tracker
         error = await self._read_listing(result)
         if error is not None:
             result.fail(error)
             return
-        self._tracker.read_to_its_end()
-        new = filter(self._tracker.is_unknown, result.unreadable)
-        await self._look_up(result, [*self._tracker.left(result.seen), *new])
+        left = tracker.left(result.seen)
+        new = [i for i in result.unreadable if i and not tracker.is_there(i)]
+        await self._look_up(result, [*left, *new])
+        if None not in result.unreadable:  # which could be any phone
+            tracker.settle(filter(None, result.unreadable))
 
     async def _poll_ids(self, result: PollResult) -> None:
-        tracker = self._tracker
-        if not self._cost.is_worth_a_page(len(tracker.left(()))):
-            await self._look_up(result, tracker.left(()))
-            return
-        error = await self._read_listing(result)
-        if isinstance(error, ConfigurationError):
-            result.fail(error)  # the first page is a 404
-            return
-        left = tracker.left(result.seen)
-        self._cost.learn(None if error else result.pages + len(left))
-        await self._look_up(result, left)
+        result.left = dict.fromkeys(self._tracker.left(()))
+        if self._cost.is_worth_a_page(len(result.left)):
+            error = await self._read_listing(result)
+            if isinstance(error, ConfigurationError):
+                result.fail(error)  # the first page is a 404
+                return
+            requests = None if error else result.pages + len(result.left)
+            self._cost.learn(requests)
+        await self._look_up(result, list(result.left))
 
     # --- the listing
 
@@ -174,40 +185,105 @@ class Poller:
                 if operation is None:
                     break
                 answer = await self._answer(result, operation)
-                result.has_success |= isinstance(answer, Page)
-                result.pages += isinstance(answer, Page)
+                if isinstance(answer, Page):
+                    result.has_success = True
+                    result.pages += 1
                 phones = pager.read(answer)
-                result.seen.update(phone.id for phone in phones)
+                result.show(phones)
                 self._read(phones)
         except DigaError as error:
             result.require_not_fatal(error)
             return error.with_traceback(None)
-        ids = (error.phone_id for error in pager.bad_records)
-        result.unreadable.update(i for i in ids if i is not None)
+        result.unreadable.update(error.phone_id for error in pager.bad_records)
         return None
 
     def _goes_on(self, pager: Pager, result: PollResult) -> bool:
         if self._tracker.watches_all or not result.pages:
             return True
-        left = len(self._tracker.left(result.seen))
-        return next_page_pays(result.pages, pager.total_pages, left)
+        return next_page_pays(result.pages, pager.total_pages, len(result.left))
 
     # --- single lookups
 
     async def _look_up(self, result: PollResult, phone_ids: list[UUID]) -> None:
-        errors: list[DigaError] = []
-        found = 0
+        answered = False
+        last: DigaError | None = None
 
-        def take(phone_id: UUID, answer: Answer[Phone]) -> None:
-            nonlocal found
+        def take(operation: Operation[Phone], answer: Answer[Phone]) -> None:
+            nonlocal answered, last
             if isinstance(answer, Phone):
-                found += 1
+                answered = True
                 result.has_success = True
                 self._read((answer,))
             elif isinstance(answer, NotFoundError):
-                result.missing.append(phone_id)
+                answered = True
+                assert operation.subject is not None  # noqa: S101 - it is a phone's
+                result.missing.append(operation.subject)
             else:
-                errors.append(answer)
+                last = answer
 
         operations = [get_phone(phone_id) for phone_id in phone_ids]
-        ended = await self._ask(operations, take)
+        ended = await self._ask(result, operations, take)
+        error = ended or last
+        if error is not None and (ended or not answered):
+            result.fail(error)
+        elif error is not None:
+            result.error = error
+        if result.missing and await self._is_missing_for_sure(result):
+            self._tracker.missed(result.missing)
+            self._on_read()
+
+    async def _is_missing_for_sure(self, result: PollResult) -> bool:
+        """Ask the listing where the 404s may be those of a gateway."""
+        counters = lifecycle_of(self._client).open().engine.counters
+        is_told = any(map(self._tracker.would_be_told, result.missing))
+        if result.has_success and not (is_told and counters.answers["listed"]):
+            return True
+        answer = await self._answer(result, list_phones(PhoneQuery(), page_size=1))
+        if isinstance(answer, NotFoundError):
+            result.fail(answer if result.has_success else no_api())
+            return False
+        if isinstance(answer, DigaError) and answer.transient:
+            if not result.has_success:
+                result.fail(answer)
+            return result.has_success
+        return True
+
+    # --- requests
+
+    def _read(self, phones: Iterable[Phone]) -> None:
+        self._tracker.read(phones)
+        self._on_read()
+
+    async def _answer(self, result: PollResult, operation: Operation[T]) -> Answer[T]:
+        """Send one operation; return its answer."""
+        answers: list[Answer[T]] = []
+        error = await self._ask(result, [operation], lambda _, a: answers.append(a))
+        return answers[0] if error is None else error
+
+    async def _ask(
+        self,
+        result: PollResult,
+        operations: list[Operation[T]],
+        take: Callable[[Operation[T], Answer[T]], None],
+    ) -> DigaError | None:
+        """Send all; return why the run ended early, None when it did not."""
+        plan = Plan(
+            results=OperationResults[T](),
+            concurrency=sys.maxsize,
+            timeouts=self._timeouts,
+            permitted=result.has_success,
+            is_part=True,
+        )
+        run = self._run = Stream(starter(self._client, operations, plan))
+        try:
+            async with run:
+                async for done in run:
+                    take(done.operation, done.answer)
+        except DigaError as error:
+            result.require_not_fatal(error)
+            return error.with_traceback(None)
+        finally:
+            self._run = None
+            self._retries += run.stats.retries
+            self._throttled += run.stats.throttled
+        return None
