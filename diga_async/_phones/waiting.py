@@ -11,6 +11,7 @@ from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._calls import Client, lifecycle_of, send
 from diga_async._engine.call import Counters
 from diga_async._flow.polling import Silence, next_start
+from diga_async._flow.retry import is_throttling
 from diga_async._models.errors import (
     ConfigurationError,
     DigaError,
@@ -152,14 +153,17 @@ class _Waiting:
                 self._client, operation, timeouts=timeouts, bulk=True
             )
         except DigaError as error:
-            if not error.transient or self._is_outage_too_long(runtime):
+            if not error.transient or self._is_outage_too_long(runtime, error):
                 raise
             self._failure = error.with_traceback(None)
         else:
             self._failure = None
 
-    def _is_outage_too_long(self, runtime: Runtime) -> bool:
+    def _is_outage_too_long(self, runtime: Runtime, error: DigaError) -> bool:
         if self._wait.timeout is not None:
+            return False
+        if is_throttling(error):  # an answer, or what an earlier one has asked for
+            self._silence = Silence()
             return False
         breaker, now = runtime.engine.breaker, runtime.engine.clock.now()
         silence = self._measure_silence(runtime)
