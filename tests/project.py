@@ -134,7 +134,7 @@ class Project:
         options = {"limits": Limits(adaptive=False), **options}
         client = DigaClient(KEY, base_url="https://x", **options)
         lifecycle = client._lifecycle
-        with mock.patch("diga_async._runtime.Transport", lambda **_: self):
+        with mock.patch("diga_async._runtime.Transport", return_value=self):
             lifecycle.runtime = Runtime(
                 lifecycle.options,
                 key_opener(KEY)(),
@@ -156,4 +156,3 @@ async def soon(awaitable):
     task = asyncio.ensure_future(awaitable)
     await turn()
     return task
-

@@ -195,7 +195,7 @@ def next_page_pays(pages: int, total_pages: int | None, ids: int) -> bool:
     """
     Whether to read another page, rather than to look up the ids that are left.
 
-    Where the server does not say how many pages there are, as many pages are read as
+    Where the server does not say how many pages there are, or is wrong, as many pages are read as
     ids are left, so that the pages that turn out useless are at most half.
 
     Args:
@@ -203,5 +203,6 @@ def next_page_pays(pages: int, total_pages: int | None, ids: int) -> bool:
         total_pages: How many there are; None when the server does not say.
         ids: How many ids are left.
     """
-    pages_left = pages if total_pages is None else total_pages - pages
+    is_said = total_pages is not None and total_pages > pages
+    pages_left = total_pages - pages if is_said else pages
     return pages_left < ids

@@ -126,6 +126,7 @@ class Poller:
         self._cost = ListingCost()
         self._run: Stream[Any] | None = None
         self._retries = self._throttled = 0
+        self._is_permitted = False
 
     @property
     def retries(self) -> int:
@@ -149,6 +150,7 @@ class Poller:
             await self._poll_all(result)
         else:
             await self._poll_ids(result)
+        self._is_permitted |= result.has_success
         return result
 
     async def _poll_all(self, result: PollResult) -> None:
@@ -224,7 +226,7 @@ class Poller:
         operations = [get_phone(phone_id) for phone_id in phone_ids]
         ended = await self._ask(result, operations, take)
         error = ended or last
-        if error is not None and (ended or not answered):
+        if error is not None and (ended or not (answered or result.has_success)):
             result.fail(error)
         elif error is not None:
             result.error = error
@@ -271,7 +273,7 @@ class Poller:
             results=OperationResults[T](),
             concurrency=sys.maxsize,
             timeouts=self._timeouts,
-            permitted=result.has_success,
+            permitted=self._is_permitted or result.has_success,
             is_part=True,
         )
         run = self._run = Stream(starter(self._client, operations, plan))
