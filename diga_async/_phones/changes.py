@@ -11,8 +11,6 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
-import attrs
-
 from diga_async._models.change import Change, changed_fields
 from diga_async._models.phone import Phone, PhoneStatus
 
@@ -162,7 +160,6 @@ class ChangeTracker:
         return Change(phone_id, before, after, fields)
 
 
-@attrs.define
 class ListingCost:
     """
     Whether a poll of given ids takes fewer requests through the listing.
@@ -173,8 +170,9 @@ class ListingCost:
         polls_by_id: Polls since.
     """
 
-    requests: float | None = None
-    polls_by_id: int = 0
+    def __init__(self) -> None:
+        self.requests: float | None = None
+        self.polls_by_id = 0
 
     def is_worth_a_page(self, ids: int) -> bool:
         """Whether a poll of so many ids begins with a page."""
@@ -195,14 +193,14 @@ def next_page_pays(pages: int, total_pages: int | None, ids: int) -> bool:
     """
     Whether to read another page, rather than to look up the ids that are left.
 
-    Where the server does not say how many pages there are, or is wrong, as many pages are read as
-    ids are left, so that the pages that turn out useless are at most half.
+    Where the server does not say how many pages there are, or is wrong, no more pages
+    are read than ids are left, so that at most half of the requests are useless.
 
     Args:
         pages: Pages read so far.
         total_pages: How many there are; None when the server does not say.
         ids: How many ids are left.
     """
-    is_said = total_pages is not None and total_pages > pages
-    pages_left = total_pages - pages if is_said else pages
-    return pages_left < ids
+    if total_pages is None or total_pages <= pages:
+        return pages < ids
+    return total_pages - pages < ids

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
-import attrs
-
 from diga_async._api.listing import Page, PhoneQuery, list_phones
 from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone
@@ -40,7 +38,6 @@ T = TypeVar("T")
 _FATAL = (AuthenticationError, ClientClosedError, WrongLoopError)
 
 
-@attrs.define(kw_only=True)
 class PollResult:
     """
     What one poll has come to.
@@ -58,15 +55,16 @@ class PollResult:
         is_failed: Whether the poll as a whole failed.
     """
 
-    is_first: bool
-    seen: set[UUID] = attrs.field(factory=set)
-    unreadable: set[UUID | None] = attrs.field(factory=set)
-    left: dict[UUID, None] = attrs.field(factory=dict)
-    pages: int = 0
-    missing: list[UUID] = attrs.field(factory=list)
-    has_success: bool = False
-    error: DigaError | None = None
-    is_failed: bool = False
+    def __init__(self, *, is_first: bool) -> None:
+        self.is_first = is_first
+        self.seen: set[UUID] = set()
+        self.unreadable: set[UUID | None] = set()
+        self.left: dict[UUID, None] = {}
+        self.pages = 0
+        self.missing: list[UUID] = []
+        self.has_success = False
+        self.error: DigaError | None = None
+        self.is_failed = False
 
     def show(self, phones: Iterable[Phone]) -> None:
         """Record what the listing showed."""

@@ -5,8 +5,6 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 from uuid import UUID
 
-import attrs
-
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._calls import Client, lifecycle_of, send
 from diga_async._engine.call import Counters
@@ -23,26 +21,6 @@ from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._runtime import Runtime
 
 Statuses = PhoneStatus | str | Iterable[PhoneStatus | str]
-
-
-@attrs.frozen(kw_only=True)
-class Wait:
-    """
-    What is waited for, checked.
-
-    Attributes:
-        phone_id: The phone.
-        statuses: Any of these ends the wait.
-        every: Seconds from the start of a poll to the start of the next.
-        timeout: Seconds for everything; None for no limit.
-        timeouts: How long each poll may take.
-    """
-
-    phone_id: UUID
-    statuses: frozenset[str]
-    every: float
-    timeout: float | None
-    timeouts: Timeouts
 
 
 def wait_until(  # noqa: PLR0913 - as the method of `Phones`
@@ -64,14 +42,15 @@ def wait_until(  # noqa: PLR0913 - as the method of `Phones`
     check_seconds("every", every)
     if timeout is not None:
         check_seconds("timeout", timeout)
-    wait = Wait(
-        phone_id=phone_id_of(phone_id),
+    waiting = _Waiting(
+        client,
+        phone_id_of(phone_id),
         statuses=_statuses_of(status),
         every=every,
         timeout=timeout,
         timeouts=lifecycle_of(client).allowed(timeouts),
     )
-    return _Waiting(client, wait).end()
+    return waiting.end()
 
 
 def _statuses_of(status: object) -> frozenset[str]:
@@ -85,11 +64,24 @@ def _statuses_of(status: object) -> frozenset[str]:
 
 
 class _Waiting:
-    """One wait: what it has seen, and when it gives up."""
+    """One wait: what it polls for, what it has seen, and when it gives up."""
 
-    def __init__(self, client: Client, wait: Wait) -> None:
+    def __init__(  # noqa: PLR0913 - the arguments of `wait_until`, checked
+        self,
+        client: Client,
+        phone_id: UUID,
+        *,
+        statuses: frozenset[str],
+        every: float,
+        timeout: float | None,
+        timeouts: Timeouts,
+    ) -> None:
         self._client = client
-        self._wait = wait
+        self._phone_id = phone_id
+        self._statuses = statuses
+        self._every = every
+        self._timeout = timeout
+        self._timeouts = timeouts
         self._seen: Phone | None = None
         self._failure: DigaError | None = None
         self._silence = Silence()
@@ -99,14 +91,14 @@ class _Waiting:
         runtime = lifecycle_of(self._client).open()
         if await self._ends_in_time(runtime):
             assert self._seen is not None  # noqa: S101 - it was read
-            if self._seen.status in self._wait.statuses:
+            if self._seen.status in self._statuses:
                 return self._seen
             raise self._error(WaitError("the phone is finished, which is final"))
         late = WaitTimeoutError("the status did not come before the deadline")
         raise self._error(late) from self._failure
 
     def _error(self, error: WaitError) -> WaitError:
-        error.phone_id = self._wait.phone_id
+        error.phone_id = self._phone_id
         error.phone = self._seen
         return error
 
@@ -117,9 +109,9 @@ class _Waiting:
         limit, timer = asyncio.timeout(None), None
         try:
             async with limit:
-                if self._wait.timeout is not None:
+                if self._timeout is not None:
                     timer = runtime.engine.clock.call_later(
-                        self._wait.timeout, lambda: limit.reschedule(0.0)
+                        self._timeout, lambda: limit.reschedule(0.0)
                     )
                 await self._poll_until_final(runtime)
         except TimeoutError:
@@ -132,22 +124,22 @@ class _Waiting:
         return True
 
     async def _poll_until_final(self, runtime: Runtime) -> None:
-        clock, wait = runtime.engine.clock, self._wait
-        final = {*wait.statuses, PhoneStatus.FINISHED}
+        clock = runtime.engine.clock
+        final = {*self._statuses, PhoneStatus.FINISHED}
         while True:
             begun = clock.now()
             await self._poll(runtime)
             if self._seen is not None and self._seen.status in final:
                 return
             now = clock.now()
-            start = next_start(begun, now, wait.every, runtime.chance())
+            start = next_start(begun, now, self._every, runtime.chance())
             await runtime.sleep(start - now)
 
     async def _poll(self, runtime: Runtime) -> None:
         """Read the phone; a transient failure waits for the next poll."""
         self._measure_silence(runtime)
-        operation = get_phone(self._wait.phone_id)
-        timeouts = self._wait.timeouts
+        operation = get_phone(self._phone_id)
+        timeouts = self._timeouts
         try:
             self._seen = await send(
                 self._client, operation, timeouts=timeouts, bulk=True
@@ -160,7 +152,7 @@ class _Waiting:
             self._failure = None
 
     def _is_outage_too_long(self, runtime: Runtime, error: DigaError) -> bool:
-        if self._wait.timeout is not None:
+        if self._timeout is not None:
             return False
         if is_throttling(error):  # an answer, or what an earlier one has asked for
             self._silence = Silence()

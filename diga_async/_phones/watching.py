@@ -7,8 +7,6 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-import attrs
-
 from diga_async._api.phones import phone_id_of
 from diga_async._calls import Client, lifecycle_of
 from diga_async._flow.polling import next_start
@@ -81,14 +79,14 @@ def _state_of(baseline: object) -> State | None:
     return state
 
 
-@attrs.define
 class _Health:
     """How the polls of a watch went."""
 
-    polls: int = 0
-    failed_polls: int = 0
-    last_error: DigaError | None = None
-    succeeded: float | None = None
+    def __init__(self) -> None:
+        self.polls = 0
+        self.failed_polls = 0
+        self.last_error: DigaError | None = None
+        self.succeeded: float | None = None
 
     def note(self, result: PollResult, now: float) -> bool:
         """Record a poll; return whether polls begin to fail, or succeed again."""
