@@ -170,6 +170,7 @@ class Poller:
             if isinstance(error, ConfigurationError):
                 result.fail(error)  # the first page is a 404
                 return
+            result.error = error
             requests = None if error else result.pages + len(result.left)
             self._cost.learn(requests)
         await self._look_up(result, list(result.left))

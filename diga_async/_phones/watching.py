@@ -249,7 +249,8 @@ class PhoneChanges:
 
     async def __aenter__(self) -> Self:
         """Begin to poll."""
-        self._started()
+        if not self._closed:
+            self._started()
         return self
 
     async def __aexit__(
@@ -284,11 +285,12 @@ class PhoneChanges:
     @property
     def phones(self) -> dict[UUID, Phone | None]:
         """
-        The state as of the last change delivered: a phone, or None for one missing.
+        The state as of the last change delivered.
 
-        Store it after you have dealt with a change, and pass it as *baseline* to the
-        next watch: every change that still holds is delivered then. It is a copy,
-        which takes a tenth of a millisecond for ten thousand phones.
+        It has a phone, or None for one that is missing, under each id. Store it after
+        you have dealt with a change, and pass it as *baseline* to the next watch,
+        which then delivers every change that still holds. It is a copy, which takes
+        less than a millisecond for ten thousand phones.
 
         .. versionadded:: 0.2.0
         """

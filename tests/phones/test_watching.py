@@ -579,6 +579,15 @@ async def test_a_watch_of_finished_phones_ends():
         assert project.requests == []
 
 
+async def test_phones_that_the_baseline_has_as_finished_are_not_polled():
+    project = Project(1)
+    project.change(1, status="finished")
+    async with Watching(project, [X], baseline=stored(project)) as watching:
+        assert watching.consumer.task.done()
+
+    assert project.requests == []
+
+
 async def test_a_finished_or_gone_phone_is_not_looked_up_in_a_watch_of_all():
     project = Project(1, 2, 3)
     async with Watching(project) as watching:
@@ -627,6 +636,7 @@ async def test_a_listing_that_cannot_be_read_leaves_given_ids_to_lookups():
         project.change(3, nickname="c")
         assert await watching.poll() == [(3, "nickname")]
         assert watching.stats.failed_polls == 0
+        assert watching.stats.last_error.status == 500
 
 
 # --- the consumer
@@ -691,6 +701,10 @@ async def test_without_a_block_it_begins_with_the_first_change_asked_for():
         await changes.aclose()
         await changes.aclose()
         assert [change async for change in changes] == []
+        project.forget()
+        async with changes:
+            await project.advance(60.0)
+        assert project.requests == []
 
 
 async def test_leaving_the_block_during_a_poll_leaves_nothing():
