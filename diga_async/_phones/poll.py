@@ -159,7 +159,8 @@ class Poller:
             return
         left = tracker.left(result.seen)
         new = [i for i in result.unreadable if i and not tracker.is_there(i)]
-        await self._look_up(result, [*left, *new])
+        if left or new:
+            await self._look_up(result, [*left, *new])
         if None not in result.unreadable:  # which could be any phone
             tracker.settle(filter(None, result.unreadable))
 
@@ -173,7 +174,8 @@ class Poller:
             result.error = error
             requests = None if error else result.pages + len(result.left)
             self._cost.learn(requests)
-        await self._look_up(result, list(result.left))
+        if result.left:
+            await self._look_up(result, list(result.left))
 
     # --- the listing
 
