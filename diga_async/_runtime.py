@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from ssl import SSLContext
 from typing import Any, TypeVar, get_args
@@ -47,6 +47,7 @@ class Options:
     ssl: SSLContext | None
     trace_configs: tuple[aiohttp.TraceConfig, ...]
     on_event: Hook | None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Runtime:
@@ -73,7 +74,10 @@ class Runtime:
         )
         self.engine = Engine(
             Settings(
-                base_url=options.base_url, retry=options.retry, limits=options.limits
+                base_url=options.base_url,
+                retry=options.retry,
+                limits=options.limits,
+                headers=options.headers,
             ),
             credentials,
             self._transport,

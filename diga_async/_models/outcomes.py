@@ -1,6 +1,7 @@
 """`Found`, `Missing`, `Failed`, `PhoneBatch` and `PhonePage`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -8,6 +9,13 @@ from attrs import field
 
 from diga_async._models.errors import DigaError
 from diga_async._models.phone import Phone
+from diga_async._models.pydantic_schema import (
+    ERROR,
+    NULL,
+    describe_record,
+    describe_row,
+    row_schema,
+)
 
 
 @attrs.frozen
@@ -20,6 +28,8 @@ class Found:
         phone: The phone, as the server described it at that moment.
         attempts: Requests sent, those answered 429 apart.
         elapsed: Seconds from the first attempt to the answer.
+        request_id: The response's ``X-Request-Id``, or None. It does not count for
+            equality.
 
     .. versionadded:: 0.1.0
     """
@@ -30,6 +40,17 @@ class Found:
     phone: Phone
     attempts: int
     elapsed: float
+    request_id: str | None = field(default=None, eq=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the outcome as a row."""
+        return row_schema(cls, row_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the row."""
+        return describe_row("found", describe_record(Phone, written=True), NULL)
 
 
 @attrs.frozen
@@ -50,6 +71,16 @@ class Missing:
     phone_id: UUID
     attempts: int
     elapsed: float
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the outcome as a row."""
+        return row_schema(cls, row_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the row."""
+        return describe_row("missing", NULL, NULL)
 
 
 @attrs.frozen
@@ -74,8 +105,38 @@ class Failed:
     attempts: int
     elapsed: float
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the outcome as a row."""
+        return row_schema(cls, row_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the row."""
+        return describe_row("failed", NULL, ERROR)
+
 
 Outcome = Found | Missing | Failed
+
+OUTCOME_NAMES = {Found: "found", Missing: "missing", Failed: "failed"}
+
+
+def row_of(outcome: Outcome) -> dict[str, Any]:
+    """Return *outcome* as JSON types: a row of the command line's output."""
+    return {
+        "phone_id": str(outcome.phone_id),
+        "outcome": OUTCOME_NAMES[type(outcome)],
+        "phone": outcome.phone.to_dict() if isinstance(outcome, Found) else None,
+        "error": _error_fields(outcome.error) if isinstance(outcome, Failed) else None,
+    }
+
+
+def _error_fields(error: DigaError) -> dict[str, Any]:
+    return {
+        "type": type(error).__name__,
+        "status": getattr(error, "status", None),
+        "message": str(error),
+    }
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -107,6 +168,14 @@ class PhoneBatch:
             f"{a.name}={len(getattr(self, a.name))}" for a in attrs.fields(type(self))
         )
         return f"PhoneBatch({', '.join(counts)})"
+
+    def __len__(self) -> int:
+        """Return the number of phones found."""
+        return len(self.phones)
+
+    def __iter__(self) -> Iterator[Phone]:
+        """Iterate over the phones found, in the order of the input."""
+        return iter(self.phones.values())
 
     def raise_for_failures(self) -> None:
         """

@@ -1,6 +1,7 @@
 """`Phone` and its parts, as the API describes them."""
 
 import copy
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -11,6 +12,7 @@ from attrs import field
 
 from diga_async._models.decoding import read_json, structure, unstructure
 from diga_async._models.open_enum import NO_EXTRA, Extra, OpenStrEnum
+from diga_async._models.pydantic_schema import describe_record, record_schema
 
 
 class PhoneStatus(OpenStrEnum):
@@ -84,6 +86,16 @@ def _read_only(fields: Mapping[str, Any]) -> Extra:
     return fields if isinstance(fields, Extra) else Extra(copy.deepcopy(dict(fields)))
 
 
+def _pydantic_schema(cls: type[Any], _source: Any, _handler: Any) -> Any:
+    """Let pydantic, and FastAPI, read and write the value as `to_dict` has it."""
+    return record_schema(cls)
+
+
+def _json_schema(cls: type[Any], _schema: Any, handler: Any) -> dict[str, Any]:
+    """Describe the value as JSON."""
+    return describe_record(cls, written=handler.mode == "serialization")
+
+
 @attrs.frozen(kw_only=True)
 class SipConfig:
     """
@@ -114,6 +126,9 @@ class SipConfig:
     )
     allowed_addresses: tuple[str, ...] | None = field(default=None, repr=False)
     extra: Mapping[str, Any] = _extra()
+
+    __get_pydantic_core_schema__ = classmethod(_pydantic_schema)
+    __get_pydantic_json_schema__ = classmethod(_json_schema)
 
 
 @attrs.frozen(kw_only=True)
@@ -209,3 +224,14 @@ class Phone:
         .. versionadded:: 0.1.0
         """
         return unstructure(self)
+
+    def to_json(self) -> str:
+        """
+        Return the phone as JSON text; the reverse of `from_json`.
+
+        .. versionadded:: 0.2.0
+        """
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    __get_pydantic_core_schema__ = classmethod(_pydantic_schema)
+    __get_pydantic_json_schema__ = classmethod(_json_schema)
