@@ -1,7 +1,5 @@
 """When the next poll begins, and how long no answer has come: pure rules."""
 
-import math
-
 JITTER = 0.1
 
 
@@ -24,8 +22,10 @@ def next_start(begun: float, now: float, every: float, chance: float) -> float:
     193.0
     """
     jitter = every * JITTER * (2.0 * chance - 1.0)
-    periods = max(1, math.ceil((now - begun - jitter) / every))
-    return max(now, begun + periods * every + jitter)
+    late = now - begun - jitter
+    if late <= every:
+        return max(now, begun + every + jitter)
+    return now + -late % every
 
 
 class Silence:

@@ -37,6 +37,11 @@ def test_the_next_poll_is_to_come_and_near_a_multiple(begun, took, every, chance
     assert min(off, every - off) <= 0.1 * every + 1e-6 * start
 
 
+@pytest.mark.parametrize("every", [5e-324, 1e-9, 1.7e308])
+def test_any_period_that_is_allowed_gives_a_time(every):
+    assert next_start(1000.0, 1001.0, every, 1.0) >= 1001.0
+
+
 def test_silence_begins_anew_with_each_answer():
     silence = Silence()
 
