@@ -1,4 +1,4 @@
-"""When the next poll begins, and how long no answer has come: pure rules."""
+"""When the next poll begins, and how long an outage lasts: pure rules."""
 
 JITTER = 0.1
 
@@ -28,12 +28,12 @@ def next_start(begun: float, now: float, every: float, chance: float) -> float:
     return now + -late % every
 
 
-class Silence:
+class OutageTimer:
     """
     Measures for how long a client has had no answer, as a series of polls sees it.
 
-    The circuit breaker leaves out the time between polls, because nothing tries then;
-    to somebody who waits it counts.
+    A run leaves out the time in which it has no call under way. Between two polls there
+    is none either, but that time counts for a caller who waits.
     """
 
     def __init__(self) -> None:
