@@ -1,65 +1,74 @@
-"""`IdTable`: every id of a run through the listing, and its outcome."""
+"""`IdTable`: every id of a run through the listing, until it has its outcome."""
 
 import asyncio
-from typing import cast
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count, repeat
 from uuid import UUID
 
 from diga_async._api.phones import phone_id_of
-from diga_async._bulk.pending import Entry, PendingTable
+from diga_async._bulk.pending import PendingTable
 from diga_async._bulk.source import Source
 from diga_async._engine.observer import Observer, lookup_event
 from diga_async._models.errors import InvalidPhoneIdError
-from diga_async._models.outcomes import Failed, Found, Missing, Outcome
+from diga_async._models.outcomes import Failed, Found, Outcome
 from diga_async._models.phone import Phone
 
 IDS_A_TURN = 500
 """How many ids are read in one turn of the event loop."""
 
 
-class IdTable(PendingTable[Outcome]):
+class IdTable:
     """
-    A pending table that knows all of its ids before the first is answered.
+    The ids that no page has shown so far, and the outcomes to deliver.
+
+    It is made for many ids: one entry of a dictionary each, by the id's number, which
+    hashes in C.
 
     Args:
         source: The ids.
-        observer: Is told of each outcome that no call of a run has.
-        distinct: Take each id once.
+        observer: Is told of each outcome.
+        distinct: Take each id once, and remember their order.
 
     Attributes:
-        left: How many distinct ids have no outcome.
+        unresolved: The ids without an outcome, by number.
+        ready: The outcomes to deliver next, as often as the id was given.
         error: What the source raised; the ids before it count.
     """
 
     def __init__(self, source: Source, observer: Observer, *, distinct: bool) -> None:
-        super().__init__(ordered=False, distinct=distinct)
-        self.left = 0
+        self.unresolved: dict[int, UUID] = {}
+        self.ready: deque[Outcome] = deque()
         self.error: Exception | None = None
         self._source: Source | None = source
         self._observer = observer
-
-    @property
-    def ready(self) -> int:
-        """How many outcomes can be delivered."""
-        return len(self._ready)
+        self._order: list[UUID | str] | None = [] if distinct else None
+        self._repeated: dict[int, int] = {}  # how often an id was given again
+        self._rejections: PendingTable[Outcome] = PendingTable(
+            ordered=False, distinct=distinct
+        )
 
     async def read(self) -> None:
         """Read the source to its end, once; close it."""
         if self._source is None:
             return
         source, self._source = self._source, None
-        count = 0
         try:
-            while True:
-                self._take(await source.take())
-                count += 1
-                if count % IDS_A_TURN == 0:
-                    await asyncio.sleep(0)
-        except StopAsyncIteration:
-            pass
+            await self._read(source)
         except Exception as error:  # noqa: BLE001 - a source may raise anything
             self.error = error
         finally:
             await source.close()
+
+    async def _read(self, source: Source) -> None:
+        with suppress(StopAsyncIteration):
+            for turn in count():
+                for given in source.take_some(IDS_A_TURN):
+                    self._take(given)
+                self._take(await source.take())
+                if not source.is_async or turn % IDS_A_TURN == 0:
+                    await asyncio.sleep(0)
 
     def _take(self, given: object) -> None:
         try:
@@ -67,59 +76,54 @@ class IdTable(PendingTable[Outcome]):
         except InvalidPhoneIdError as error:
             self._reject(given, error.with_traceback(None))
             return
-        if self.is_repeated(phone_id) or self.join(phone_id.int):
-            return
-        # The number hashes in C, and the id holds it in any case.
-        self._add(Entry(phone_id.int, phone_id))
-        self.left += 1
+        number = phone_id.int
+        if number not in self.unresolved:
+            self.unresolved[number] = phone_id
+            if self._order is not None:
+                self._order.append(phone_id)
+        elif self._order is None:
+            self._repeated[number] = self._repeated.get(number, 0) + 1
 
     def _reject(self, given: object, error: InvalidPhoneIdError) -> None:
-        rejected = self.reject(given, lambda name: Failed(name, error, 0, 0.0))
-        if rejected is not None and self._observer.is_on:
-            self._observer.lookup(lookup_event(rejected[0], error))
-
-    def find(self, phone: Phone, attempts: int, elapsed: float) -> None:
-        """Resolve the id of *phone*, if it is one of the run's without an outcome."""
-        entry = self._entries.get(phone.id.int)
-        if entry is None or entry.result is not None:
+        rejected = self._rejections.reject(
+            given, lambda name: Failed(name, error, 0, 0.0)
+        )
+        if rejected is None:
             return
-        self.left -= 1
-        found = Found(cast("UUID", entry.name), phone, attempts, elapsed)
-        self.resolve(entry, found, "found")
+        text, failed = rejected
+        self._rejections.deliver()
+        self.ready.append(failed)
+        if self._order is not None:
+            self._order.append(failed.phone_id)
         if self._observer.is_on:
-            event = lookup_event(
-                found.phone_id, phone, attempts=attempts, elapsed=elapsed
-            )
+            self._observer.lookup(lookup_event(text, error))
+
+    def resolve(self, phone: Phone, attempts: int, elapsed: float) -> None:
+        """Make the outcome of a phone that a page has shown, if its id is wanted."""
+        number = phone.id.int
+        phone_id = self.unresolved.pop(number, None)
+        if phone_id is None:
+            return
+        found = Found(phone_id, phone, attempts, elapsed)
+        self.ready.append(found)
+        if self._repeated:
+            self.ready.extend(repeat(found, self._repeated.pop(number, 0)))
+        if self._observer.is_on:
+            event = lookup_event(phone_id, phone, attempts=attempts, elapsed=elapsed)
             self._observer.lookup(event)
 
-    def unresolved(self) -> list[UUID]:
-        """Return the ids without an outcome, as often as given."""
-        return [
-            cast("UUID", entry.name)
-            for entry in self._entries.values()
-            if entry.result is None
-            for _ in range(entry.occurrences)
-        ]
+    def take_unresolved(self) -> list[UUID]:
+        """Take the ids without an outcome out; return them, as often as given."""
+        names = list(self.names_without_outcome())
+        self.unresolved.clear()
+        return names
 
-    def resolve_single(self, outcome: Outcome) -> None:
-        """Record the outcome of an id that the table itself does not deliver."""
-        entry = self._entries[cast("UUID", outcome.phone_id).int]
-        entry.result, entry.kind = outcome, _kind_of(outcome)
+    def names_without_outcome(self) -> Iterator[UUID]:
+        """Iterate over the ids without an outcome, each as often as given."""
+        for number, phone_id in self.unresolved.items():
+            yield from repeat(phone_id, 1 + self._repeated.get(number, 0))
 
-    def deliver_single(self, outcome: Outcome) -> str:
-        """Take one occurrence of such an id out; return the kind of its outcome."""
-        entry = self._entries[cast("UUID", outcome.phone_id).int]
-        entry.occurrences -= 1
-        if not entry.occurrences:
-            del self._entries[entry.key]
-        return entry.kind
-
-
-def _kind_of(outcome: Outcome) -> str:
-    match outcome:
-        case Found():
-            return "found"
-        case Missing():
-            return "missing"
-        case Failed():
-            return "failed"
+    @property
+    def order(self) -> tuple[UUID | str, ...]:
+        """The distinct items, in the order of the source; empty if not remembered."""
+        return tuple(self._order or ())

@@ -9,6 +9,7 @@ no page resolved. Pages are read ahead of the consumer only so far that no more 
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Self
 from uuid import UUID
 
@@ -28,12 +29,12 @@ from diga_async._models.errors import (
     PermissionDeniedError,
     WrongLoopError,
 )
-from diga_async._models.outcomes import Outcome
-from diga_async._models.phone import Phone
+from diga_async._models.outcomes import Failed, Found, Missing, Outcome
 from diga_async._models.stats import LookupStats
 from diga_async._phones.id_table import IdTable
-from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._phones.page_plan import PagePlan, Via
+
+_KINDS = {Found: "found", Missing: "missing", Failed: "failed"}
 
 
 class _PageFeed:
@@ -60,7 +61,7 @@ class _PageFeed:
     async def __anext__(self) -> Operation[Page]:
         await self._ids.read()
         await self._slots.acquire()
-        while (operation := self.plan.request(self._ids.left)) is None:
+        while (operation := self.plan.request(len(self._ids.unresolved))) is None:
             if not self.plan.waits:
                 raise StopAsyncIteration
             self._news.clear()
@@ -73,19 +74,18 @@ class _PageFeed:
     def result_of(self, call: Call[Page], answer: Answer[Page], now: float) -> int:
         """Resolve the ids of a page; return how many outcomes that makes ready."""
         self.plan.read(call.operation, answer)
-        before = self._ids.ready
+        ready = self._ids.ready
+        before = len(ready)
         if isinstance(answer, Page):
-            elapsed = call.elapsed(now)
-            for phone in answer.records:
-                if isinstance(phone, Phone):
-                    self._ids.find(phone, call.attempts, elapsed)
-        made_ready = self._ids.ready - before
-        if made_ready:
-            self._page_ends.append(self._delivered + self._ids.ready)
+            attempts, elapsed = call.attempts, call.elapsed(now)
+            for phone in answer.phones:
+                self._ids.resolve(phone, attempts, elapsed)
+        if len(ready) > before:
+            self._page_ends.append(self._delivered + len(ready))
         else:
             self._slots.release()
         self._news.set()
-        return made_ready
+        return len(ready) - before
 
     def rejection_of(self, name: str, error: DigaError) -> int:
         """Never called: an operation is never rejected."""
@@ -99,18 +99,23 @@ class _PageFeed:
             self._slots.release()
 
 
-class _Singles(PhoneOutcomes):
-    """The outcomes of the ids that no page resolved."""
+class _Untaken:
+    """
+    Ids that a run takes one at a time.
 
-    def __init__(self, ids: IdTable) -> None:
-        self._ids = ids
+    Attributes:
+        names: Those not taken yet, the next one last.
+    """
 
-    def result_of(
-        self, call: Call[Phone], answer: Answer[Phone], now: float
-    ) -> Outcome:
-        outcome = super().result_of(call, answer, now)
-        self._ids.resolve_single(outcome)
-        return outcome
+    def __init__(self, names: list[UUID]) -> None:
+        self.names = names[::-1]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[UUID]:
+        while self.names:
+            yield self.names.pop()
 
 
 class ListedRun:
@@ -135,6 +140,7 @@ class ListedRun:
             self._feed, results=self._feed, on_end=self._pages_end
         )
         self._singles: Run[Outcome] | None = None
+        self._others = _Untaken([])
 
     def _start(self, items: Any, **changes: Any) -> Run[Any]:
         plan: Plan[Any] = attrs.evolve(self._plan, distinct=False, **changes)
@@ -168,17 +174,17 @@ class ListedRun:
         """
         if self._is_over or self._is_closed:
             raise StopAsyncIteration
-        names = self._ids.unresolved() if self._singles is None else ()
-        if names:
-            self._singles = self._start(
-                names,
-                results=_Singles(self._ids),
-                permitted=self._feed.plan.pages > 0,
-                on_end=self._singles_end,
-            )
-        elif self._singles is None:
+        if self._singles is not None:
+            return  # another consumer has started it
+        if not self._ids.unresolved:
             self._end(self._ids.error)
             self._raise_error_of_the_source()
+        self._others = _Untaken(self._ids.take_unresolved())
+        self._singles = self._start(
+            self._others,
+            permitted=self._feed.plan.pages > 0,
+            on_end=self._singles_end,
+        )
 
     def _raise_error_of_the_source(self) -> None:
         error, self._ids.error = self._ids.error, None
@@ -200,9 +206,10 @@ class ListedRun:
             WrongLoopError: The run belongs to another loop.
         """
         self._require_own_loop()
-        while not self._ids.is_ready:
+        ready = self._ids.ready
+        while not ready:
             if self._singles is not None:
-                return self._deliver_single(await self._next_single())
+                return self._deliver(await self._next_single())
             try:
                 await self._pages.next()
             except PermissionDeniedError:
@@ -210,11 +217,8 @@ class ListedRun:
                     raise
             except StopAsyncIteration:
                 self._look_up_the_others()
-        entry = self._ids.deliver()
         self._feed.deliver()
-        self._progress.deliver(entry.kind, self._clock.now())
-        assert entry.result is not None  # noqa: S101 - it is resolved
-        return entry.result
+        return self._deliver(ready.popleft())
 
     async def _next_single(self) -> Outcome:
         assert self._singles is not None  # noqa: S101 - for the type checker
@@ -224,9 +228,8 @@ class ListedRun:
             self._raise_error_of_the_source()
             raise
 
-    def _deliver_single(self, outcome: Outcome) -> Outcome:
-        kind = self._ids.deliver_single(outcome)
-        self._progress.deliver(kind, self._clock.now())
+    def _deliver(self, outcome: Outcome) -> Outcome:
+        self._progress.deliver(_KINDS[type(outcome)], self._clock.now())
         return outcome
 
     async def aclose(self) -> None:
@@ -252,12 +255,19 @@ class ListedRun:
     @property
     def unanswered(self) -> tuple[UUID | str, ...]:
         """What was taken and has no outcome, as often as given."""
-        return self._ids.unanswered(resolved=self._is_closed)
+        undelivered = self._ids.ready if self._is_closed else ()
+        names = (
+            *(outcome.phone_id for outcome in undelivered),
+            *self._ids.names_without_outcome(),
+        )
+        if self._singles is None:
+            return names
+        return (*names, *self._singles.unanswered, *reversed(self._others.names))
 
     @property
     def seen(self) -> tuple[UUID | str, ...]:
         """The distinct items of a run that remembers them, in the source's order."""
-        return tuple(self._ids.seen or ())
+        return self._ids.order
 
     @property
     def stats(self) -> LookupStats:

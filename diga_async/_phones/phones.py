@@ -345,7 +345,7 @@ class Phones:
 
 
 def _batch(lookups: PhoneLookups, outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
-    in_order = [outcomes[i] for i in lookups.distinct_ids if i in outcomes]
+    in_order = [o for i in lookups.distinct_ids if (o := outcomes.get(i)) is not None]
     return PhoneBatch(
         phones={o.phone_id: o.phone for o in in_order if isinstance(o, Found)},
         missing=tuple(o.phone_id for o in in_order if isinstance(o, Missing)),
