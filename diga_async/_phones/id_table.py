@@ -61,6 +61,12 @@ class IdTable:
         finally:
             await source.close()
 
+    async def close(self) -> None:
+        """Close the source if it was not read."""
+        source, self._source = self._source, None
+        if source is not None:
+            await source.close()
+
     async def _read(self, source: Source) -> None:
         with suppress(StopAsyncIteration):
             for turn in count():

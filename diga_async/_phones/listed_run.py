@@ -126,7 +126,6 @@ class ListedRun:
     ) -> None:
         self._client = client
         self._plan = plan
-        self._source = source
         self._loop = asyncio.get_running_loop()
         runtime = lifecycle_of(client).open()
         self._clock = runtime.engine.clock
@@ -238,7 +237,12 @@ class ListedRun:
             self._require_own_loop()
         self._is_closed = True
         self._end(None)
+        # The caller may be cancelled meanwhile, by anyio again and again.
+        await asyncio.shield(asyncio.ensure_future(self._close()))
+
+    async def _close(self) -> None:
         await self._current.aclose()
+        await self._ids.close()
 
     def orphan(self) -> None:
         """Cancel everything, from whatever thread the garbage collector runs in."""
