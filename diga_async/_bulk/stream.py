@@ -18,6 +18,8 @@ class Running(Protocol[R_co]):
 
     async def aclose(self) -> None: ...
 
+    def halt(self, error: BaseException) -> None: ...
+
     def orphan(self) -> None: ...
 
     @property
@@ -94,6 +96,16 @@ class Stream(Generic[R]):
         if self._run is not None:
             await self._run.aclose()
         self._closed = True
+
+    def halt(self, error: BaseException) -> None:
+        """
+        Send nothing more; raise *error* once what is in flight was delivered.
+
+        Pauses before retries end, and their ids stay unanswered.
+        The command line calls this at the first Ctrl-C.
+        """
+        if self._run is not None:
+            self._run.halt(error)
 
     @property
     def stats(self) -> LookupStats:

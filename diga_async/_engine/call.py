@@ -55,6 +55,7 @@ class Call(Progress, Generic[T]):
         asking: The time limit of the key callable, while that is asked.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
+        request_id: The ``X-Request-Id`` of the last response.
     """
 
     operation: Operation[T]
@@ -70,6 +71,7 @@ class Call(Progress, Generic[T]):
     last: DigaError | None = None
     asking: asyncio.Timeout | None = None
     rate_limit: tuple[int, float] | None = None
+    request_id: str | None = None
 
     def begin(self, now: float, queued: float) -> None:
         """Record the start of an attempt that waited *queued* seconds."""

@@ -11,7 +11,7 @@ raises it where it means something.
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import attrs
@@ -19,6 +19,7 @@ import attrs
 from diga_async._api.addresses import endpoint_of
 from diga_async._api.headers import rate_limit
 from diga_async._api.operation import Answer
+from diga_async._api.problems import request_id
 from diga_async._engine.call import (
     Call,
     Counters,
@@ -63,11 +64,13 @@ class Settings:
         base_url: Where requests go.
         retry: What is retried.
         limits: How much may be sent.
+        headers: Headers that every request has beside the client's own.
     """
 
     base_url: str
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Engine:
@@ -101,7 +104,7 @@ class Engine:
         self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
         self.budget = RetryBudget()
         self._policy = settings.retry
-        self._endpoint = endpoint_of(settings.base_url)
+        self._endpoint = endpoint_of(settings.base_url, settings.headers)
         self._credentials = credentials
         self._transport = transport
         self._chance = chance
@@ -244,6 +247,7 @@ class Engine:
         if isinstance(response, APIConnectionError):
             return _closed() if self._transport.closed else response
         call.rate_limit = rate_limit(response)
+        call.request_id = request_id(response, authorization)
         answer = operation.answer(response, authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
             self._transport.retire()

@@ -46,6 +46,10 @@ class Phones:
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    def __repr__(self) -> str:
+        """Show the client that the phones are read with."""
+        return f"<phones of {self._client!r}>"
+
     async def get(
         self, phone_id: UUID | str, *, timeouts: Timeouts | float | None = None
     ) -> Phone:

@@ -85,12 +85,10 @@ async def list_phones(  # noqa: PLR0913, PLR0917 - as published
         shown.reverse()
     begin = ((page or 1) - 1) * limit
     if after is not None:
-        at = (
-            [phone.id for phone in shown].index(after) if after in _ids(shown) else None
-        )
-        if at is None:
+        order_of = {phone.id: at for at, phone in enumerate(shown)}
+        if after not in order_of:
             return PaginatedResponse(data=[], has_more=False)
-        begin = at + 1
+        begin = order_of[after] + 1
     data = shown[begin : begin + limit]
     numbered = project.numbered and after is None
     return PaginatedResponse(
