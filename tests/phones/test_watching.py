@@ -19,6 +19,7 @@ from diga_async import (
     ClientClosedError,
     ConfigurationError,
     InvalidPhoneIdError,
+    Limits,
     NotFoundError,
     PermissionDeniedError,
     Phone,
@@ -640,6 +641,19 @@ async def test_a_listing_that_cannot_be_read_leaves_given_ids_to_lookups():
         assert await watching.poll() == [(3, "nickname")]
         assert watching.stats.failed_polls == 0
         assert watching.stats.last_error.status == 500
+
+
+async def test_a_get_goes_ahead_of_a_poll():
+    project = Project(*range(1, 301))
+    project.seconds = 1.0
+    limits = Limits(adaptive=False, concurrency=1)
+    async with Watching(project, client={"limits": limits}) as watching:
+        getting = await soon(watching.client.phones.get(X))
+        await project.advance(2.0)
+
+        assert (await getting).id == X
+        assert project.lookups == [X]
+        assert project.pages < 4
 
 
 # --- the consumer
