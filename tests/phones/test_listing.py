@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import pytest
-from fakes import KEY, quick_client
+from fakes import KEY, quick_client, response
 from model_api import (
     Project,
     client_of,
@@ -26,8 +26,10 @@ from diga_async import (
     InternalServerError,
     InvalidPhoneIdError,
     InvalidResponseError,
+    Limits,
     NotFoundError,
     PhoneStatus,
+    RateLimitError,
     RetryPolicy,
     WrongLoopError,
 )
@@ -334,6 +336,47 @@ class TestErrors:
                 await listed(diga)
             with pytest.raises(ConfigurationError, match="no Diga API"):
                 await diga.phones.list_page()
+
+    async def test_a_retry_after_beyond_max_outage_is_raised(self):
+        def busy(*_):
+            return response(429, {}, Retry_After="301")
+
+        project, read = Project.of(ids(20), faults=[None, busy]), []
+        async with client_of(project) as diga:
+            error = await collect(diga.phones.list(page_size=10), read)
+
+        assert isinstance(error, RateLimitError)
+        assert len(read) == 10
+
+    async def test_a_short_retry_after_is_waited_for(self):
+        def busy(*_):
+            return response(429, {}, Retry_After="0")
+
+        project, read = Project.of(ids(20), faults=[None, *[busy] * 9]), []
+        async with client_of(project) as diga:
+            phones = diga.phones.list(page_size=10)
+            assert await collect(phones, read) is None
+
+        assert len(read) == 20
+        assert phones.stats.throttled == 9
+
+    async def test_a_get_goes_ahead_of_pages(self):
+        """Two pages wait for the only slot; the lookup that comes last is next."""
+        project, gate = Project.of(ids(20)), asyncio.Semaphore(0)
+        limits = Limits(concurrency=1, adaptive=False)
+        async with client_of(project, gate=gate, limits=limits) as diga:
+            pages = [
+                asyncio.ensure_future(diga.phones.list_page(page_size=size))
+                for size in (5, 6)
+            ]
+            await settled()
+            looked_up = asyncio.ensure_future(diga.phones.get(UUID(int=1)))
+            await settled()
+            for _ in range(3):
+                gate.release()
+            await asyncio.gather(*pages, looked_up)
+
+        assert ["?" in path for path in project.seen] == [True, False, True]
 
     async def test_a_refused_key_is_raised(self, sandbox):
         async with quick_client(sandbox.url, KEY) as diga:
