@@ -7,9 +7,12 @@ from uuid import UUID
 
 import pytest
 from fakes import KEY, quick_client, response
+from hypothesis import given, settings, strategies as st
 from model_api import (
     Project,
+    changes_of,
     client_of,
+    comings_and_goings,
     fails,
     has_a_broken_record,
     ids,
@@ -481,3 +484,27 @@ class TestAWalk:
 
         assert isinstance(walked.error, ConfigurationError)
         assert walked.phones == ()
+
+
+@given(
+    drawn=comings_and_goings(),
+    size=st.integers(1, 6),
+    gone=st.sampled_from([200, 400, 404, 422]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_phone_that_is_there_throughout_is_delivered_once(drawn, size, gone):
+    """While others come and go, or an error says that it cannot make sure."""
+    stable, order, goings, comings = drawn
+    project = Project.of(order, gone=gone, changes=changes_of(goings, comings))
+
+    async def run():
+        read = []
+        async with client_of(project) as diga:
+            phones = diga.phones.list(page_size=size, order="asc")
+            return await collect(phones, read), read
+
+    error, read = asyncio.run(run())
+    kept = [i for i in read if i in set(stable)]
+    there = [i for i in order if i in set(stable)]
+    assert kept == (there if error is None else there[: len(kept)])
+    assert error is None or error.phone_id in goings
