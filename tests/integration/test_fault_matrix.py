@@ -8,10 +8,10 @@ With two attempts allowed, a fault that may pass is seen twice, any other once.
 
 import asyncio
 import gzip
+import importlib
 import json
 import os
 import pickle
-import resource
 import socket
 import time
 import zlib
@@ -731,6 +731,7 @@ async def test_what_cannot_be_reached_says_how_far_it_got(row: Unreached) -> Non
 @contextmanager
 def no_descriptors() -> Iterator[None]:
     """Leave the process no descriptor to open anything with."""
+    resource = importlib.import_module("resource")  # not on Windows
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(path.name) for path in DESCRIPTORS.iterdir())
     spare: list[int] = []
