@@ -1106,7 +1106,7 @@ def sections(page: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("section", "ending"),
-    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest"])],
+    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest", "-n", "2"])],
 )
 def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) -> None:
     fences = FENCE.findall(sections(ROOT / "README.md")[section])
@@ -1114,7 +1114,7 @@ def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) ->
     assert [kind for kind, _ in fences] == ["sh"]
     (command,) = fences[0][1].splitlines()
     words = shlex.split(command.replace("/diga ", "/ diga "))
-    assert words[-2:] == ending
+    assert words[-len(ending) :] == ending
     assert words[:3] == ["python3", "-m", "venv"]
 
 
