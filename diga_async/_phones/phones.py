@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from diga_async._api.listing import (
@@ -30,8 +30,13 @@ from diga_async._phones.listing import PhoneListing, read_page
 from diga_async._phones.lookups import PhoneIds, PhoneLookups
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._phones.page_plan import Via, check_via
-from diga_async._phones.waiting import Statuses, wait_until
-from diga_async._phones.watching import PhoneChanges, watch
+
+if TYPE_CHECKING:
+    from diga_async._phones.waiting import Statuses
+    from diga_async._phones.watching import PhoneChanges
+
+# Not every program waits or watches, so what does is imported by its method.
+# ruff: noqa: PLC0415
 
 
 class Phones:
@@ -121,8 +126,8 @@ class Phones:
             timeouts: How long each id may take; a number is the `total` in
                 seconds. It starts with the id's first attempt and stands still
                 while the client is throttled.
-            via: ``"each"`` looks up every id by itself. ``"list"`` reads the pages
-                of the listing, and looks up only the ids that were not there.
+            via: ``"each"`` sends a request for every id. ``"list"`` reads the pages of
+                the listing, and looks up singly only the ids that were not there.
                 ``"auto"`` does what takes fewer requests. Both read *phone_ids* to
                 the end first, so ``"list"`` needs a source with a length and does
                 not go with *ordered*; ``"auto"`` is ``"each"`` there.
@@ -329,7 +334,7 @@ class Phones:
         self,
         phone_id: UUID | str,
         *,
-        status: Statuses,
+        status: "Statuses",
         every: float = 30.0,
         timeout: float | None = None,
         timeouts: Timeouts | float | None = None,
@@ -370,6 +375,8 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._phones.waiting import wait_until
+
         return wait_until(
             self._client,
             phone_id,
@@ -386,7 +393,7 @@ class Phones:
         every: float = 60.0,
         baseline: Mapping[UUID, Phone | None] | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> PhoneChanges:
+    ) -> "PhoneChanges":
         """
         Watch phones; stream their changes.
 
@@ -427,6 +434,8 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._phones.watching import watch
+
         return watch(
             self._client,
             phone_ids,
