@@ -27,12 +27,11 @@ from diga_async._models.outcomes import (
 from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._phones.listed_run import ListedRun
 from diga_async._phones.listing import PhoneListing, read_page
-from diga_async._phones.lookups import PhoneIds, PhoneLookups
+from diga_async._phones.lookups import PhoneIds, PhoneLookups, Statuses
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._phones.page_plan import Via, check_via
 
 if TYPE_CHECKING:
-    from diga_async._phones.waiting import Statuses
     from diga_async._phones.watching import PhoneChanges
 
 # Not every program waits or watches, so what does is imported by its method.
@@ -334,7 +333,7 @@ class Phones:
         self,
         phone_id: UUID | str,
         *,
-        status: "Statuses",
+        status: Statuses,
         every: float = 30.0,
         timeout: float | None = None,
         timeouts: Timeouts | float | None = None,
