@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from diga_async._engine.call import Counters
 from diga_async._engine.credentials import Credentials
+from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import ClientClosedError, WrongLoopError
 from diga_async._models.options import Timeouts
 from diga_async._models.stats import ClientStats
@@ -30,6 +31,7 @@ class Lifecycle:
         self.closed = False
         self._credentials = credentials
         self._counters = Counters()
+        self._address = AddressCheck()
         self._opening = threading.Lock()
         self._closing: asyncio.Event | None = None
 
@@ -72,7 +74,9 @@ class Lifecycle:
                     "make one for each"
                 )
             runtime.abandon()
-        self.runtime = Runtime(self.options, self._credentials(), self._counters)
+        self.runtime = Runtime(
+            self.options, self._credentials(), self._counters, self._address
+        )
         return self.runtime
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import aiohttp
 import attrs
 
+from diga_async._api.listing import PhoneQuery, list_phones
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
@@ -19,6 +20,7 @@ from diga_async._engine.credentials import Credentials
 from diga_async._engine.engine import Engine, Settings
 from diga_async._engine.observer import Hook, Observer
 from diga_async._engine.single_flight import SingleFlight
+from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import (
     ClientClosedError,
     WrongLoopError,
@@ -51,11 +53,12 @@ class Options:
 class Runtime:
     """One client at work in one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests replace the last two
         self,
         options: Options,
         credentials: Credentials,
         counters: Counters,
+        address: AddressCheck | None = None,
         *,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
@@ -71,11 +74,15 @@ class Runtime:
         )
         self.engine = Engine(
             Settings(
-                base_url=options.base_url, retry=options.retry, limits=options.limits
+                base_url=options.base_url,
+                retry=options.retry,
+                limits=options.limits,
+                control=list_phones(PhoneQuery(), page_size=1),
             ),
             credentials,
             self._transport,
             counters,
+            address=address,
             observer=Observer(options.on_event),
             clock=clock,
             chance=chance,
@@ -108,6 +115,7 @@ class Runtime:
                 await self.bulk_flight.close()
                 for run in runs:
                     await run.wait_for_workers()
+                await self.engine.close()
                 await self._transport.close()
         except TimeoutError:  # the user's own code ignores its cancellation
             self.abandon()

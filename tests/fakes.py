@@ -121,14 +121,22 @@ class ScriptedTransport:
         self.script = deque(script)
         self.requests: list[Request] = []
         self.seconds: list[float] = []
+        self.fresh: list[bool] = []
         self.retired = 0
         self.closed = False
 
     async def send(
-        self, request: Request, *, seconds: float, connect: float, on_begin: Any = None
+        self,
+        request: Request,
+        *,
+        seconds: float,
+        connect: float,
+        on_begin: Any = None,
+        fresh: bool = False,
     ) -> Response | APIConnectionError:
         self.requests.append(request)
         self.seconds.append(seconds)
+        self.fresh.append(fresh)
         step = self.script.popleft()
         return await step if asyncio.isfuture(step) else step
 

@@ -1,6 +1,5 @@
 """`Call`: one operation on its way, what is counted of it, and how it ended."""
 
-import asyncio
 from collections import Counter
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -9,6 +8,7 @@ import attrs
 
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
+from diga_async._flow.circuit_breaker import Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
@@ -52,7 +52,8 @@ class Call(Progress, Generic[T]):
         attempt: The open attempt of a single call.
         begun: When that attempt began.
         last: Why the previous attempt failed.
-        asking: The time limit of the key callable, while that is asked.
+        fresh: Whether its next request goes over a new connection.
+        silence: How long its run has had no answer; None for a single call.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
     """
@@ -68,7 +69,8 @@ class Call(Progress, Generic[T]):
     attempt: Attempt | None = None
     begun: float = 0.0
     last: DigaError | None = None
-    asking: asyncio.Timeout | None = None
+    fresh: bool = False
+    silence: Silence | None = None
     rate_limit: tuple[int, float] | None = None
 
     def begin(self, now: float, queued: float) -> None:
@@ -93,9 +95,21 @@ class Call(Progress, Generic[T]):
         for counters in self.counters:
             counters.in_flight -= 1
 
-    def note(self, answer: Answer[T], seconds: float) -> AnswerKind:
-        """Record an attempt's answer and its duration; return the kind of answer."""
+    def note(
+        self, answer: Answer[T], seconds: float, *, counts: bool = True
+    ) -> AnswerKind:
+        """
+        Record an attempt's answer and its duration; return the kind of answer.
+
+        Args:
+            answer: What it brought.
+            seconds: How long it took.
+            counts: Whether it counts as an attempt; a failed probe does not.
+        """
         self.count(answer)
+        if not counts:
+            self.uncount()
+            self.deadline += seconds
         kind = kind_of(answer, self.operation)
         for counters in self.counters:
             counters.answers[kind] += 1
@@ -116,15 +130,16 @@ class Call(Progress, Generic[T]):
         """Remember the open attempt."""
         self.attempt = attempt
 
-    def extend(self, deadline: float, now: float) -> None:
-        """Move the deadline to a later one, for a follower that has more time."""
-        more = deadline - self.deadline
-        self.deadline = deadline
-        if self.asking is not None:
-            self.asking.reschedule((self.asking.when() or 0.0) + more)
+    def extend(self, deadline: float, attempt: float, now: float) -> None:
+        """Allow as much as a follower does that has more time, all in all or a try."""
+        if attempt > self.timeouts.attempt:
+            self.timeouts = attrs.evolve(self.timeouts, attempt=attempt)
+        elif deadline <= self.deadline:
+            return
+        self.deadline = max(deadline, self.deadline)
         if self.attempt is not None:
-            left = self.begun + self.timeouts.attempt - now
-            self.attempt.extend(min(left, self.deadline - now))
+            due = min(self.begun + self.timeouts.attempt, self.deadline)
+            self.attempt.extend(due - now)
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since the first attempt began."""
@@ -163,22 +178,32 @@ def status_of(answer: object) -> int | None:
 def deadline_error(call: Call[T], now: float) -> DigaError:
     """Return why there is no answer, now that the deadline has passed."""
     if call.sending:
-        connected = call.attempt is not None and call.attempt.connected
-        error: DigaError = APITimeoutError(
-            "the deadline came before an answer",
-            phase="read" if connected else "connect",
-        )
-        call = attrs.evolve(call, attempts=call.attempts + 1)
-    else:
-        error = call.last or APITimeoutError(
-            "the deadline came before the first attempt", phase="wait"
-        )
+        return attempt_error(call, now, "the deadline came before an answer")
+    error = call.last or APITimeoutError(
+        "the deadline came before the first attempt", phase="wait"
+    )
     return final(call, error, now)
 
 
-def blocked_error(seconds: float) -> RateLimitError:
-    """Return the error of a call that a ``Retry-After`` blocks for too long."""
+def attempt_error(call: Call[T], now: float, reason: str) -> DigaError:
+    """Return the error of a caller that gives up on the open attempt of a call."""
+    connected = call.attempt is not None and call.attempt.connected
+    error = APITimeoutError(reason, phase="read" if connected else "connect")
+    call = attrs.evolve(call, attempts=call.attempts + 1)
+    return final(call, error, now)
+
+
+def blocked_error(seconds: float, last: DigaError | None = None) -> RateLimitError:
+    """
+    Return the error of a call that a ``Retry-After`` blocks for too long.
+
+    Args:
+        seconds: How long it still blocks the client.
+        last: Why the last attempt of the call failed, if there was one.
+    """
     reason = "nothing was sent: an earlier Retry-After is not over"
+    if last is not None:
+        reason += f"; the last attempt: {last}"
     return RateLimitError(reason, status=429, retry_after=seconds)
 
 

@@ -8,17 +8,19 @@ An error is returned, not raised: it has no traceback to keep alive, and the cal
 raises it where it means something.
 """
 
-import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import attrs
 
 from diga_async._api.addresses import endpoint_of
 from diga_async._api.headers import rate_limit
-from diga_async._api.operation import Answer
+from diga_async._api.messages import Secret
+from diga_async._api.operation import Answer, Operation
 from diga_async._engine.call import (
     Call,
     Counters,
@@ -28,30 +30,40 @@ from diga_async._engine.call import (
     status_of,
 )
 from diga_async._engine.clock import Clock
-from diga_async._engine.credentials import Credentials
+from diga_async._engine.credentials import Credentials, KeyRequests
 from diga_async._engine.observer import Observer, lookup_event
-from diga_async._engine.scheduler import Scheduler
-from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._engine.scheduler import Permit, Scheduler
+from diga_async._engine.shared_task import SharedTask
+from diga_async._flow.address_check import AddressCheck
+from diga_async._flow.circuit_breaker import CircuitBreaker, Purpose, Silence
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
 from diga_async._models.errors import (
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     AuthenticationError,
     ClientClosedError,
+    ConfigurationError,
     DigaError,
     InternalServerError,
     InvalidResponseError,
+    NotFoundError,
     RateLimitError,
 )
 from diga_async._models.events import AttemptEvent
-from diga_async._models.options import Limits, RetryPolicy
+from diga_async._models.options import Limits, RetryPolicy, Timeouts
 from diga_async._transport.transport import Transport
 
 T = TypeVar("T")
 
 #: A server that sends nothing, or only that it failed, may be down.
 _FAILURES = (APIConnectionError, InternalServerError)
+
+#: How many calls that were answered are remembered as controls.
+RECENT = 8
+#: Seconds by which a timer may ring early.
+EARLY = 0.01
 
 
 @attrs.frozen(kw_only=True)
@@ -63,11 +75,14 @@ class Settings:
         base_url: Where requests go.
         retry: What is retried.
         limits: How much may be sent.
+        control: A call that any server of the API answers: asked whether the API is
+            there, and in an outage, whether the server or the ids fail.
     """
 
     base_url: str
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    control: Operation[Any] | None = None
 
 
 class Engine:
@@ -80,15 +95,19 @@ class Engine:
         limiter: How fast it may send.
         breaker: Whether runs are held back.
         observer: Is told of attempts and calls.
+        policy: What is retried.
+        endpoint: Where requests go.
+        address: Whether there is an API.
     """
 
-    def __init__(  # noqa: PLR0913 - tests replace the last three
+    def __init__(  # noqa: PLR0913 - tests replace the last four
         self,
         settings: Settings,
         credentials: Credentials,
         transport: Transport,
         counters: Counters,
         *,
+        address: AddressCheck | None = None,
         observer: Observer | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
@@ -97,12 +116,17 @@ class Engine:
         self.counters = counters
         self.limiter = RateLimiter(**attrs.asdict(settings.limits))
         self.breaker = CircuitBreaker(settings.retry.max_outage)
+        self.address = address or AddressCheck()
         self.observer = observer or Observer(None)
         self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
         self.budget = RetryBudget()
-        self._policy = settings.retry
-        self._endpoint = endpoint_of(settings.base_url)
+        self.policy = settings.retry
+        self.endpoint = endpoint_of(settings.base_url)
         self._credentials = credentials
+        self._keys = KeyRequests(credentials, self.clock, chance)
+        self._control = settings.control
+        self._recent: deque[Operation[Any]] = deque(maxlen=RECENT)
+        self._checking: SharedTask[None] = SharedTask(self.clock)
         self._transport = transport
         self._chance = chance
 
@@ -110,8 +134,8 @@ class Engine:
 
     async def run(self, call: Call[T]) -> Answer[T]:
         """Carry *call* to its end; return the value, or why there is none."""
-        if self._credentials.held is None and not await self._has_key(call):
-            return deadline_error(call, self.clock.now())
+        if call.bulk and call.silence is None:
+            call.silence = Silence(self.breaker)
         while True:
             deadline = call.deadline
             answer = await self._attempt(call)
@@ -125,12 +149,19 @@ class Engine:
             call.last = answer
             delay = await self._delay(call, answer)
             if delay is None:
-                return final(call, answer, self.clock.now())
+                return self._final(call, answer)
             if not self._can_pay(call, answer):
                 return final(call, _over_budget(answer), self.clock.now())
             call.retry()
+            # Other connections that have been idle for as long are lost as well.
+            call.fresh = isinstance(answer, APIConnectionError)
             if delay > 0.0:
                 await self._pause(call, answer, delay)
+
+    def _final(self, call: Call[T], error: DigaError) -> DigaError:
+        if isinstance(error, NotFoundError):
+            self.budget.refund(call.attempts)
+        return final(call, error, self.clock.now())
 
     async def _pause(self, call: Call[T], error: DigaError, seconds: float) -> None:
         """Wait; in a run, a pause for throttling does not count towards `total`."""
@@ -142,15 +173,11 @@ class Engine:
     async def _delay(self, call: Call[T], error: DigaError) -> float | None:
         """Return the pause before the next attempt; None means stop."""
         now = self.clock.now()
-        if call.halted or (call.bulk and self.breaker.is_hopeless(now)):
+        if call.halted or (call.silence is not None and call.silence.is_hopeless(now)):
             return None
         if isinstance(error, AuthenticationError):
-            if await self._may_renew(call):
-                return 0.0
-            if not call.renewed:  # the next call asks, as this one may not
-                self._credentials.forget(call.authorization)
-            return None
-        return delay_after(error, call, self._policy, now, self._chance())
+            return 0.0 if await self._renews(call) else None
+        return delay_after(error, call, self.policy, now, self._chance())
 
     def _can_pay(self, call: Call[T], error: DigaError) -> bool:
         """Spend of the budget that single calls have for transient failures."""
@@ -159,33 +186,41 @@ class Engine:
 
     # --- the key
 
-    async def _has_key(self, call: Call[T]) -> bool:
-        """Ask the callable for the key before a slot is taken, within the deadline."""
-        return await self._in_time(call, self._credentials.fetch()) is not None
-
-    async def _may_renew(self, call: Call[T]) -> bool:
-        """Ask once for another key, if the policy leaves an attempt to use it."""
-        if call.renewed or call.attempts >= self._policy.max_attempts:
+    async def _renews(self, call: Call[T]) -> bool:
+        """Ask once for another key; return whether there is one."""
+        if call.renewed:
+            return False
+        if self.policy.max_attempts == 1 and not call.bulk:
+            self._credentials.forget(call.authorization)  # the next call asks
             return False
         call.renewed = True
-        asking = self._credentials.renew(call.authorization)
-        return bool(await self._in_time(call, asking))
+        begun = self.clock.now()
+        key = await self._key(call, call.authorization)
+        if key is None or key == call.authorization:
+            return False
+        call.uncount()
+        if call.bulk:
+            call.deadline += self.clock.now() - begun
+        return True
 
-    async def _in_time(self, call: Call[T], asking: Awaitable[object]) -> object | None:
-        """Await the user's callable; None when the deadline came first."""
-        left = call.deadline - self.clock.now()
-        if call.bulk:  # its deadline starts with its first attempt
-            left = min(left, call.timeouts.total)
-        call.asking = limit = asyncio.timeout(left)
-        try:
-            async with limit:
-                return await asking
-        except TimeoutError:
-            if not limit.expired():
-                raise  # the callable's own
-            return None
-        finally:
-            call.asking = None
+    async def _key(self, call: Call[T], refused: Secret | None = None) -> Secret | None:
+        """Return the key, perhaps the *refused* one again; None when time is over."""
+        limit = call.timeouts.attempt
+        if call.bulk:
+            limit = min(limit, call.timeouts.total)
+        while (left := self._patience(call)) > 0.0:
+            key = await self._keys.wait(refused, seconds=left, limit=limit)
+            if key is not None:
+                return key
+        return None
+
+    def _patience(self, call: Call[T]) -> float:
+        """Return how many seconds *call* waits for a key."""
+        now = self.clock.now()
+        if call.silence is None:
+            return call.deadline - now
+        call.silence.failed(now)
+        return call.silence.left(now)
 
     # --- one attempt
 
@@ -197,21 +232,46 @@ class Engine:
         nothing is sent, and the answer is that it was throttled once more.
         """
         asked = self.clock.now()
-        permit = self.scheduler.try_acquire(asked, bulk=call.bulk)
-        if permit is None:
-            deadline = math.inf if call.bulk else call.deadline
-            permit = await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
-        if permit is None:
-            return self._rejection()
-        sent, in_flight = permit
-        call.begin(sent, sent - asked)
+        while True:
+            if self._credentials.held is None and await self._key(call) is None:
+                return self._no_key(call)
+            permit = self.scheduler.try_acquire(self.clock.now(), bulk=call.bulk)
+            permit = permit or await self._wait_for_permit(call)
+            if permit is None:
+                return self._rejection(call)
+            authorization = self._credentials.held
+            if authorization is None:  # forgotten meanwhile
+                self.scheduler.release()
+            elif permit[2] is Purpose.CONTROL and self._control is not None:
+                error = await self._send_control(call, permit, authorization)
+                if error is not None:
+                    return error
+            else:
+                call.authorization = authorization
+                return await self._exchange(call, permit, permit[0] - asked)
+
+    async def _wait_for_permit(self, call: Call[T]) -> Permit | None:
+        deadline = _never if call.bulk else lambda: call.deadline
+        return await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
+
+    async def _exchange(
+        self, call: Call[T], permit: Permit, queued: float
+    ) -> Answer[T]:
+        """Send one request; tell the limits what came back."""
+        sent, _, purpose = permit
+        call.begin(sent, queued)
         try:
             answer = await self._send(call)
             now = self.clock.now()
-            kind = call.note(answer, now - sent)
+            is_failure = isinstance(answer, _FAILURES) and not is_throttling(answer)
+            counts = purpose is Purpose.CALL or not is_failure
+            kind = call.note(answer, now - sent, counts=counts)
             if call.rate_limit is not None:
                 self.limiter.advised(now, *call.rate_limit)
-            self._learn(answer, now, sent, in_flight)
+            if is_failure:
+                self._failed(call, answer, now, permit)
+            else:
+                self._answered(call, answer, now, permit)
             if isinstance(answer, APIStatusError) and answer.retry_after:
                 self._cool_down(answer, now, answer.retry_after)
             if self.observer.is_on:
@@ -220,7 +280,7 @@ class Engine:
                     attempts=call.attempts,
                     answer=kind,
                     status=status_of(answer),
-                    waited=sent - asked,
+                    waited=queued,
                     elapsed=now - sent,
                     rate=self.limiter.rate,
                 )
@@ -232,14 +292,13 @@ class Engine:
 
     async def _send(self, call: Call[T]) -> Answer[T]:
         """Send one request; read the response."""
-        operation = call.operation
-        authorization = self._credentials.held or await self._credentials.fetch()
-        call.authorization = authorization
+        operation, authorization = call.operation, call.authorization
         response = await self._transport.send(
-            operation.request(self._endpoint, authorization),
+            operation.request(self.endpoint, authorization),
             seconds=call.seconds(self.clock.now()),
             connect=call.timeouts.connect,
             on_begin=None if call.bulk else call.follow,
+            fresh=call.fresh,
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self._transport.closed else response
@@ -249,10 +308,72 @@ class Engine:
             self._transport.retire()
         return answer
 
-    def _rejection(self) -> RateLimitError | None:
+    def _rejection(self, call: Call[T]) -> RateLimitError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""
-        blocked = self.limiter.blocked_for(self.clock.now())
-        return blocked_error(blocked) if blocked else None
+        now = self.clock.now()
+        blocked = self.limiter.blocked_for(now)
+        is_late = call.last is not None and now > call.deadline - EARLY
+        return blocked_error(blocked, call.last) if blocked and not is_late else None
+
+    def _no_key(self, call: Call[T]) -> APITimeoutError | None:
+        """Return why a run got no key; None is the deadline of a single call."""
+        if not call.bulk:
+            return None
+        seconds = self.breaker.most_seconds
+        reason = f"the callable for the key returned none for {seconds:g} s"
+        return APITimeoutError(reason, phase="wait")
+
+    # --- is it the server, or the ids?
+
+    async def _send_control(
+        self, call: Call[T], permit: Permit, authorization: Secret
+    ) -> DigaError | None:
+        """Send a call that has been answered before; return what ends *call*."""
+        operation = self._recent[-1] if self._recent else self._control
+        self._recent.rotate()
+        assert operation is not None  # noqa: S101 - there is at least the control
+        control: Call[Any] = Call(
+            operation=operation,
+            timeouts=call.timeouts,
+            bulk=True,
+            counters=(self.counters,),
+            authorization=authorization,
+            silence=call.silence,
+        )
+        answer = await self._exchange(control, permit, 0.0)
+        assert call.silence is not None  # noqa: S101 - only a run's call sends it
+        if call.silence.is_hopeless(self.clock.now()) and isinstance(answer, DigaError):
+            return answer
+        return None
+
+    async def check_address(self, timeouts: Timeouts) -> None:
+        """Ask once whether there is an API at the address; runs share the request."""
+        await self._checking.wait(partial(self._check_address, timeouts))
+
+    async def _check_address(self, timeouts: Timeouts) -> None:
+        if self._control is None:
+            return
+        question = Call(
+            operation=self._control,
+            timeouts=timeouts,
+            deadline=self.clock.now() + self.breaker.most_seconds,
+            counters=(self.counters,),
+        )
+        answer = await self._attempt(question)
+        if question.started is not None:
+            self.address.listing_answered(status_of(answer))
+
+    def located(self, call: Call[T], error: NotFoundError) -> NotFoundError:
+        """Return a 404 with its URL, as that may be what is wrong."""
+        url = call.operation.request(self.endpoint, call.authorization).url
+        return attrs.evolve(error, reason=f"GET {url}")
+
+    def wrong_address(self) -> ConfigurationError:
+        """Return the error of runs where there is no API."""
+        return ConfigurationError(
+            f"there is no Diga API at {self.endpoint.url}: the listing of phones is "
+            "not found (404); check base_url"
+        )
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""
@@ -265,6 +386,11 @@ class Engine:
             )
             self.observer.lookup(event)
 
+    async def close(self) -> None:
+        """Ask for no key, and for no address, any more."""
+        await self._keys.close()
+        await self._checking.close()
+
     # --- what the limits learn
 
     def _cool_down(self, error: APIStatusError, now: float, seconds: float) -> None:
@@ -275,22 +401,53 @@ class Engine:
             self.limiter.block(now, seconds, self._chance())
         self.scheduler.reject_blocked(now)
 
-    def _learn(
-        self, answer: Answer[T], now: float, sent: float, in_flight: int
+    def _failed(
+        self, call: Call[T], answer: Answer[T], now: float, permit: Permit
     ) -> None:
+        """Record an attempt without an answer, or with a 5xx."""
+        if call.silence is not None:
+            call.silence.failed(now)
+        self.limiter.lost(now, permit[0])
+        begins = self.breaker.failed(
+            now,
+            self._chance(),
+            answered=isinstance(answer, InternalServerError),
+            connected=isinstance(answer, APIConnectionError) and answer.phase == "read",
+            purpose=permit[2],
+        )
+        if begins:
+            self.observer.outage(is_on=True)
+
+    def _answered(
+        self, call: Call[T], answer: Answer[T], now: float, permit: Permit
+    ) -> None:
+        """Record an answer, whatever it says."""
+        sent, in_flight, _ = permit
         if isinstance(answer, APIStatusError) and is_throttling(answer):
             self.limiter.throttled(
                 now, sent, answer.retry_after, self._chance(), in_flight
             )
-        elif isinstance(answer, _FAILURES):
-            self.limiter.lost(now, sent)
-            if self.breaker.failed(now, self._chance()):
-                self.observer.outage(is_on=True)
-            return
         else:
             self.limiter.accepted(now, sent, in_flight)
+            self._remember(call.operation, answer)
         if self.breaker.succeeded():
             self.observer.outage(is_on=False)
+
+    def _remember(self, operation: Operation[T], answer: Answer[T]) -> None:
+        """Remember what an answer shows: the API is there, the call can be answered."""
+        if not isinstance(answer, DigaError):
+            self.address.is_right = True
+        elif not isinstance(answer, NotFoundError):
+            if status_of(answer) == 200:  # noqa: PLR2004
+                self.address.succeeded()
+            return
+        if operation.subject is not None:
+            self._recent.append(operation)
+
+
+def _never() -> float:
+    """Return the deadline of a run's call in the queue: it has none there."""
+    return math.inf
 
 
 def _over_budget(error: DigaError) -> DigaError:

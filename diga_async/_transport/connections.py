@@ -110,11 +110,15 @@ class Attempt:
         "connected",
         "connection",
         "expired",
+        "fresh",
         "sent",
         "timer",
     )
 
-    def __init__(self, limits: TimeLimits, seconds: float) -> None:
+    def __init__(
+        self, limits: TimeLimits, seconds: float, *, fresh: bool = False
+    ) -> None:
+        self.fresh = fresh
         self._limits = limits
         self._seconds = seconds
         self.timer: asyncio.TimerHandle | None = None
@@ -202,7 +206,7 @@ class _Guard(aiohttp.BaseConnector):
         attempt.sent = True
         try:
             connection = await self._lent.connect(req, traces, timeout)
-            while not self._is_clean(connection.protocol):
+            while not self._is_fit(connection.protocol, attempt):
                 connection.close()
                 connection = await self._lent.connect(req, traces, timeout)
         except asyncio.CancelledError:
@@ -214,6 +218,11 @@ class _Guard(aiohttp.BaseConnector):
         if self._owned and getattr(transport, "max_size", 0) > READ_BYTES:
             transport.max_size = READ_BYTES  # type: ignore[union-attr]
         return connection
+
+    def _is_fit(self, protocol: ResponseHandler | None, attempt: Attempt) -> bool:
+        """Whether a connection is clean, and new where the attempt needs a new one."""
+        is_used = protocol is not None and protocol._parser is not None  # noqa: SLF001 - set by the first request
+        return not (attempt.fresh and is_used) and self._is_clean(protocol)
 
     def _is_clean(self, protocol: ResponseHandler | None) -> bool:
         """Whether what comes next on a connection can only be meant for us."""

@@ -55,6 +55,7 @@ class Transport:
         seconds: float,
         connect: float,
         on_begin: Callable[[Attempt], object] | None = None,
+        fresh: bool = False,
     ) -> Response | APIConnectionError:
         """
         Send *request*; return the whole answer, or why there is none.
@@ -64,10 +65,11 @@ class Transport:
             seconds: How long it may take.
             connect: How long a new connection may take.
             on_begin: Given the attempt as it begins, to look at and to extend.
+            fresh: Whether to open a new connection for it.
         """
         exchange = self._exchange
         exchange.pool.users += 1
-        attempt = Attempt(self._limits, seconds)
+        attempt = Attempt(self._limits, seconds, fresh=fresh)
         try:
             with attempt:
                 if on_begin is not None:
