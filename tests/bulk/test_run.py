@@ -13,8 +13,10 @@ from fakes import FakeClock, phone_fields, turn
 from hypothesis import given, settings, strategies as st
 
 from diga_async import (
+    APIConnectionError,
     AuthenticationError,
     ClientClosedError,
+    ConfigurationError,
     Failed,
     Found,
     InternalServerError,
@@ -33,10 +35,12 @@ from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._engine.call import Counters
-from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
+from diga_async._flow.address_check import AddressCheck
+from diga_async._flow.circuit_breaker import CircuitBreaker
 from diga_async._phones.phones import PhoneOutcomes
 
 BUSY = InternalServerError(status=503)
+LOST = APIConnectionError("lost", phase="read")
 ENDLESS = 10**9
 
 
@@ -58,6 +62,10 @@ class Desk:
     def __init__(self, rule=None):
         self.clock = FakeClock()
         self.breaker = CircuitBreaker(300.0)
+        self.address = AddressCheck()
+        self.address.succeeded()
+        self.listing = None
+        self.questions = 0
         self.counters = Counters()
         self.observer = SimpleNamespace(is_on=False, run=lambda *_: None)
         self.rule = rule
@@ -86,6 +94,13 @@ class Desk:
 
     def report(self, call, answer):
         """Nothing observes these runs."""
+
+    async def check_address(self, timeouts):
+        self.questions += 1
+        self.address.listing_answered(await self.listing)
+
+    def wrong_address(self):
+        return ConfigurationError("there is no Diga API")
 
     def lookups(self, source, *, concurrency=4, **order):
         plan = Plan(
@@ -522,15 +537,18 @@ class TestEarlyEnd:
         await task
 
     async def test_nothing_for_too_long_ends_a_run(self):
-        desk = Desk(lambda _: BUSY)
-        desk.breaker.begin(desk.clock.now())  # another run tries all the while
-        for _ in range(FAILURES_TO_OPEN):
-            desk.breaker.failed(desk.clock.now(), 0.0)
-        await desk.clock.advance(300.0)
+        desk = Desk()
         lookups = desk.lookups(ids(9))
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+        call, _ = desk.waiting[phone_id(0)]
+        call.silence.failed(desk.clock.now())
+        await desk.clock.advance(300.0)
+        for number in range(4):
+            await desk.answer(number, LOST)
 
-        with pytest.raises(InternalServerError):
-            await collect(lookups)
+        with pytest.raises(APIConnectionError):
+            await task
         assert len(lookups.unanswered) == 4
 
     async def test_time_between_two_lookups_does_not_count(self):
@@ -543,7 +561,8 @@ class TestEarlyEnd:
                 await desk.clock.sleep(400.0)
 
         def fails(_):
-            desk.breaker.failed(desk.clock.now(), 0.0)
+            for run in desk.runs:
+                run._silence.failed(desk.clock.now())
             return BUSY
 
         desk.rule = fails

@@ -35,6 +35,10 @@ THROTTLED = response(429)
 LOST = APIConnectionError("lost", phase="read")
 
 
+def never():
+    return math.inf
+
+
 class Stack:
     """An engine over fakes."""
 
@@ -414,7 +418,7 @@ class TestDeadline:
 
     async def test_waiting_for_a_slot_counts(self):
         stack = Stack(FOUND, limits={"concurrency": 1})
-        await stack.scheduler.acquire(bulk=False, deadline=math.inf)
+        await stack.scheduler.acquire(bulk=False, deadline=never)
 
         answer, seconds = await stack.run(total=5.0)
 
@@ -426,7 +430,7 @@ class TestDeadline:
         stack = Stack(BUSY, FOUND, limits={"concurrency": 1})
         task = asyncio.create_task(stack.engine.run(stack.call(total=5.0)))
         await turn()
-        await stack.scheduler.acquire(bulk=False, deadline=math.inf)
+        await stack.scheduler.acquire(bulk=False, deadline=never)
 
         await stack.clock.advance(5.0)
 
@@ -434,7 +438,7 @@ class TestDeadline:
 
     async def test_it_starts_with_the_first_attempt_in_a_run(self):
         stack = Stack(FOUND, limits={"concurrency": 1})
-        await stack.scheduler.acquire(bulk=False, deadline=math.inf)
+        await stack.scheduler.acquire(bulk=False, deadline=never)
         task = asyncio.create_task(
             stack.engine.run(stack.call(bulk=True, total=5.0, attempt=4.0))
         )
@@ -451,7 +455,7 @@ class TestDeadline:
         task = asyncio.create_task(stack.engine.run(lookup))
         await turn()
         task_held = asyncio.create_task(
-            stack.scheduler.acquire(bulk=False, deadline=math.inf)
+            stack.scheduler.acquire(bulk=False, deadline=never)
         )
         await stack.clock.advance(100.0)
         if await task_held:

@@ -15,6 +15,7 @@ from diga_async import (
     NotFoundError,
     Phone,
     RateLimitError,
+    RetryPolicy,
     Timeouts,
 )
 from diga_async._api.phones import get_phone
@@ -32,6 +33,7 @@ class Server:
         self.clock = FakeClock()
         self.counters = Counters()
         self.limiter = SimpleNamespace(blocked_for=lambda _: self.blocked)
+        self.policy = RetryPolicy()
         self.single_flight = SingleFlight(self)
         self.blocked = 0.0
         self.calls = []
@@ -51,9 +53,12 @@ class Server:
     def report(self, call, answer):
         """Nothing observes these calls."""
 
-    async def get(self, phone_id=X, *, total=60.0):
+    def located(self, call, error):
+        return error
+
+    async def get(self, phone_id=X, *, total=60.0, attempt=10.0):
         task = asyncio.create_task(
-            self.single_flight.send(get_phone(phone_id), Timeouts(total))
+            self.single_flight.send(get_phone(phone_id), Timeouts(total, attempt))
         )
         await turn()
         return task
