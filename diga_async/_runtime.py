@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ssl import SSLContext
 from typing import Any, TypeVar, get_args
 
@@ -48,6 +48,7 @@ class Options:
     ssl: SSLContext | None
     trace_configs: tuple[aiohttp.TraceConfig, ...]
     on_event: Hook | None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Runtime:
@@ -78,6 +79,7 @@ class Runtime:
                 retry=options.retry,
                 limits=options.limits,
                 control=list_phones(PhoneQuery(), page_size=1),
+                headers=options.headers,
             ),
             credentials,
             self._transport,

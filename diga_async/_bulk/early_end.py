@@ -31,6 +31,8 @@ def ends_run(
             return not is_permitted
         case APIStatusError(status=407):  # of the proxy: asking again locks accounts
             return True
+        case _ if getattr(error, "proxy_status", None) and not error.transient:
+            return True
         case _:
             pass
     if not error.transient:

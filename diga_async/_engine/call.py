@@ -52,10 +52,10 @@ class Call(Progress, Generic[T]):
         attempt: The open attempt of a single call.
         begun: When that attempt began.
         last: Why the previous attempt failed.
-        fresh: Whether its next request goes over a new connection.
         silence: How long its run has had no answer; None for a single call.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
+        request_id: The ``X-Request-Id`` of the last response.
     """
 
     operation: Operation[T]
@@ -69,9 +69,9 @@ class Call(Progress, Generic[T]):
     attempt: Attempt | None = None
     begun: float = 0.0
     last: DigaError | None = None
-    fresh: bool = False
     silence: Silence | None = None
     rate_limit: tuple[int, float] | None = None
+    request_id: str | None = None
 
     def begin(self, now: float, queued: float) -> None:
         """Record the start of an attempt that waited *queued* seconds."""

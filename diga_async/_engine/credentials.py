@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from diga_async._api.messages import Secret, check_key, conceal
+from diga_async._api.keys import check_key
+from diga_async._api.messages import Secret, conceal
 from diga_async._engine.clock import Clock
 from diga_async._engine.shared_task import SharedTask
 from diga_async._flow.retry import growing_pause
@@ -19,7 +20,7 @@ def key_opener(source: KeySource) -> "Callable[[], Credentials]":
     A closure holds the key, so no attribute shows it.
 
     Raises:
-        ConfigurationError: The key is not printable ASCII without blanks.
+        ConfigurationError: The key cannot be one, as `check_key` says.
     """
     source = conceal(source)
     if callable(source):

@@ -11,7 +11,7 @@ raises it where it means something.
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from diga_async._api.addresses import endpoint_of
 from diga_async._api.headers import rate_limit
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
+from diga_async._api.problems import request_id
 from diga_async._engine.call import (
     Call,
     Counters,
@@ -77,12 +78,14 @@ class Settings:
         limits: How much may be sent.
         control: A call that any server of the API answers: asked whether the API is
             there, and in an outage, whether the server or the ids fail.
+        headers: Headers that every request has beside the client's own.
     """
 
     base_url: str
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     control: Operation[Any] | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Engine:
@@ -121,7 +124,7 @@ class Engine:
         self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
         self.budget = RetryBudget()
         self.policy = settings.retry
-        self.endpoint = endpoint_of(settings.base_url)
+        self.endpoint = endpoint_of(settings.base_url, settings.headers)
         self._credentials = credentials
         self._keys = KeyRequests(credentials, self.clock, chance)
         self._control = settings.control
@@ -153,8 +156,6 @@ class Engine:
             if not self._can_pay(call, answer):
                 return final(call, _over_budget(answer), self.clock.now())
             call.retry()
-            # Other connections that have been idle for as long are lost as well.
-            call.fresh = isinstance(answer, APIConnectionError)
             if delay > 0.0:
                 await self._pause(call, answer, delay)
 
@@ -231,11 +232,13 @@ class Engine:
         Where a ``Retry-After`` blocks the client for longer than the call can wait,
         nothing is sent, and the answer is that it was throttled once more.
         """
-        asked = self.clock.now()
+        asked = now = self.clock.now()
         while True:
-            if self._credentials.held is None and await self._key(call) is None:
-                return self._no_key(call)
-            permit = self.scheduler.try_acquire(self.clock.now(), bulk=call.bulk)
+            if self._credentials.held is None:
+                if await self._key(call) is None:
+                    return self._no_key(call)
+                now = self.clock.now()
+            permit = self.scheduler.try_acquire(now, bulk=call.bulk)
             permit = permit or await self._wait_for_permit(call)
             if permit is None:
                 return self._rejection(call)
@@ -249,6 +252,7 @@ class Engine:
             else:
                 call.authorization = authorization
                 return await self._exchange(call, permit, permit[0] - asked)
+            now = self.clock.now()
 
     async def _wait_for_permit(self, call: Call[T]) -> Permit | None:
         deadline = _never if call.bulk else lambda: call.deadline
@@ -298,11 +302,12 @@ class Engine:
             seconds=call.seconds(self.clock.now()),
             connect=call.timeouts.connect,
             on_begin=None if call.bulk else call.follow,
-            fresh=call.fresh,
+            fresh=_lost_its_connection(call.last),
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self._transport.closed else response
         call.rate_limit = rate_limit(response)
+        call.request_id = request_id(response, authorization)
         answer = operation.answer(response, authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
             self._transport.retire()
@@ -443,6 +448,11 @@ class Engine:
             return
         if operation.subject is not None:
             self._recent.append(operation)
+
+
+def _lost_its_connection(error: DigaError | None) -> bool:
+    """Whether a call's last connection broke: other idle ones may be lost as well."""
+    return isinstance(error, APIConnectionError) and error.phase == "read"
 
 
 def _never() -> float:

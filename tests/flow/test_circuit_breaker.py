@@ -98,6 +98,7 @@ def test_an_answer_opens_it_at_once() -> None:
     assert not breaker.is_open
     assert breaker.wait(1.0) == 0.0
 
+
 def test_while_it_is_open_attempts_need_not_wait_for_each_other() -> None:
     breaker = CircuitBreaker(300.0)
     breaker.sent(0.0, 0.0)
