@@ -192,6 +192,39 @@ async def test_a_deadline_in_the_past_ends_the_wait_at_once(clock, queue):
     assert queue.refused == ["late"]
 
 
+async def test_a_call_whose_deadline_is_moved_keeps_its_place(scheduler, clock, queue):
+    """A follower with more time has joined it."""
+    deadlines = {"shared": clock.now() + 2.0}
+    await queue.come("first")
+    waiting = asyncio.create_task(
+        scheduler.acquire(bulk=False, deadline=lambda: deadlines["shared"])
+    )
+    await turn()
+    await queue.come("later", interactive=True)
+
+    deadlines["shared"] += 2.0
+    await clock.advance(3.0)
+    await queue.leave()
+    assert waiting.done()
+    assert queue.entered == ["first"]
+
+
+async def test_a_deadline_that_was_moved_ends_the_wait_later(scheduler, clock, queue):
+    deadlines = {"shared": clock.now() + 2.0}
+    await queue.come("first")
+    waiting = asyncio.create_task(
+        scheduler.acquire(bulk=False, deadline=lambda: deadlines["shared"])
+    )
+    await turn()
+    deadlines["shared"] += 2.0
+
+    await clock.advance(3.9)
+    assert not waiting.done()
+    await clock.advance(0.1)
+    assert await waiting is None
+    assert clock.waiting == []
+
+
 async def test_one_cancelled_in_the_queue_takes_no_slot(scheduler, queue):
     await queue.come("first")
     await queue.come("second")
