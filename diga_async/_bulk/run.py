@@ -21,6 +21,7 @@ from diga_async._bulk.plan import Plan
 from diga_async._bulk.progress import RunProgress
 from diga_async._bulk.semaphore import Semaphore
 from diga_async._bulk.source import Source
+from diga_async._engine.address_question import wrong_address
 from diga_async._engine.call import Call
 from diga_async._engine.engine import Engine
 from diga_async._engine.observer import lookup_event, outcome_kind
@@ -61,9 +62,9 @@ class Run(Generic[R]):
         self._counters = (engine.counters, self._progress.counters)
         self._silence = Silence(engine.breaker)
         self._doubt = AddressDoubt(
-            engine.address,
-            ask=partial(engine.check_address, plan.timeouts),
-            wrong=engine.wrong_address,
+            engine.address.check,
+            ask=partial(engine.address.ask, plan.timeouts),
+            wrong=partial(wrong_address, engine.endpoint.url),
             halt=self.halt,
             on_end=self._end_if_over,
         )

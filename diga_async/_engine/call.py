@@ -47,7 +47,7 @@ class Call(Progress, Generic[T]):
         started: When the first attempt began, on the client's clock.
         sending: Whether a request of it is open.
         halted: Whether nothing more may be sent for it.
-        renewed: Whether another key was asked for on its account.
+        renewed: Whether another key was asked for since its last answer but 401.
         authorization: The header that its last request had.
         attempt: The open attempt of a single call.
         begun: When that attempt began.

@@ -12,7 +12,6 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -22,6 +21,7 @@ from diga_async._api.headers import rate_limit
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
 from diga_async._api.problems import request_id
+from diga_async._engine.address_question import AddressQuestion
 from diga_async._engine.call import (
     Call,
     Counters,
@@ -34,9 +34,8 @@ from diga_async._engine.clock import Clock
 from diga_async._engine.credentials import Credentials, KeyRequests
 from diga_async._engine.observer import Observer, lookup_event
 from diga_async._engine.scheduler import Permit, Scheduler
-from diga_async._engine.shared_task import SharedTask
 from diga_async._flow.address_check import AddressCheck
-from diga_async._flow.circuit_breaker import CircuitBreaker, Purpose, Silence
+from diga_async._flow.circuit_breaker import CircuitBreaker, Failure, Purpose, Silence
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
 from diga_async._models.errors import (
@@ -45,7 +44,6 @@ from diga_async._models.errors import (
     APITimeoutError,
     AuthenticationError,
     ClientClosedError,
-    ConfigurationError,
     DigaError,
     InternalServerError,
     InvalidResponseError,
@@ -53,7 +51,7 @@ from diga_async._models.errors import (
     RateLimitError,
 )
 from diga_async._models.events import AttemptEvent
-from diga_async._models.options import Limits, RetryPolicy, Timeouts
+from diga_async._models.options import Limits, RetryPolicy
 from diga_async._transport.transport import Transport
 
 T = TypeVar("T")
@@ -100,7 +98,7 @@ class Engine:
         observer: Is told of attempts and calls.
         policy: What is retried.
         endpoint: Where requests go.
-        address: Whether there is an API.
+        address: The question whether there is an API.
     """
 
     def __init__(  # noqa: PLR0913 - tests replace the last four
@@ -119,7 +117,14 @@ class Engine:
         self.counters = counters
         self.limiter = RateLimiter(**attrs.asdict(settings.limits))
         self.breaker = CircuitBreaker(settings.retry.max_outage)
-        self.address = address or AddressCheck()
+        self.address = AddressQuestion(
+            address or AddressCheck(),
+            settings.control,
+            self._attempt,
+            clock=self.clock,
+            seconds=settings.retry.max_outage,
+            counters=counters,
+        )
         self.observer = observer or Observer(None)
         self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
         self.budget = RetryBudget()
@@ -129,7 +134,6 @@ class Engine:
         self._keys = KeyRequests(credentials, self.clock, chance)
         self._control = settings.control
         self._recent: deque[Operation[Any]] = deque(maxlen=RECENT)
-        self._checking: SharedTask[None] = SharedTask(self.clock)
         self._transport = transport
         self._chance = chance
 
@@ -178,6 +182,7 @@ class Engine:
             return None
         if isinstance(error, AuthenticationError):
             return 0.0 if await self._renews(call) else None
+        call.renewed = False
         return delay_after(error, call, self.policy, now, self._chance())
 
     def _can_pay(self, call: Call[T], error: DigaError) -> bool:
@@ -324,6 +329,8 @@ class Engine:
         """Return why a run got no key; None is the deadline of a single call."""
         if not call.bulk:
             return None
+        if self.breaker.nothing_could_be_sent():
+            self.observer.outage(is_on=True)
         seconds = self.breaker.most_seconds
         reason = f"the callable for the key returned none for {seconds:g} s"
         return APITimeoutError(reason, phase="wait")
@@ -351,34 +358,10 @@ class Engine:
             return answer
         return None
 
-    async def check_address(self, timeouts: Timeouts) -> None:
-        """Ask once whether there is an API at the address; runs share the request."""
-        await self._checking.wait(partial(self._check_address, timeouts))
-
-    async def _check_address(self, timeouts: Timeouts) -> None:
-        if self._control is None:
-            return
-        question = Call(
-            operation=self._control,
-            timeouts=timeouts,
-            deadline=self.clock.now() + self.breaker.most_seconds,
-            counters=(self.counters,),
-        )
-        answer = await self._attempt(question)
-        if question.started is not None:
-            self.address.listing_answered(status_of(answer))
-
     def located(self, call: Call[T], error: NotFoundError) -> NotFoundError:
         """Return a 404 with its URL, as that may be what is wrong."""
         url = call.operation.request(self.endpoint, call.authorization).url
         return attrs.evolve(error, reason=f"GET {url}")
-
-    def wrong_address(self) -> ConfigurationError:
-        """Return the error of runs where there is no API."""
-        return ConfigurationError(
-            f"there is no Diga API at {self.endpoint.url}: the listing of phones is "
-            "not found (404); check base_url"
-        )
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""
@@ -394,7 +377,7 @@ class Engine:
     async def close(self) -> None:
         """Ask for no key, and for no address, any more."""
         await self._keys.close()
-        await self._checking.close()
+        await self.address.close()
 
     # --- what the limits learn
 
@@ -410,16 +393,16 @@ class Engine:
         self, call: Call[T], answer: Answer[T], now: float, permit: Permit
     ) -> None:
         """Record an attempt without an answer, or with a 5xx."""
-        if call.silence is not None:
-            call.silence.failed(now)
         self.limiter.lost(now, permit[0])
         begins = self.breaker.failed(
             now,
             self._chance(),
-            answered=isinstance(answer, InternalServerError),
-            connected=isinstance(answer, APIConnectionError) and answer.phase == "read",
+            sent=permit[0],
+            kind=_kind_of_failure(answer),
             purpose=permit[2],
         )
+        if call.silence is not None:
+            call.silence.failed(now)
         if begins:
             self.observer.outage(is_on=True)
 
@@ -441,13 +424,19 @@ class Engine:
     def _remember(self, operation: Operation[T], answer: Answer[T]) -> None:
         """Remember what an answer shows: the API is there, the call can be answered."""
         if not isinstance(answer, DigaError):
-            self.address.is_right = True
+            self.address.check.is_right = True
         elif not isinstance(answer, NotFoundError):
             if status_of(answer) == 200:  # noqa: PLR2004
-                self.address.succeeded()
+                self.address.check.succeeded()
             return
         if operation.subject is not None:
             self._recent.append(operation)
+
+
+def _kind_of_failure(answer: object) -> Failure:
+    if not isinstance(answer, APIConnectionError):
+        return Failure.ANSWER
+    return Failure.NO_ANSWER if answer.phase == "read" else Failure.NOT_SENT
 
 
 def _lost_its_connection(error: DigaError | None) -> bool:

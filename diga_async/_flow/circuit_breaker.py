@@ -21,6 +21,17 @@ class Purpose(Enum):
     CONTROL = auto()
 
 
+class Failure(Enum):
+    """How far a failed attempt came."""
+
+    #: The server was not reached.
+    NOT_SENT = auto()
+    #: The request was sent, and no answer came.
+    NO_ANSWER = auto()
+    #: The answer says that the server failed (5xx).
+    ANSWER = auto()
+
+
 class CircuitBreaker:
     """
     Holds runs back during an outage, and lets probes through.
@@ -47,9 +58,9 @@ class CircuitBreaker:
         self.row = 0
         self.is_open = False
         self._failures = 0
-        self._is_answering = False  # the last failure was a response
-        self._reaches_server = False  # its request arrived
+        self._last = Failure.NOT_SENT
         self._is_control_next = False
+        self._held_since = 0.0
         self._next_probe = 0.0
 
     @property
@@ -59,8 +70,8 @@ class CircuitBreaker:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether the ids may be what fails: no control has been sent yet."""
-        return self._is_answering and not self.is_open
+        """Whether the ids may be what fails: no control has failed yet."""
+        return self._last is Failure.ANSWER and not self.is_open
 
     def wait(self, now: float) -> float:
         """Return the seconds until a run may send again."""
@@ -80,7 +91,7 @@ class CircuitBreaker:
         is_control, self._is_control_next = self._is_control_next, False
         if is_control:
             return Purpose.CONTROL
-        self._is_control_next = self._reaches_server
+        self._is_control_next = self._last is not Failure.NOT_SENT
         return Purpose.PROBE
 
     def succeeded(self) -> bool:
@@ -95,8 +106,8 @@ class CircuitBreaker:
         now: float,
         chance: float,
         *,
-        answered: bool = False,
-        connected: bool = False,
+        sent: float = 0.0,
+        kind: Failure = Failure.NOT_SENT,
         purpose: Purpose = Purpose.CALL,
     ) -> bool:
         """
@@ -105,18 +116,21 @@ class CircuitBreaker:
         Args:
             now: The time.
             chance: For the jitter.
-            answered: Whether the server sent a response that says it failed.
-            connected: Whether the request reached the server.
+            sent: When the attempt started.
+            kind: How far it came.
             purpose: What the attempt was for.
         """
         self._failures += 1
-        self._is_answering = answered
-        self._reaches_server = answered or connected
+        self._last = kind
         if self._failures == FAILURES_TO_OPEN:
             self._hold(now, chance)
         if not self.is_holding or self.is_open:
             return False
-        self.is_open = purpose is Purpose.CONTROL or not answered
+        # A single call is not held back. One that started since the hold says as much
+        # as a control, which is only sent while there is a run.
+        is_late = purpose is Purpose.CALL and sent > self._held_since
+        is_certain = kind is not Failure.ANSWER or purpose is Purpose.CONTROL
+        self.is_open = is_certain or is_late
         return self.is_open
 
     def suspect(self, now: float) -> None:
@@ -125,9 +139,15 @@ class CircuitBreaker:
             self._failures = FAILURES_TO_OPEN
             self._hold(now, 0.0)
 
+    def nothing_could_be_sent(self) -> bool:
+        """Record that a run got no key for too long; return if an outage begins."""
+        was_open, self.is_open = self.is_open, True
+        return not was_open
+
     def _hold(self, now: float, chance: float) -> None:
-        self._is_control_next = self._reaches_server
-        if self._is_answering:
+        self._held_since = now
+        self._is_control_next = self._last is not Failure.NOT_SENT
+        if self._last is Failure.ANSWER:
             self._next_probe = now
         else:
             self._postpone_probe(now, chance)
@@ -169,6 +189,8 @@ class Silence:
         if self._row != self._breaker.row:
             self._row = self._breaker.row
             self._since = now
+        if self.left(now) <= 0.0 and self._breaker.is_in_doubt:
+            self._breaker.suspect(now)
 
     def left(self, now: float) -> float:
         """Return how many seconds the run still waits for an answer."""
@@ -181,9 +203,4 @@ class Silence:
 
         While the ids may be what fails, a control has to fail first.
         """
-        if self.left(now) > 0.0:
-            return False
-        if self._breaker.is_in_doubt:
-            self._breaker.suspect(now)
-            return False
-        return True
+        return self.left(now) <= 0.0 and not self._breaker.is_in_doubt

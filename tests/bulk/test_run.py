@@ -32,6 +32,7 @@ from diga_async import (
     Timeouts,
     WrongLoopError,
 )
+from diga_async._api.addresses import endpoint_of
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
@@ -65,8 +66,9 @@ class Desk:
     def __init__(self, rule=None):
         self.clock = FakeClock()
         self.breaker = CircuitBreaker(300.0)
-        self.address = AddressCheck()
-        self.address.succeeded()
+        self.check = AddressCheck()
+        self.check.succeeded()
+        self.endpoint = endpoint_of("https://x")
         self.listing = None
         self.questions = 0
         self.counters = Counters()
@@ -98,12 +100,13 @@ class Desk:
     def report(self, call, answer):
         """Nothing observes these runs."""
 
-    async def check_address(self, timeouts):
-        self.questions += 1
-        self.address.listing_answered(await self.listing)
+    @property
+    def address(self):
+        return SimpleNamespace(check=self.check, ask=self.ask)
 
-    def wrong_address(self):
-        return ConfigurationError("there is no Diga API")
+    async def ask(self, timeouts):
+        self.questions += 1
+        self.check.listing_answered(await self.listing)
 
     def lookups(self, source, *, concurrency=4, **order):
         plan = Plan(
@@ -742,7 +745,7 @@ class TestWrongAddress:
 
     def desk(self, rule=None):
         desk = Desk(rule)
-        desk.address = AddressCheck()
+        desk.check = AddressCheck()
         desk.listing = asyncio.get_running_loop().create_future()
         return desk
 
@@ -818,7 +821,7 @@ class TestWrongAddress:
 
     async def test_it_is_never_asked_after_a_success(self):
         desk = self.desk(lambda i: phone(i) if i.int else GONE)
-        desk.address.succeeded()
+        desk.check.succeeded()
 
         assert len(await collect(desk.lookups(ids(9)))) == 9
         assert desk.questions == 0
@@ -827,7 +830,7 @@ class TestWrongAddress:
         desk = self.desk(lambda _: GONE)
         task = asyncio.create_task(collect(desk.lookups(ids(3))))
         await turn()
-        desk.address.succeeded()
+        desk.check.succeeded()
         desk.listing.set_result(404)
 
         assert [type(o) for o in await task] == [Missing] * 3

@@ -25,6 +25,7 @@ from diga_async import (
 )
 from diga_async._api.operation import Operation
 from diga_async._api.phones import get_phone
+from diga_async._engine.address_question import wrong_address
 from diga_async._engine.call import Call, Counters, kind_of
 from diga_async._engine.credentials import key_opener
 from diga_async._engine.engine import Engine, Settings
@@ -517,6 +518,15 @@ class TestKeys:
         assert isinstance(answer, AuthenticationError)
         assert stack.sent == 2
 
+    async def test_a_key_that_was_accepted_once_may_be_refused_later(self):
+        keys = iter(["sk-1", "sk-2", "sk-3"])
+        script = [response(401), BUSY, response(401), FOUND]
+        stack = Stack(*script, key=lambda: next(keys))
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, Phone)
+
     async def test_another_key_is_no_retry_of_a_single_call_allowed_none(self):
         keys = iter(["sk-1", "sk-2"])
         stack = Stack(
@@ -901,38 +911,39 @@ class TestAddress:
         listing = asyncio.get_running_loop().create_future()
         stack = Stack(listing, control=LISTING)
         tasks = [
-            asyncio.create_task(stack.engine.check_address(Timeouts()))
-            for _ in range(3)
+            asyncio.create_task(stack.engine.address.ask(Timeouts())) for _ in range(3)
         ]
         await turn()
         listing.set_result(response(404))
         await asyncio.gather(*tasks)
 
-        assert (stack.sent, stack.address.is_right) == (1, False)
-        assert "there is no Diga API at https://x" in str(stack.wrong_address())
+        assert (stack.sent, stack.address.check.is_right) == (1, False)
+        assert "there is no Diga API at https://x" in str(
+            wrong_address(stack.engine.endpoint.url)
+        )
 
     @pytest.mark.parametrize("status", [200, 401, 429, 500])
     async def test_any_other_answer_settles_it(self, status):
         stack = Stack(response(status, {}), control=LISTING)
 
-        await stack.engine.check_address(Timeouts())
+        await stack.engine.address.ask(Timeouts())
 
-        assert (stack.sent, stack.address.is_right) == (1, True)
+        assert (stack.sent, stack.address.check.is_right) == (1, True)
 
     async def test_no_answer_leaves_it_open(self):
         stack = Stack(LOST, control=LISTING)
 
-        await stack.engine.check_address(Timeouts())
+        await stack.engine.address.ask(Timeouts())
 
-        assert (stack.sent, stack.address.is_right) == (1, None)
+        assert (stack.sent, stack.address.check.is_right) == (1, None)
 
     async def test_a_cool_down_that_is_too_long_leaves_it_open(self):
         stack = Stack(control=LISTING)
         stack.limiter.block(stack.clock.now(), 3600.0, 0.0)
 
-        await stack.engine.check_address(Timeouts())
+        await stack.engine.address.ask(Timeouts())
 
-        assert (stack.sent, stack.address.is_right) == (0, None)
+        assert (stack.sent, stack.address.check.is_right) == (0, None)
 
     @pytest.mark.parametrize("body", [phone_fields(), {"no": "phone"}])
     async def test_any_200_settles_it(self, body):
@@ -940,14 +951,14 @@ class TestAddress:
 
         await stack.run()
 
-        assert stack.address.is_right
+        assert stack.address.check.is_right
 
     async def test_a_404_of_a_record_does_not(self):
         stack = Stack(response(404))
 
         await stack.run()
 
-        assert stack.address.is_right is None
+        assert stack.address.check.is_right is None
 
 
 class TestEnd:

@@ -8,6 +8,7 @@ from diga_async._flow.circuit_breaker import (
     FAILURES_TO_OPEN,
     PROBE_SECONDS,
     CircuitBreaker,
+    Failure,
     Purpose,
     Silence,
 )
@@ -112,7 +113,7 @@ def test_while_it_is_open_attempts_need_not_wait_for_each_other() -> None:
 def failing_with_5xx(now: float = 0.0) -> CircuitBreaker:
     breaker = CircuitBreaker(300.0)
     for _ in range(FAILURES_TO_OPEN):
-        assert not breaker.failed(now, 0.0, answered=True)
+        assert not breaker.failed(now, 0.0, kind=Failure.ANSWER)
     return breaker
 
 
@@ -123,7 +124,7 @@ def test_twenty_5xx_in_a_row_are_no_outage_before_a_control_has_failed() -> None
     assert breaker.wait(10.0) == 0.0
     assert breaker.sent(10.0, 0.0) is Purpose.CONTROL
     assert breaker.wait(10.0) == PROBE_SECONDS
-    assert breaker.failed(10.1, 0.0, answered=True, purpose=Purpose.CONTROL)
+    assert breaker.failed(10.1, 0.0, kind=Failure.ANSWER, purpose=Purpose.CONTROL)
     assert breaker.is_open
 
 
@@ -136,15 +137,17 @@ def test_an_answered_control_lets_everything_go_on_immediately() -> None:
     assert breaker.sent(0.0, 0.0) is Purpose.CALL
 
 
-@pytest.mark.parametrize("kind", ["answered", "connected"])
-def test_every_other_probe_is_a_control_while_the_server_is_reached(kind: str) -> None:
+@pytest.mark.parametrize("kind", [Failure.ANSWER, Failure.NO_ANSWER])
+def test_every_other_probe_is_a_control_while_the_server_is_reached(
+    kind: Failure,
+) -> None:
     breaker = CircuitBreaker(300.0)
     seen = []
     for _ in range(FAILURES_TO_OPEN):
-        breaker.failed(0.0, 0.0, **{kind: True})
+        breaker.failed(0.0, 0.0, kind=kind)
     for now in range(6):
         seen.append(breaker.sent(float(now), 0.0))
-        breaker.failed(float(now), 0.0, purpose=seen[-1], **{kind: True})
+        breaker.failed(float(now), 0.0, purpose=seen[-1], kind=kind)
 
     assert seen == [Purpose.CONTROL, Purpose.PROBE] * 3
 
@@ -170,8 +173,16 @@ def test_5xx_of_requests_under_way_do_not_make_it_an_outage() -> None:
     breaker = failing_with_5xx()
     breaker.sent(0.0, 0.0)
 
-    assert not any(breaker.failed(0.0, 0.0, answered=True) for _ in range(60))
+    assert not any(breaker.failed(0.0, 0.0, kind=Failure.ANSWER) for _ in range(60))
     assert not breaker.is_open
+
+
+def test_a_single_call_that_fails_since_makes_it_an_outage() -> None:
+    """A program without a run sends no control, and asks for its health as well."""
+    breaker = failing_with_5xx(now=10.0)
+
+    assert not breaker.failed(10.5, 0.0, sent=9.9, kind=Failure.ANSWER)
+    assert breaker.failed(10.6, 0.0, sent=10.1, kind=Failure.ANSWER)
 
 
 # --- how long a run waits for an answer
@@ -203,6 +214,18 @@ def test_silence_counts_from_the_first_failure_after_the_last_answer() -> None:
     silence.failed(200.0)
     assert not silence.is_hopeless(399.9)
     assert silence.is_hopeless(400.0)
+
+
+def test_a_run_without_a_key_for_too_long_is_an_outage() -> None:
+    """Not even a control can be sent then."""
+    breaker = CircuitBreaker(300.0)
+    breaker.failed(0.0, 0.0, kind=Failure.ANSWER)
+    silence = silent(0.0, breaker)
+    assert not silence.is_hopeless(300.0)
+
+    assert breaker.nothing_could_be_sent()
+    assert not breaker.nothing_could_be_sent()
+    assert silence.is_hopeless(300.0)
 
 
 def test_an_answer_to_another_run_ends_the_silence() -> None:
@@ -246,10 +269,11 @@ def test_a_run_whose_failures_are_answers_sends_a_control_before_it_ends() -> No
     """Few concurrent calls never make twenty failures in a row."""
     breaker = CircuitBreaker(300.0)
     silence = silent(0.0, breaker)
-    breaker.failed(0.0, 0.0, answered=True)
+    breaker.failed(300.0, 0.0, kind=Failure.ANSWER)
+    silence.failed(300.0)
 
     assert not silence.is_hopeless(300.0)
     assert (breaker.wait(300.0), breaker.sent(300.0, 0.0)) == (0.0, Purpose.CONTROL)
 
-    breaker.failed(301.0, 0.0, answered=True, purpose=Purpose.CONTROL)
+    breaker.failed(301.0, 0.0, kind=Failure.ANSWER, purpose=Purpose.CONTROL)
     assert silence.is_hopeless(301.0)

@@ -126,7 +126,7 @@ def test_the_next_loop_remembers_a_wrong_address() -> None:
     runtime_of = diga._lifecycle.open
 
     async def address() -> object:
-        return runtime_of().engine.address
+        return runtime_of().engine.address.check
 
     first, second = asyncio.run(address()), asyncio.run(address())
     asyncio.run(diga.close())
