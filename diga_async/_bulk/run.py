@@ -160,10 +160,13 @@ class Run(Generic[R]):
             if self._ends_with(answer):
                 self.halt(answer)
                 return
-        self._permitted = self._permitted or shows_permission(answer)
-        settle = partial(self._settle, entry, call, answer)
-        if not (isinstance(answer, NotFoundError) and self._doubt.holds(settle)):
-            settle()
+        if not self._permitted:
+            self._permitted = shows_permission(answer)
+        if isinstance(answer, NotFoundError):
+            settle = partial(self._settle, entry, call, answer)
+            if self._doubt.holds(settle):
+                return
+        self._settle(entry, call, answer)
 
     def _settle(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
         self._engine.report(call, answer)
@@ -349,7 +352,8 @@ class Run(Generic[R]):
         entry = self._pending.deliver()
         self._slots.release()
         self._progress.deliver(entry.kind, self._clock.now())
-        self._end_if_delivered()
+        if self._has_ended:
+            self._end_if_delivered()
         assert entry.result is not None  # noqa: S101 - it is resolved
         return entry.result
 

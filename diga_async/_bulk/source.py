@@ -81,11 +81,11 @@ class Source:
                 async with self._turn:  # an async iterator serves one call at a time
                     self._require_more()
                     return await anext(self._async)
-            if not self._breath:
-                return self._take_now()
-            async with self._turn:
-                await asyncio.sleep(self._breath)
-                return self._take_now()
+            if self._breath:
+                async with self._turn:
+                    await asyncio.sleep(self._breath)
+                    return self._take_now()
+            return self._take_now()
         except Exception:
             self._is_over = True
             raise

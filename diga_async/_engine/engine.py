@@ -307,7 +307,7 @@ class Engine:
             seconds=call.seconds(self.clock.now()),
             connect=call.timeouts.connect,
             on_begin=None if call.bulk else call.follow,
-            fresh=_lost_its_connection(call.last),
+            fresh=call.last is not None and _lost_its_connection(call.last),
         )
         if isinstance(response, APIConnectionError):
             return _closed() if self._transport.closed else response
@@ -439,7 +439,7 @@ def _kind_of_failure(answer: object) -> Failure:
     return Failure.NO_ANSWER if answer.phase == "read" else Failure.NOT_SENT
 
 
-def _lost_its_connection(error: DigaError | None) -> bool:
+def _lost_its_connection(error: DigaError) -> bool:
     """Whether a call's last connection broke: other idle ones may be lost as well."""
     return isinstance(error, APIConnectionError) and error.phase == "read"
 
