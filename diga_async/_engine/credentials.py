@@ -76,11 +76,22 @@ class KeyRequests:
 
     A callable that hangs is cancelled and asked again, after pauses that grow and
     with limits that grow, for as long as a call waits for the key.
+
+    Args:
+        credentials: The key, and the callable.
+        clock: The time.
+        chance: For the jitter of the pauses.
+        on_hang: Told for how many seconds the callable has not returned.
     """
 
     def __init__(
-        self, credentials: Credentials, clock: Clock, chance: Callable[[], float]
+        self,
+        credentials: Credentials,
+        clock: Clock,
+        chance: Callable[[], float],
+        on_hang: Callable[[float], None],
     ) -> None:
+        self._on_hang = on_hang
         self._credentials = credentials
         self._clock = clock
         self._chance = chance
@@ -116,6 +127,7 @@ class KeyRequests:
             self._answering.cancel()
             if not self._asking.waiting:
                 return None
+            self._on_hang(limit)
             failures += 1
             limit *= 2.0
             await self._clock.sleep(growing_pause(failures, self._chance()))

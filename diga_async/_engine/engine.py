@@ -131,7 +131,9 @@ class Engine:
         self.policy = settings.retry
         self.endpoint = endpoint_of(settings.base_url, settings.headers)
         self._credentials = credentials
-        self._keys = KeyRequests(credentials, self.clock, chance)
+        self._keys = KeyRequests(
+            credentials, self.clock, chance, self.observer.key_hangs
+        )
         self._control = settings.control
         self._recent: deque[Operation[Any]] = deque(maxlen=RECENT)
         self._transport = transport

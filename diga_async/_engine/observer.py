@@ -55,6 +55,11 @@ class Observer:
         level = logging.WARNING if is_on else logging.INFO
         LOG.log(level, "outage %s", "on" if is_on else "off")
 
+    def key_hangs(self, seconds: float) -> None:
+        """Report that the callable for the key is asked again."""
+        message = "the callable for the key has not returned for %g s; asking again"
+        LOG.warning(message, seconds)
+
     def _tell(self, event: Event) -> None:
         if self._hook is not None:
             self._loop.call_soon(self._hook, event)

@@ -82,7 +82,7 @@ async def test_any_printable_text_without_blanks_is_a_key(key: str) -> None:
 
 async def test_a_plain_key_is_at_hand_and_is_never_renewed() -> None:
     credentials = key_opener("sk-1")()
-    requests = KeyRequests(credentials, FakeClock(), random.random)
+    requests = KeyRequests(credentials, FakeClock(), random.random, print)
     secret = await requests.wait(None, seconds=1.0, limit=1.0)
 
     assert secret is credentials.held
@@ -198,7 +198,7 @@ async def test_a_refusal_that_comes_late_asks_nobody() -> None:
     """Of a request that was sent with the key before."""
     vault = Vault()
     credentials = key_opener(vault)()
-    requests = KeyRequests(credentials, FakeClock(), random.random)
+    requests = KeyRequests(credentials, FakeClock(), random.random, print)
     first = await requests.wait(None, seconds=1.0, limit=1.0)
     for _ in range(2):
         key = await requests.wait(first, seconds=1.0, limit=1.0)

@@ -604,7 +604,7 @@ class TestKeys:
         assert isinstance((await stack.run(total=0.8))[0], Phone)
         assert asked == [1]
 
-    async def test_a_callable_that_hangs_is_cancelled_and_asked_again(self):
+    async def test_a_callable_that_hangs_is_cancelled_and_asked_again(self, caplog):
         asked, cancelled = [], []
 
         async def key():
@@ -625,6 +625,7 @@ class TestKeys:
         gaps = [later - sooner for sooner, later in itertools.pairwise(asked)]
         # Limits of 10, 20 and 40 s, pauses of 1, 2 and 4 s.
         assert gaps == [11.0, 22.0, 44.0]
+        assert "has not returned for 10 s; asking again" in caplog.text
 
     async def test_a_run_without_a_key_ends_as_in_an_outage(self):
         async def key():
