@@ -54,10 +54,11 @@ class DigaClient:
             *base_url*. No netrc is read.
         trace_configs: aiohttp's, called for every request.
             They see the headers, and the key in them.
-        on_event: Called soon after each attempt and each lookup that ends, with
+            What a hook raises is raised by the lookup, and ends a run.
+        on_event: Called after each attempt and each lookup that ends, with
             one frozen `AttemptEvent` or `LookupEvent`; for metrics.
             It is a plain function, and must not block.
-            What it raises goes to the loop's exception handler.
+            What it raises is raised by the lookup, and ends a run.
         allow_insecure_http: Allow plain http to another machine; also
             ``DIGA_ALLOW_INSECURE_HTTP=1``. Everybody on the way sees the key.
 

@@ -25,7 +25,8 @@ from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
 from diga_async._api.messages import Headers, Request, Response
-from diga_async._transport.connections import CURRENT, Pool
+from diga_async._transport.connections import Pool
+from diga_async._transport.deadlines import CURRENT
 
 _READ = frozenset({"3.14.4", "3.14.5"})
 """
