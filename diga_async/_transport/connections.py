@@ -44,8 +44,8 @@ costs three system calls; this much comes out of what the process has.
 """
 
 
-class _SecondSend(aiohttp.ClientConnectionError):
-    """aiohttp wanted to send the request again."""
+class SecondSend(aiohttp.ClientConnectionError):
+    """aiohttp wanted to send the request again; the cause is why."""
 
 
 class _Guard(aiohttp.BaseConnector):
@@ -74,7 +74,7 @@ class _Guard(aiohttp.BaseConnector):
     ) -> Connection:
         attempt = CURRENT.get()
         if attempt.sent:
-            raise _SecondSend
+            raise SecondSend from attempt.loss
         attempt.sent = True
         if not self._owned:
             traces = [*traces, cast("Trace", _PoolWait(attempt))]

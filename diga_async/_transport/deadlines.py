@@ -160,6 +160,7 @@ class Attempt:
         "fresh",
         "hook_error",
         "latest",
+        "loss",
         "pooled",
         "sent",
         "swallowed",
@@ -184,6 +185,7 @@ class Attempt:
         self.connected = False
         self.pooled = False
         self.connection: asyncio.BaseTransport | None = None
+        self.loss: Exception | None = None
         self.hook_error: BaseException | None = None
         self.swallowed: asyncio.CancelledError | None = None
 

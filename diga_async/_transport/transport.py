@@ -18,7 +18,7 @@ import aiohttp
 from diga_async._api.addresses import Peer, peer_of
 from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError
-from diga_async._transport.connections import Pool
+from diga_async._transport.connections import Pool, SecondSend
 from diga_async._transport.deadlines import CURRENT, Attempt, TimeLimits
 from diga_async._transport.exchange import Exchange
 from diga_async._transport.failures import (
@@ -145,6 +145,8 @@ class Transport:
             connect=connect,
             lacking=None if attempt.connected else _lacking_descriptors(),
         )
+        if isinstance(error, SecondSend):
+            error = error.__cause__ or error
         failure = failure_of(error, progress, self._peer_of(request))
         if isinstance(failure, Shortage):
             self._spare = SPARE
