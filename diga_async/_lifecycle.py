@@ -77,7 +77,9 @@ class Lifecycle:
                 )
             runtime.abandon()
         self.runtime = Runtime(self.options, self._credentials(), self._counters)
-        self._loop_end.expect(partial(_end, weakref.ref(self), self.runtime))
+        end = partial(_end, weakref.ref(self), self.runtime)
+        if not self._loop_end.expect(end):
+            self.runtime.keep_no_connections()
         return self.runtime
 
     def forget(self, runtime: Runtime) -> None:

@@ -289,7 +289,10 @@ class Engine:
             return error
         if error.phase == "connect" and left >= call.timeouts.connect:
             return error
-        return timeout_error(self.peer, error.phase, "total", call.timeouts.total)
+        total = call.timeouts.total
+        return timeout_error(
+            self.peer, error.phase, "total", total, pooled=call.is_short
+        )
 
     def _rejection(self, call: Call[T]) -> DigaError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""

@@ -256,6 +256,8 @@ class Pool:
 
 
 def _close_soon(connector: aiohttp.BaseConnector) -> None:
+    # Now, up to where it waits: a loop that ends cancels the task before it starts.
+    _finish(_close(connector))
     closing = asyncio.ensure_future(_close(connector))
     _CLOSING.add(closing)
     closing.add_done_callback(_CLOSING.discard)

@@ -54,7 +54,7 @@ class Transport:
         if ssl is not None:
             self._options["ssl"] = ssl
         self._limits = TimeLimits()
-        self._spare = 0
+        self._spare = 0.0
         self._proxy_may_answer = proxy is not None
         self._exchange = self._new_exchange()
         self._retired: set[Pool] = set()
@@ -149,11 +149,15 @@ class Transport:
             error = error.__cause__ or error
         failure = failure_of(error, progress, self._peer_of(request))
         if isinstance(failure, Shortage):
-            self._spare = SPARE
+            self._spare = max(self._spare, SPARE)
         return failure
 
     def _peer_of(self, request: Request) -> Peer:
         return peer_of(request.endpoint.url, self._options["proxy"])
+
+    def keep_none(self) -> None:
+        """Close every connection after its response."""
+        self._spare = math.inf
 
     def _make_room(self, attempt: Attempt) -> None:
         """After a shortage, close a few connections: the program needs files too."""
