@@ -44,7 +44,6 @@ from diga_async._models.errors import (
     DigaError,
     InternalServerError,
     InvalidResponseError,
-    RateLimitError,
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
@@ -222,7 +221,9 @@ class Engine:
         if permit is None:
             return self._rejection(call)
         sent, in_flight = permit
-        call.begin(sent, sent - asked)
+        # A waiter runs later than it was given its permit; far later in a busy loop.
+        begun = sent if sent == asked else self.clock.now()
+        call.begin(begun, begun - asked)
         try:
             answer = await self._send(call)
             now = self.clock.now()

@@ -7,8 +7,6 @@ What aiohttp does by itself and must not do here, each seen on the wire:
   another id's answer. `_Guard` hands out no connection that has any.
 - It cancels whoever waits in a connector that is closed. `_Guard` says so.
 - It sends a request again after a lost connection. `_Guard` refuses the second.
-- It ends a new connection's wait by a timer, also when the loop stood still.
-  `_Guard` then waits again.
 - It keeps cookies, reads netrc, unpacks without a bound.
   The session of a `Pool` is made without all that.
 """
@@ -26,7 +24,12 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from diga_async._transport.deadlines import CURRENT, Attempt, is_readable, new_poll
+from diga_async._transport.deadlines import (
+    CURRENT,
+    Attempt,
+    is_readable,
+    new_poll,
+)
 from diga_async._transport.hooks import watched
 
 if TYPE_CHECKING:
@@ -76,6 +79,7 @@ class _Guard(aiohttp.BaseConnector):
         if attempt.sent:
             raise SecondSend from attempt.loss
         attempt.sent = True
+        attempt.begin_to_connect()
         if not self._owned:
             traces = [*traces, cast("Trace", _PoolWait(attempt))]
         try:
@@ -84,6 +88,8 @@ class _Guard(aiohttp.BaseConnector):
             if self._lent.closed and not attempt.is_cancelled:
                 raise aiohttp.ClientConnectionError from None
             raise
+        finally:
+            attempt.end_to_connect()
         attempt.connected = True
         attempt.connection = transport = connection.transport
         if self._owned and getattr(transport, "max_size", 0) > READ_BYTES:
@@ -97,11 +103,11 @@ class _Guard(aiohttp.BaseConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
     ) -> Connection:
-        """Take connections until one is clean, and new if *attempt* needs a new one."""
+        """Take connections until one is clean, and new if *attempt* needs that."""
         aside: list[Connection] = []
         try:
             while True:
-                connection = await self._take(attempt, req, traces, timeout)
+                connection = await self._lent.connect(req, traces, timeout)
                 broken = attempt.hook_error or attempt.swallowed
                 if broken is not None:
                     connection.close()
@@ -117,22 +123,6 @@ class _Guard(aiohttp.BaseConnector):
         finally:
             for connection in aside:
                 connection.release()
-
-    async def _take(
-        self,
-        attempt: Attempt,
-        req: ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
-    ) -> Connection:
-        """Take a connection; time in which the loop stood still is no time to make."""
-        while True:
-            blocked = attempt.blocked
-            try:
-                return await self._lent.connect(req, traces, timeout)
-            except TimeoutError:
-                if attempt.blocked == blocked:
-                    raise
 
     def _is_clean(self, protocol: ResponseHandler | None) -> bool:
         """Whether what comes next on a connection can only be meant for us."""
@@ -179,9 +169,11 @@ class _PoolWait:
 
     async def send_connection_queued_start(self) -> None:
         self._attempt.pooled = True
+        self._attempt.end_to_connect()
 
     async def send_connection_queued_end(self) -> None:
         self._attempt.pooled = False
+        self._attempt.begin_to_connect()
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, None]]:
         return _ignore  # every other signal of a trace

@@ -9,7 +9,6 @@ import math
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +28,9 @@ from diga_async._transport.failures import (
     is_foreign,
     proxy_refusal,
 )
+
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+"""Attempts have time limits of their own, which know when the loop stood still."""
 
 SPARE = 2
 """How many connections are closed after a shortage of descriptors."""
@@ -103,14 +105,15 @@ class Transport:
         """
         exchange = self._exchange
         exchange.pool.users += 1
-        attempt = Attempt(self._limits, seconds, most=most, fresh=fresh)
+        attempt = Attempt(
+            self._limits, seconds, connect=connect, most=most, fresh=fresh
+        )
         answer: Response | APIConnectionError | Shortage | None = None
         try:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
-                timeout = _timeout(connect, counts_queue=self._lent is None)
-                answer = await exchange.send(request, timeout)
+                answer = await exchange.send(request, NO_TIMEOUT)
         except ERRORS as error:
             if attempt.hook_error is None:
                 if is_foreign(error):
@@ -139,7 +142,7 @@ class Transport:
     ) -> APIConnectionError | Shortage:
         progress = Progress(
             connected=attempt.connected,
-            expired=attempt.expired,
+            expired=attempt.expired and not attempt.is_late_to_connect,
             pooled=attempt.pooled,
             seconds=seconds,
             connect=connect,
@@ -193,17 +196,6 @@ class Transport:
         """Let go of everything without waiting, from any thread."""
         for pool in (self._exchange.pool, *self._retired):
             pool.abandon()
-
-
-@lru_cache(maxsize=16)  # a client has one, perhaps a few calls their own
-def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
-    # In a lent pool aiohttp's `connect` would count the wait for a slot.
-    return aiohttp.ClientTimeout(
-        total=None,
-        connect=connect if counts_queue else None,
-        sock_connect=None if counts_queue else connect,
-        ceil_threshold=float("inf"),
-    )
 
 
 def _lacking_descriptors() -> int | None:
