@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 from diga_async._engine.call import Counters
 from diga_async._engine.credentials import Credentials
+from diga_async._engine.loop_end import LoopEnd
 from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import ClientClosedError, WrongLoopError
 from diga_async._models.options import Timeouts
@@ -34,6 +37,7 @@ class Lifecycle:
         self._address = AddressCheck()
         self._opening = threading.Lock()
         self._closing: asyncio.Event | None = None
+        self._loop_end = LoopEnd()
 
     def allowed(self, timeouts: Timeouts | float | None) -> Timeouts:
         """
@@ -77,7 +81,15 @@ class Lifecycle:
         self.runtime = Runtime(
             self.options, self._credentials(), self._counters, self._address
         )
+        end = partial(_end, weakref.ref(self), self.runtime)
+        if not self._loop_end.expect(end):
+            self.runtime.keep_no_connections()
         return self.runtime
+
+    def forget(self, runtime: Runtime) -> None:
+        """Let the next use open the client anew: the loop of *runtime* has ended."""
+        if self.runtime is runtime:
+            self.runtime = None
 
     async def close(self) -> None:
         """
@@ -91,6 +103,7 @@ class Lifecycle:
             raise WrongLoopError("close the client in the event loop that uses it")
         self.closed = True
         self.runtime = None
+        self._loop_end.cancel()
         if runtime is None:
             await self._other_close_ends()
         elif runtime.loop.is_closed():
@@ -105,3 +118,11 @@ class Lifecycle:
     async def _other_close_ends(self) -> None:
         if self._closing is not None and not self._closing.is_set():
             await self._closing.wait()
+
+
+async def _end(lifecycle: "weakref.ref[Lifecycle]", runtime: Runtime) -> None:
+    """Close the connections of *runtime* in its loop, which ends."""
+    owner = lifecycle()
+    if owner is not None:
+        owner.forget(runtime)
+    await runtime.close_connections()

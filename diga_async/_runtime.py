@@ -76,6 +76,7 @@ class Runtime:
         self.engine = Engine(
             Settings(
                 base_url=options.base_url,
+                proxy=options.proxy,
                 retry=options.retry,
                 limits=options.limits,
                 control=list_phones(PhoneQuery(), page_size=1),
@@ -96,7 +97,8 @@ class Runtime:
     @property
     def is_current(self) -> bool:
         """Whether the caller is in the loop, thread and process it belongs to."""
-        return asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
+        # In this order: a forked child has no running loop.
+        return os.getpid() == self._pid and asyncio.get_running_loop() is self.loop
 
     def start(self, source: Source, plan: Plan[R]) -> Run[R]:
         """Start a run."""
@@ -105,6 +107,14 @@ class Runtime:
         run = Run(self.engine, source, plan, self._runs.discard)
         self._runs.add(run)
         return run
+
+    def keep_no_connections(self) -> None:
+        """Close each connection after its response: nothing will close it later."""
+        self._transport.keep_none()
+
+    async def close_connections(self) -> None:
+        """Close the connections: the loop ends."""
+        await self._transport.close()
 
     async def close(self) -> None:
         """End everything under way, with a `ClientClosedError`."""

@@ -149,9 +149,10 @@ class Run(Generic[R]):
         if rejected is None:
             self._slots.release()
             return
-        if self._engine.observer.is_on:
-            self._engine.observer.lookup(lookup_event(rejected[0], error))
         self._publish()
+        if self._engine.observer.is_on:
+            event = lookup_event(rejected[0], error)
+            self._tell(lambda: self._engine.observer.lookup(event))
 
     def _resolve(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
         if isinstance(answer, DigaError):
@@ -169,10 +170,17 @@ class Run(Generic[R]):
         self._settle(entry, call, answer)
 
     def _settle(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
-        self._engine.report(call, answer)
         result = self._plan.results.result_of(call, answer, self._clock.now())
         self._pending.resolve(entry, result, outcome_kind(answer))
         self._publish()
+        self._tell(lambda: self._engine.report(call, answer))
+
+    def _tell(self, report: Callable[[], None]) -> None:
+        """Report an outcome; what the user's hook raises ends the run."""
+        try:
+            report()
+        except Exception as error:  # noqa: BLE001 - a hook may raise any exception
+            self.halt(error)
 
     def _publish(self) -> None:
         if self._pending.is_ready:

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import attrs
 
+from diga_async._api.addresses import Peer
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
 from diga_async._flow.circuit_breaker import Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
-    APITimeoutError,
     DigaError,
     InvalidResponseError,
     NotFoundError,
@@ -20,7 +20,8 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
-from diga_async._transport.connections import Attempt
+from diga_async._transport.deadlines import Attempt
+from diga_async._transport.failures import Limit, timeout_error
 
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ class Call(Progress, Generic[T]):
         begun: When that attempt began.
         last: Why the previous attempt failed.
         silence: How long its run has had no answer; None for a single call.
+        is_short: Whether its last attempt was not sent, for want of a local resource.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
         request_id: The ``X-Request-Id`` of the last response.
@@ -70,6 +72,7 @@ class Call(Progress, Generic[T]):
     begun: float = 0.0
     last: DigaError | None = None
     silence: Silence | None = None
+    is_short: bool = False
     rate_limit: tuple[int, float] | None = None
     request_id: str | None = None
 
@@ -94,6 +97,15 @@ class Call(Progress, Generic[T]):
         self.attempt = None
         for counters in self.counters:
             counters.in_flight -= 1
+
+    def withdraw(self, seconds: float) -> None:
+        """Undo the start of an attempt that could not be sent."""
+        if self.started == self.begun:
+            self.started = None
+        elif self.bulk:
+            self.deadline += seconds
+        for counters in self.counters:
+            counters.requests -= 1
 
     def note(
         self, answer: Answer[T], seconds: float, *, counts: bool = True
@@ -138,8 +150,9 @@ class Call(Progress, Generic[T]):
             return
         self.deadline = max(deadline, self.deadline)
         if self.attempt is not None:
-            due = min(self.begun + self.timeouts.attempt, self.deadline)
-            self.attempt.extend(due - now)
+            left = self.begun + self.timeouts.attempt - now
+            most = self.deadline - now
+            self.attempt.extend(min(left, most), most)
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since the first attempt began."""
@@ -175,20 +188,20 @@ def status_of(answer: object) -> int | None:
     return None if isinstance(answer, DigaError) else 200
 
 
-def deadline_error(call: Call[T], now: float) -> DigaError:
-    """Return why there is no answer, now that the deadline has passed."""
+def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:
+    """Return why there is no answer from *peer*, now that the deadline has passed."""
     if call.sending:
-        return attempt_error(call, now, "the deadline came before an answer")
-    error = call.last or APITimeoutError(
-        "the deadline came before the first attempt", phase="wait"
-    )
+        return attempt_error(call, now, peer, "total", call.timeouts.total)
+    error = call.last or timeout_error(peer, "wait", "total", call.timeouts.total)
     return final(call, error, now)
 
 
-def attempt_error(call: Call[T], now: float, reason: str) -> DigaError:
+def attempt_error(
+    call: Call[T], now: float, peer: Peer, limit: Limit, seconds: float
+) -> DigaError:
     """Return the error of a caller that gives up on the open attempt of a call."""
     connected = call.attempt is not None and call.attempt.connected
-    error = APITimeoutError(reason, phase="read" if connected else "connect")
+    error = timeout_error(peer, "read" if connected else "connect", limit, seconds)
     call = attrs.evolve(call, attempts=call.attempts + 1)
     return final(call, error, now)
 

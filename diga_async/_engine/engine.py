@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from diga_async._api.addresses import endpoint_of
+from diga_async._api.addresses import endpoint_of, peer_of
 from diga_async._api.headers import rate_limit
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
@@ -36,6 +36,7 @@ from diga_async._engine.observer import Observer, lookup_event
 from diga_async._engine.scheduler import Permit, Scheduler
 from diga_async._flow.address_check import AddressCheck
 from diga_async._flow.circuit_breaker import CircuitBreaker, Failure, Purpose, Silence
+from diga_async._flow.local_limit import LocalLimit
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
 from diga_async._models.errors import (
@@ -52,6 +53,7 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
+from diga_async._transport.failures import Shortage, timeout_error
 from diga_async._transport.transport import Transport
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class Settings:
 
     Attributes:
         base_url: Where requests go.
+        proxy: What they go through; None for nothing.
         retry: What is retried.
         limits: How much may be sent.
         control: A call that any server of the API answers: asked whether the API is
@@ -80,6 +83,7 @@ class Settings:
     """
 
     base_url: str
+    proxy: str | None = attrs.field(default=None, repr=False)
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     control: Operation[Any] | None = None
@@ -99,6 +103,7 @@ class Engine:
         policy: What is retried.
         endpoint: Where requests go.
         address: The question whether there is an API.
+        peer: What requests are sent to, as errors name it.
     """
 
     def __init__(  # noqa: PLR0913 - tests replace the last four
@@ -126,10 +131,15 @@ class Engine:
             counters=counters,
         )
         self.observer = observer or Observer(None)
-        self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
+        self._local = LocalLimit(min(transport.size, settings.limits.concurrency))
+        self.scheduler = Scheduler(
+            self.limiter, self.breaker, self.clock, chance, self._local
+        )
         self.budget = RetryBudget()
         self.policy = settings.retry
         self.endpoint = endpoint_of(settings.base_url, settings.headers)
+        self.peer = peer_of(self.endpoint.url, settings.proxy)
+        self._blocked = 0.0
         self._credentials = credentials
         self._keys = KeyRequests(
             credentials, self.clock, chance, self.observer.key_hangs
@@ -151,7 +161,7 @@ class Engine:
             if answer is None:
                 if call.deadline > deadline:
                     continue  # a follower with more time has joined
-                return deadline_error(call, self.clock.now())
+                return self._too_late(call)
             if not isinstance(answer, DigaError):
                 self.budget.refund(call.attempts)
                 return answer
@@ -161,7 +171,8 @@ class Engine:
                 return self._final(call, answer)
             if not self._can_pay(call, answer):
                 return final(call, _over_budget(answer), self.clock.now())
-            call.retry()
+            if not call.is_short:
+                call.retry()
             if delay > 0.0:
                 await self._pause(call, answer, delay)
 
@@ -169,6 +180,10 @@ class Engine:
         if isinstance(error, NotFoundError):
             self.budget.refund(call.attempts)
         return final(call, error, self.clock.now())
+
+    def _too_late(self, call: Call[T]) -> DigaError:
+        """Return why there is no answer, now that the deadline has passed."""
+        return deadline_error(call, self.clock.now(), self.peer)
 
     async def _pause(self, call: Call[T], error: DigaError, seconds: float) -> None:
         """Wait; in a run, a pause for throttling does not count towards `total`."""
@@ -182,6 +197,8 @@ class Engine:
         now = self.clock.now()
         if call.halted or (call.silence is not None and call.silence.is_hopeless(now)):
             return None
+        if call.is_short:
+            return 0.0  # the scheduler delays it, until its deadline
         if isinstance(error, AuthenticationError):
             return 0.0 if await self._renews(call) else None
         call.renewed = False
@@ -190,7 +207,7 @@ class Engine:
     def _can_pay(self, call: Call[T], error: DigaError) -> bool:
         """Spend of the budget that single calls have for transient failures."""
         free = call.bulk or not error.transient or is_throttling(error)
-        return free or self.budget.spend()
+        return free or call.is_short or self.budget.spend()
 
     # --- the key
 
@@ -270,10 +287,15 @@ class Engine:
     ) -> Answer[T]:
         """Send one request; tell the limits what came back."""
         sent, _, purpose = permit
-        call.begin(sent, queued)
+        # A waiter runs later than it was given its permit; far later in a busy loop.
+        begun = self.clock.now() if queued else sent
+        call.begin(begun, queued + begun - sent)
         try:
             answer = await self._send(call)
             now = self.clock.now()
+            if call.is_short:
+                self._fell_short(call, answer, now)
+                return answer
             is_failure = isinstance(answer, _FAILURES) and not is_throttling(answer)
             counts = purpose is Purpose.CALL or not is_failure
             kind = call.note(answer, now - sent, counts=counts)
@@ -285,37 +307,46 @@ class Engine:
                 self._answered(call, answer, now, permit)
             if isinstance(answer, APIStatusError) and answer.retry_after:
                 self._cool_down(answer, now, answer.retry_after)
-            if self.observer.is_on:
-                event = AttemptEvent(
-                    phone_id=call.subject,
-                    attempts=call.attempts,
-                    answer=kind,
-                    status=status_of(answer),
-                    waited=queued,
-                    elapsed=now - sent,
-                    rate=self.limiter.rate,
-                )
-                self.observer.attempt(event)
         finally:
             call.end()
             self.scheduler.release()
+        if self.observer.is_on:
+            event = AttemptEvent(
+                phone_id=call.subject,
+                attempts=call.attempts,
+                answer=kind,
+                status=status_of(answer),
+                waited=queued,
+                elapsed=now - sent,
+                rate=self.limiter.rate,
+            )
+            self.observer.attempt(event)
         return answer
 
     async def _send(self, call: Call[T]) -> Answer[T]:
         """Send one request; read the response."""
-        operation, authorization = call.operation, call.authorization
+        begun = self.clock.now()
+        left, blocked = call.deadline - begun, self._transport.blocked
         response = await self._transport.send(
-            operation.request(self.endpoint, authorization),
-            seconds=call.seconds(self.clock.now()),
+            call.operation.request(self.endpoint, call.authorization),
+            seconds=call.seconds(begun),
             connect=call.timeouts.connect,
+            most=math.inf if call.bulk else left,
             on_begin=None if call.bulk else call.follow,
             fresh=call.last is not None and _lost_its_connection(call.last),
         )
+        if self._transport.blocked > blocked:
+            self._was_blocked(call, self._transport.blocked - blocked)
+        call.is_short = isinstance(response, Shortage)
+        if isinstance(response, Shortage):
+            response = response.error
         if isinstance(response, APIConnectionError):
-            return _closed() if self._transport.closed else response
+            if self._transport.closed:
+                return _closed()
+            return self._named(response, call, left)
         call.rate_limit = rate_limit(response)
-        call.request_id = request_id(response, authorization)
-        answer = operation.answer(response, authorization)
+        call.request_id = request_id(response, call.authorization)
+        answer = call.operation.answer(response, call.authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
             self._transport.retire()
         return answer
@@ -335,7 +366,7 @@ class Engine:
             self.observer.outage(is_on=True)
         seconds = self.breaker.most_seconds
         reason = f"the callable for the key returned none for {seconds:g} s"
-        return APITimeoutError(reason, phase="wait")
+        return APITimeoutError(reason, phase="wait", **attrs.asdict(self.peer))
 
     # --- is it the server, or the ids?
 
@@ -364,6 +395,44 @@ class Engine:
         """Return a 404 with its URL, as that may be what is wrong."""
         url = call.operation.request(self.endpoint, call.authorization).url
         return attrs.evolve(error, reason=f"GET {url}")
+
+    def _named(
+        self, error: APIConnectionError, call: Call[T], left: float
+    ) -> APIConnectionError:
+        """Let a timeout name `Timeouts.total`, where that left less than `attempt`."""
+        if not isinstance(error, APITimeoutError) or left >= call.timeouts.attempt:
+            return error
+        if error.phase == "connect" and left >= call.timeouts.connect:
+            return error
+        total = call.timeouts.total
+        return timeout_error(
+            self.peer, error.phase, "total", total, pooled=call.is_short
+        )
+
+    # --- what this machine lacks
+
+    def _fell_short(self, call: Call[T], error: Answer[T], now: float) -> None:
+        """Withdraw an attempt that could not be sent; let fewer be in flight."""
+        assert isinstance(error, DigaError)  # noqa: S101 - for the type checker
+        in_flight = self.scheduler.in_flight
+        call.withdraw(now - call.begun)
+        if self._local.fell_short(now, in_flight):
+            self.observer.shortage(error)
+        alone = in_flight == 1
+        if alone and self.breaker.failed(now, self._chance()):
+            self.observer.outage(is_on=True)
+        if alone and call.silence is not None:
+            call.silence.failed(now)
+
+    def _was_blocked(self, call: Call[T], seconds: float) -> None:
+        """Take time in which the loop stood still out of every account."""
+        if call.bulk:
+            call.deadline += seconds
+        new = self._transport.blocked - self._blocked
+        if new > 0.0:  # the first attempt that ended since
+            self._blocked = self._transport.blocked
+            self.breaker.stood_still(new)
+            self.observer.blocked(new)
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""
@@ -420,6 +489,7 @@ class Engine:
         else:
             self.limiter.accepted(now, sent, in_flight)
             self._remember(call.operation, answer)
+        self._local.succeeded(now)
         if self.breaker.succeeded():
             self.observer.outage(is_on=False)
 

@@ -18,6 +18,7 @@ from diga_async._engine.engine import Engine
 from diga_async._engine.shared_task import own_copy
 from diga_async._models.errors import ClientClosedError, DigaError, NotFoundError
 from diga_async._models.options import Timeouts
+from diga_async._transport.deadlines import TURNS
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class _Follower(Generic[T]):
             asyncio.get_running_loop().create_future()
         )
         self._call = call
+        self._peer = engine.peer
         self._limit = timeouts.attempt
         self._deadline = deadline
         self._clock = engine.clock
@@ -65,10 +67,14 @@ class _Follower(Generic[T]):
             if timer is not None:
                 timer.cancel()
 
-    def _expire(self) -> None:
+    def _expire(self, turns: int = TURNS) -> None:
+        if turns:  # the answer may have arrived while the loop was blocked
+            again = partial(self._expire, turns - 1)
+            asyncio.get_running_loop().call_soon(again)
+            return
         # At the last deadline the call itself ends, with a more precise error.
         if self._deadline < self._call.deadline:
-            self.resolve(deadline_error(self._call, self._clock.now()))
+            self.resolve(deadline_error(self._call, self._clock.now(), self._peer))
 
     def share(self) -> None:
         """Keep the own limit of an attempt where another caller allows more."""
@@ -91,8 +97,9 @@ class _Follower(Generic[T]):
         if self._attempts_left:
             self._wait_for_attempt(left)
         else:
-            reason = f"no complete answer within {self._limit:g} s"
-            self.resolve(attempt_error(self._call, now, reason))
+            self.resolve(
+                attempt_error(self._call, now, self._peer, "attempt", self._limit)
+            )
 
 
 class _SharedCall(Generic[T]):

@@ -50,12 +50,14 @@ class CircuitBreaker:
     Attributes:
         most_seconds: How long a run waits without an answer.
         row: The number of the present row of failures: each answer begins a new one.
+        blocked: For how many seconds the event loop was blocked, in all.
         is_open: Whether an outage is on.
     """
 
     def __init__(self, most_seconds: float) -> None:
         self.most_seconds = most_seconds
         self.row = 0
+        self.blocked = 0.0
         self.is_open = False
         self._failures = 0
         self._last = Failure.NOT_SENT
@@ -144,6 +146,10 @@ class CircuitBreaker:
         was_open, self.is_open = self.is_open, True
         return not was_open
 
+    def stood_still(self, seconds: float) -> None:
+        """Record that the event loop was blocked, so that no answer could be read."""
+        self.blocked += seconds
+
     def _hold(self, now: float, chance: float) -> None:
         self._held_since = now
         self._is_control_next = self._last is not Failure.NOT_SENT
@@ -163,13 +169,15 @@ class Silence:
     The breaker sees failures in a row; few concurrent calls make few of them. So a
     run also ends when it has tried for `CircuitBreaker.most_seconds` since its
     first failure, and no call of the client had an answer since.
-    Time in which no call of the run is under way does not count.
+    Time in which no call of the run is under way, or the event loop was blocked, does
+    not count.
     """
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
         self._row = -1
         self._since = 0.0  # the first failure of the row, idle time left out
+        self._blocked = 0.0  # as the breaker had it then
         self._trying = 0
         self._idle_since = 0.0
 
@@ -189,13 +197,16 @@ class Silence:
         if self._row != self._breaker.row:
             self._row = self._breaker.row
             self._since = now
+            self._blocked = self._breaker.blocked
         if self.left(now) <= 0.0 and self._breaker.is_in_doubt:
             self._breaker.suspect(now)
 
     def left(self, now: float) -> float:
         """Return how many seconds the run still waits for an answer."""
-        silent = now - self._since if self._row == self._breaker.row else 0.0
-        return self._breaker.most_seconds - silent
+        if self._row != self._breaker.row:
+            return self._breaker.most_seconds
+        blocked = self._breaker.blocked - self._blocked
+        return self._breaker.most_seconds - (now - self._since - blocked)
 
     def is_hopeless(self, now: float) -> bool:
         """

@@ -19,6 +19,7 @@ from diga_async import (
     RetryPolicy,
     Timeouts,
 )
+from diga_async._api.addresses import Peer
 from diga_async._api.phones import get_phone
 from diga_async._engine.call import Counters
 from diga_async._engine.single_flight import SingleFlight
@@ -35,6 +36,7 @@ class Server:
         self.counters = Counters()
         self.limiter = SimpleNamespace(blocked_for=lambda _: self.blocked)
         self.policy = RetryPolicy()
+        self.peer = Peer("127.0.0.1", 80)
         self.single_flight = SingleFlight(self)
         self.blocked = 0.0
         self.calls = []
@@ -222,14 +224,16 @@ async def test_a_joiner_with_more_time_extends_what_is_open(server):
     first = await server.get(total=5.0)
     extended = []
     server.calls[0].begin(server.clock.now(), 0.0)
-    server.calls[0].attempt = SimpleNamespace(extend=extended.append)
+    server.calls[0].attempt = SimpleNamespace(
+        extend=lambda seconds, most: extended.append((seconds, most))
+    )
     await server.clock.advance(1.0)
 
     second = await server.get(total=8.0)
     third = await server.get(total=60.0)
 
     # Until the joiner's deadline, and then for as long as an attempt may take.
-    assert extended == [8.0, 9.0]
+    assert extended == [(8.0, 8.0), (9.0, 60.0)]
     for task in (first, second, third):
         task.cancel()
 
@@ -318,7 +322,9 @@ def begin(server):
     """Begin an attempt; return the list of its extensions."""
     extended = []
     server.calls[0].begin(server.clock.now(), 0.0)
-    server.calls[0].attempt = SimpleNamespace(extend=extended.append, connected=True)
+    server.calls[0].attempt = SimpleNamespace(
+        extend=lambda seconds, _: extended.append(seconds), connected=True
+    )
     return extended
 
 
