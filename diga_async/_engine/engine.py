@@ -10,7 +10,6 @@ raises it where it means something.
 
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -32,10 +31,11 @@ from diga_async._engine.call import (
 )
 from diga_async._engine.clock import Clock
 from diga_async._engine.credentials import Credentials, KeyRequests
+from diga_async._engine.feedback import Feedback
 from diga_async._engine.observer import Observer, lookup_event
 from diga_async._engine.scheduler import Permit, Scheduler
 from diga_async._flow.address_check import AddressCheck
-from diga_async._flow.circuit_breaker import CircuitBreaker, Failure, Purpose, Silence
+from diga_async._flow.circuit_breaker import CircuitBreaker, Purpose, Silence
 from diga_async._flow.local_limit import LocalLimit
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
@@ -61,8 +61,6 @@ T = TypeVar("T")
 #: A server that sends nothing, or only that it failed, may be down.
 _FAILURES = (APIConnectionError, InternalServerError)
 
-#: How many calls that were answered are remembered as controls.
-RECENT = 8
 #: Seconds by which a timer may ring early.
 EARLY = 0.01
 
@@ -131,21 +129,27 @@ class Engine:
             counters=counters,
         )
         self.observer = observer or Observer(None)
-        self._local = LocalLimit(min(transport.size, settings.limits.concurrency))
+        local = LocalLimit(min(transport.size, settings.limits.concurrency))
         self.scheduler = Scheduler(
-            self.limiter, self.breaker, self.clock, chance, self._local
+            self.limiter, self.breaker, self.clock, chance, local
+        )
+        self._feedback = Feedback(
+            self.limiter,
+            self.breaker,
+            local,
+            self.address.check,
+            observer=self.observer,
+            chance=chance,
         )
         self.budget = RetryBudget()
         self.policy = settings.retry
         self.endpoint = endpoint_of(settings.base_url, settings.headers)
         self.peer = peer_of(self.endpoint.url, settings.proxy)
-        self._blocked = 0.0
         self._credentials = credentials
         self._keys = KeyRequests(
             credentials, self.clock, chance, self.observer.key_hangs
         )
         self._control = settings.control
-        self._recent: deque[Operation[Any]] = deque(maxlen=RECENT)
         self._transport = transport
         self._chance = chance
 
@@ -294,7 +298,7 @@ class Engine:
             answer = await self._send(call)
             now = self.clock.now()
             if call.is_short:
-                self._fell_short(call, answer, now)
+                self._feedback.fell_short(call, answer, now, self.scheduler.in_flight)
                 return answer
             is_failure = isinstance(answer, _FAILURES) and not is_throttling(answer)
             counts = purpose is Purpose.CALL or not is_failure
@@ -302,11 +306,12 @@ class Engine:
             if call.rate_limit is not None:
                 self.limiter.advised(now, *call.rate_limit)
             if is_failure:
-                self._failed(call, answer, now, permit)
+                self._feedback.failed(call, answer, now, permit)
             else:
-                self._answered(call, answer, now, permit)
+                self._feedback.answered(call, answer, now, permit)
             if isinstance(answer, APIStatusError) and answer.retry_after:
-                self._cool_down(answer, now, answer.retry_after)
+                self._feedback.cool_down(answer, now, answer.retry_after)
+                self.scheduler.reject_blocked(now)
         finally:
             call.end()
             self.scheduler.release()
@@ -336,7 +341,9 @@ class Engine:
             fresh=call.last is not None and _lost_its_connection(call.last),
         )
         if self._transport.blocked > blocked:
-            self._was_blocked(call, self._transport.blocked - blocked)
+            if call.bulk:
+                call.deadline += self._transport.blocked - blocked
+            self._feedback.stood_still(self._transport.blocked)
         call.is_short = isinstance(response, Shortage)
         if isinstance(response, Shortage):
             response = response.error
@@ -374,8 +381,7 @@ class Engine:
         self, call: Call[T], permit: Permit, authorization: Secret
     ) -> DigaError | None:
         """Send a call that has been answered before; return what ends *call*."""
-        operation = self._recent[-1] if self._recent else self._control
-        self._recent.rotate()
+        operation = self._feedback.next_answered() or self._control
         assert operation is not None  # noqa: S101 - there is at least the control
         control: Call[Any] = Call(
             operation=operation,
@@ -409,31 +415,6 @@ class Engine:
             self.peer, error.phase, "total", total, pooled=call.is_short
         )
 
-    # --- what this machine lacks
-
-    def _fell_short(self, call: Call[T], error: Answer[T], now: float) -> None:
-        """Withdraw an attempt that could not be sent; let fewer be in flight."""
-        assert isinstance(error, DigaError)  # noqa: S101 - for the type checker
-        in_flight = self.scheduler.in_flight
-        call.withdraw(now - call.begun)
-        if self._local.fell_short(now, in_flight):
-            self.observer.shortage(error)
-        alone = in_flight == 1
-        if alone and self.breaker.failed(now, self._chance()):
-            self.observer.outage(is_on=True)
-        if alone and call.silence is not None:
-            call.silence.failed(now)
-
-    def _was_blocked(self, call: Call[T], seconds: float) -> None:
-        """Take time in which the loop stood still out of every account."""
-        if call.bulk:
-            call.deadline += seconds
-        new = self._transport.blocked - self._blocked
-        if new > 0.0:  # the first attempt that ended since
-            self._blocked = self._transport.blocked
-            self.breaker.stood_still(new)
-            self.observer.blocked(new)
-
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""
         if self.observer.is_on and call.subject is not None:
@@ -449,66 +430,6 @@ class Engine:
         """Ask for no key, and for no address, any more."""
         await self._keys.close()
         await self.address.close()
-
-    # --- what the limits learn
-
-    def _cool_down(self, error: APIStatusError, now: float, seconds: float) -> None:
-        """Let a ``Retry-After`` hold all calls; reject those that cannot wait."""
-        # One bad response must not stop a client for longer than runs wait at most.
-        is_short = seconds <= self.breaker.most_seconds
-        if error.transient and is_short and not is_throttling(error):
-            self.limiter.block(now, seconds, self._chance())
-        self.scheduler.reject_blocked(now)
-
-    def _failed(
-        self, call: Call[T], answer: Answer[T], now: float, permit: Permit
-    ) -> None:
-        """Record an attempt without an answer, or with a 5xx."""
-        self.limiter.lost(now, permit[0])
-        begins = self.breaker.failed(
-            now,
-            self._chance(),
-            sent=permit[0],
-            kind=_kind_of_failure(answer),
-            purpose=permit[2],
-        )
-        if call.silence is not None:
-            call.silence.failed(now)
-        if begins:
-            self.observer.outage(is_on=True)
-
-    def _answered(
-        self, call: Call[T], answer: Answer[T], now: float, permit: Permit
-    ) -> None:
-        """Record an answer, whatever it says."""
-        sent, in_flight, _ = permit
-        if isinstance(answer, APIStatusError) and is_throttling(answer):
-            self.limiter.throttled(
-                now, sent, answer.retry_after, self._chance(), in_flight
-            )
-        else:
-            self.limiter.accepted(now, sent, in_flight)
-            self._remember(call.operation, answer)
-        self._local.succeeded(now)
-        if self.breaker.succeeded():
-            self.observer.outage(is_on=False)
-
-    def _remember(self, operation: Operation[T], answer: Answer[T]) -> None:
-        """Remember what an answer shows: the API is there, the call can be answered."""
-        if not isinstance(answer, DigaError):
-            self.address.check.is_right = True
-        elif not isinstance(answer, NotFoundError):
-            if status_of(answer) == 200:  # noqa: PLR2004
-                self.address.check.succeeded()
-            return
-        if operation.subject is not None:
-            self._recent.append(operation)
-
-
-def _kind_of_failure(answer: object) -> Failure:
-    if not isinstance(answer, APIConnectionError):
-        return Failure.ANSWER
-    return Failure.NO_ANSWER if answer.phase == "read" else Failure.NOT_SENT
 
 
 def _lost_its_connection(error: DigaError) -> bool:

@@ -1,7 +1,7 @@
 """What a hook is told, and the log: every attempt, every end, and nothing secret."""
 
-import functools
 import asyncio
+import functools
 import logging
 from uuid import UUID
 
