@@ -305,7 +305,7 @@ class Engine:
         # Its own last error says more than that nothing was sent.
         if isinstance(call.last, APIStatusError):
             return attrs.evolve(call.last, retry_after=blocked)
-        return call.last
+        return None
 
     # --- what this machine lacks
 

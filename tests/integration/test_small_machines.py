@@ -97,7 +97,8 @@ def no_descriptors():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     resource.setrlimit(
-        resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 8, before[1])  # noqa: PTH208
+        resource.RLIMIT_NOFILE,
+        (len(os.listdir("/proc/self/fd")) + 8, before[1]),  # noqa: PTH208
     )
     try:
         while True:
@@ -146,7 +147,9 @@ async def test_where_no_connection_can_be_opened_it_is_an_outage_with_its_reason
     assert "ulimit -n" in str(error)
     assert len(error.partial.unanswered) == 50
     assert (error.partial.failures, requests) == ({}, 0)
-    said = [r.getMessage() for r in caplog.records if "fewer requests" in r.getMessage()]
+    said = [
+        r.getMessage() for r in caplog.records if "fewer requests" in r.getMessage()
+    ]
     assert len(said) == 1
 
 

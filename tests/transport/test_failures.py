@@ -154,7 +154,10 @@ def test_a_proxys_name_that_is_not_found_is_named():
 @pytest.mark.parametrize(
     ("progress", "limit"),
     [
-        (Progress(connected=True, expired=True, seconds=10.0), "10 s (Timeouts.attempt)"),
+        (
+            Progress(connected=True, expired=True, seconds=10.0),
+            "10 s (Timeouts.attempt)",
+        ),
         (Progress(expired=True, seconds=2.5), "2.5 s (Timeouts.attempt)"),
         (Progress(connect=5.0), "5 s (Timeouts.connect)"),
     ],
