@@ -66,18 +66,20 @@ async def test_a_proxy_that_refuses_its_password_is_asked_no_more():
     """Each try is a failed login: a few of them lock an account."""
     refuses = says(answer(b"", "407 Proxy Authentication Required"))
     ids = [uuid4() for _ in range(30)]
-    async with ByteServer(refuses) as proxy:
-        async with DigaClient(
+    async with (
+        ByteServer(refuses) as proxy,
+        DigaClient(
             KEY,
             base_url="https://api.diga.example",
             proxy=f"http://user:old-password@127.0.0.1:{proxy.port}",
             limits=Limits(concurrency=4),
-        ) as diga:
-            with pytest.raises(APIConnectionError) as single:
-                await diga.phones.get(ids[0])
-            assert proxy.attempts == 1
-            with pytest.raises(APIConnectionError) as run:
-                await diga.phones.get_many(ids)
+        ) as diga,
+    ):
+        with pytest.raises(APIConnectionError) as single:
+            await diga.phones.get(ids[0])
+        assert proxy.attempts == 1
+        with pytest.raises(APIConnectionError) as run:
+            await diga.phones.get_many(ids)
 
     for error in (single.value, run.value):
         assert (error.proxy_status, error.transient) == (407, False)

@@ -82,9 +82,9 @@ def test_a_loop_that_ends_with_lookups_under_way_leaves_nothing(sandbox, complai
     for _ in range(2):
         lookups = set()
         asyncio.run(main())
-    del diga
-    gc.collect()
+        gc.collect()
 
+    assert diga._lifecycle.runtime is None
     assert complaints == []
 
 
@@ -158,6 +158,7 @@ def test_threads_have_loops_of_their_own(sandbox, complaints):
 
 def test_pytest_asyncio_closes_what_a_module_holds(sandbox, pytester):
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    ids = [str(phone_id) for phone_id in sandbox.phone_ids[:3]]
     pytester.makepyfile(
         textwrap.dedent(f"""
             import gc
@@ -167,7 +168,7 @@ def test_pytest_asyncio_closes_what_a_module_holds(sandbox, pytester):
             diga = DigaClient({KEY!r}, base_url={sandbox.url!r})
 
             @pytest.mark.asyncio
-            @pytest.mark.parametrize("phone_id", {[str(i) for i in sandbox.phone_ids[:3]]})
+            @pytest.mark.parametrize("phone_id", {ids})
             async def test_it(phone_id):
                 assert str((await diga.phones.get(phone_id)).id) == phone_id
 

@@ -1,4 +1,4 @@
-"""How many requests a small machine has in flight: fewer after a shortage, then more."""
+"""Requests in flight on a small machine: fewer after a shortage, then more."""
 
 import math
 

@@ -38,7 +38,7 @@ def sandbox():
 
 
 def in_a_process_of_its_own(code, sandbox):
-    """Run *code* with the address, the key and the ids of *sandbox*; return its JSON."""
+    """Run *code*, which knows address, key and ids of *sandbox*; return its JSON."""
     facts = json.dumps([sandbox.url, KEY, [str(i) for i in sandbox.phone_ids]])
     started = "import asyncio, json, os, resource, sys, time\n"
     started += "from diga_async import *\nURL, KEY, IDS = json.loads(sys.argv[1])\n"
@@ -135,11 +135,13 @@ async def test_where_no_connection_can_be_opened_it_is_an_outage_with_its_reason
     caplog,
 ):
     policy = RetryPolicy(max_outage=0.5)
-    async with ByteServer(answers) as server:
-        async with DigaClient(KEY, base_url=server.url, retry=policy) as diga:
-            with no_descriptors(), pytest.raises(APIConnectionError) as caught:
-                await diga.phones.get_many(IDS)
-            requests = diga.stats.requests
+    async with (
+        ByteServer(answers) as server,
+        DigaClient(KEY, base_url=server.url, retry=policy) as diga,
+    ):
+        with no_descriptors(), pytest.raises(APIConnectionError) as caught:
+            await diga.phones.get_many(IDS)
+        requests = diga.stats.requests
 
     error = caught.value
     assert error.errno == errno.EMFILE
@@ -194,17 +196,19 @@ async def test_a_lent_pool_that_its_owner_uses_up_is_waited_for():
 async def test_it_grows_again_when_there_is_room(monkeypatch):
     monkeypatch.setattr("diga_async._flow.local_limit.GROW_SECONDS", 0.05)
     limits = Limits(concurrency=16, adaptive=False)
-    async with ByteServer(answers) as server:
-        async with DigaClient(KEY, base_url=server.url, limits=limits) as diga:
-            with no_descriptors() as free:
-                lookup = asyncio.ensure_future(diga.phones.get(IDS[0]))
-                await asyncio.sleep(0.01)
-                free()
-                await lookup
-            local = diga._lifecycle.runtime.engine._local
-            assert local.slots < 16
-            end = time.monotonic() + 20.0
-            while local.slots < 16 and time.monotonic() < end:
-                await diga.phones.get(IDS[1])
+    async with (
+        ByteServer(answers) as server,
+        DigaClient(KEY, base_url=server.url, limits=limits) as diga,
+    ):
+        with no_descriptors() as free:
+            lookup = asyncio.ensure_future(diga.phones.get(IDS[0]))
+            await asyncio.sleep(0.01)
+            free()
+            await lookup
+        local = diga._lifecycle.runtime.engine._local
+        assert local.slots < 16
+        end = time.monotonic() + 20.0
+        while local.slots < 16 and time.monotonic() < end:
+            await diga.phones.get(IDS[1])
 
-            assert local.slots == 16
+        assert local.slots == 16

@@ -1,4 +1,4 @@
-"""A loop that stands still: what has arrived is read first, and its time is not taken."""
+"""A loop that stands still: what has arrived is read first, and no time is taken."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import time
 from uuid import uuid4
 
 import pytest
-from byte_server import ByteServer, Wire, answers, drips, hangs, on_time, phone
+from byte_server import ByteServer, Wire, drips, hangs, on_time, phone
 from fakes import KEY, PHONE_ID, quick_client as client
 
 from diga_async import (
@@ -178,11 +178,13 @@ async def test_a_lost_connection_is_followed_by_a_new_one():
 
     ids = [uuid4() for _ in range(40)]
     policy = RetryPolicy(max_attempts=2, base_delay=0.0)
-    async with ByteServer(once) as server:
-        async with client(
+    async with (
+        ByteServer(once) as server,
+        client(
             server.url, retry=policy, limits=Limits(concurrency=8, adaptive=False)
-        ) as diga:
-            batch = await diga.phones.get_many(ids)
+        ) as diga,
+    ):
+        batch = await diga.phones.get_many(ids)
 
     assert len(batch.phones) == 40
 

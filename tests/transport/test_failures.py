@@ -1,4 +1,4 @@
-"""What each exception below us means: an error that names where, why and which limit."""
+"""What each exception below us means: an error that says where and why."""
 
 import errno
 import pickle
@@ -60,8 +60,10 @@ TABLE = [
     (
         connector_error(None, "Multiple exceptions: [Errno 99] x, [Errno 111] y"),
         "connect",
-        f"{COULD_NOT}: cannot assign requested address (errno 99), "
-        "connection refused (errno 111)",
+        (
+            f"{COULD_NOT}: cannot assign requested address (errno 99), "
+            "connection refused (errno 111)"
+        ),
     ),
     (
         aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name not known")),
@@ -74,20 +76,26 @@ TABLE = [
     (
         certificate_error("Hostname mismatch, certificate is not valid for 'x'."),
         "tls",
-        f"{COULD_NOT}: certificate verify failed: "
-        "hostname mismatch, certificate is not valid for 'x'",
+        (
+            f"{COULD_NOT}: certificate verify failed: "
+            "hostname mismatch, certificate is not valid for 'x'"
+        ),
     ),
     (
         certificate_error("self-signed certificate"),
         "tls",
-        f"{COULD_NOT}: certificate verify failed: self-signed certificate; "
-        "trust its authority with ssl=",
+        (
+            f"{COULD_NOT}: certificate verify failed: self-signed certificate; "
+            "trust its authority with ssl="
+        ),
     ),
     (
         handshake_error("WRONG_VERSION_NUMBER"),
         "tls",
-        f"{COULD_NOT}: TLS handshake failed: wrong version number; "
-        "the port may speak plain http",
+        (
+            f"{COULD_NOT}: TLS handshake failed: wrong version number; "
+            "the port may speak plain http"
+        ),
     ),
     (
         aiohttp.ServerFingerprintMismatch(b"", b"", "x", 1),

@@ -21,8 +21,14 @@ SENT = [
 ]
 
 
-class Mine(Exception):
+class MineError(Exception):
     """Not known to anyone else."""
+
+
+async def twice(diga):
+    """Look up over a new connection, and then over the same."""
+    for _ in range(2):
+        await diga.phones.get(PHONE_ID)
 
 
 def tracing(signal, error):
@@ -48,14 +54,13 @@ async def make(request):
         )
 
 
-@pytest.mark.parametrize("error", [TypeError("m"), OSError(24, "m"), Mine("m")])
+@pytest.mark.parametrize("error", [TypeError("m"), OSError(24, "m"), MineError("m")])
 @pytest.mark.parametrize("signal", SENT)
 async def test_what_a_hook_raises_is_raised_unchanged(make, signal, error):
     async with ByteServer(answers) as server:
         async with make(server, trace_configs=[tracing(signal, error)]) as diga:
             with pytest.raises(type(error)) as caught:
-                for _ in range(2):
-                    await diga.phones.get(PHONE_ID)
+                await twice(diga)
             assert caught.value.args == error.args
             assert diga.stats.in_flight == 0
         assert server.attempts <= 2  # nothing was tried again
@@ -66,10 +71,10 @@ async def test_what_a_hook_raises_ends_a_run_and_leaves_its_ids_unanswered(signa
     ids = [uuid4() for _ in range(20)]
     async with (
         ByteServer(answers) as server,
-        client(server.url, trace_configs=[tracing(signal, Mine("m"))]) as diga,
+        client(server.url, trace_configs=[tracing(signal, MineError("m"))]) as diga,
         diga.phones.iter_many(ids, concurrency=4) as lookups,
     ):
-        with pytest.raises(Mine):
+        with pytest.raises(MineError):
             [_ async for _ in lookups]
 
         assert len(lookups.unanswered) >= 4
@@ -81,12 +86,12 @@ async def test_what_a_hook_raises_ends_a_run_and_leaves_its_ids_unanswered(signa
 )
 async def test_no_connection_is_left(signal):
     async with ByteServer(answers) as server:
-        trace = tracing(signal, Mine("m"))
+        trace = tracing(signal, MineError("m"))
         async with client(server.url, trace_configs=[trace]) as diga:
             for _ in range(6):
                 try:
                     await diga.phones.get(PHONE_ID)
-                except Mine:
+                except MineError:
                     await until(lambda: server.wires[-1].is_left)
             open_wires = [wire for wire in server.wires if not wire.is_left]
             assert len(open_wires) <= 1
@@ -103,17 +108,18 @@ async def test_a_hook_that_hangs_ends_with_its_attempt_and_its_connection(signal
 
     getattr(trace, signal).append(hook)
     limits = Timeouts(5.0, attempt=0.05)
-    async with ByteServer(answers) as server:
-        async with client(
+    async with (
+        ByteServer(answers) as server,
+        client(
             server.url,
             trace_configs=[trace],
             timeouts=limits,
             retry=RetryPolicy(max_attempts=1),
-        ) as diga:
-            with pytest.raises(APITimeoutError):
-                for _ in range(2):
-                    await diga.phones.get(PHONE_ID)
-            await until(lambda: server.wires[0].is_left)
+        ) as diga,
+    ):
+        with pytest.raises(APITimeoutError):
+            await twice(diga)
+        await until(lambda: server.wires[0].is_left)
 
 
 async def test_a_hook_that_is_cancelled_leaves_no_connection():
@@ -124,26 +130,28 @@ async def test_a_hook_that_is_cancelled_leaves_no_connection():
         await asyncio.Event().wait()
 
     trace.on_connection_create_end.append(hook)
-    async with ByteServer(answers) as server:
-        async with client(server.url, trace_configs=[trace]) as diga:
-            lookup = asyncio.ensure_future(diga.phones.get(PHONE_ID))
-            await reached.wait()
-            lookup.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await lookup
-            await until(lambda: server.wires[0].is_left)
+    async with (
+        ByteServer(answers) as server,
+        client(server.url, trace_configs=[trace]) as diga,
+    ):
+        lookup = asyncio.ensure_future(diga.phones.get(PHONE_ID))
+        await reached.wait()
+        lookup.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await lookup
+        await until(lambda: server.wires[0].is_left)
 
 
 async def test_what_makes_a_context_may_raise_as_well():
     def fail(**_):
-        raise Mine("m")
+        raise MineError("m")
 
     trace = aiohttp.TraceConfig(trace_config_ctx_factory=fail)
     async with (
         ByteServer(answers) as server,
         client(server.url, trace_configs=[trace]) as diga,
     ):
-        with pytest.raises(Mine):
+        with pytest.raises(MineError):
             await diga.phones.get(PHONE_ID)
 
 
