@@ -3,7 +3,7 @@
 import inspect
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 
 from diga_async._api.addresses import check_base_url, check_proxy
-from diga_async._api.messages import conceal
+from diga_async._api.messages import check_headers, conceal
 from diga_async._engine.credentials import KeySource, key_opener
 from diga_async._engine.observer import Hook
 from diga_async._lifecycle import Lifecycle
@@ -26,49 +26,73 @@ DEFAULT_BASE_URL = "https://api.diga.io"
 
 _T = TypeVar("_T")
 
+_MAX_ATTEMPTS = "pass retry=RetryPolicy(max_attempts=4)"
+_HABITS = {
+    "timeout": "pass timeouts=10.0, or timeouts=Timeouts(...)",
+    "max_retries": _MAX_ATTEMPTS,
+    "retries": _MAX_ATTEMPTS,
+    "default_headers": "pass headers={...}",
+    "http_client": "pass session=, an aiohttp.ClientSession",
+    "max_connections": "pass limits=Limits(concurrency=64)",
+}
+"""Options of other clients, and what they are called here."""
+
 
 class DigaClient:
     """
     A client of the Diga API.
 
     Use it as ``async with``, or call `close` when done.
-    It can be made anywhere, also outside a loop; it opens on first use and then
-    belongs to that loop. When that loop was closed, the next one opens it anew.
+    It can be made anywhere, even outside an event loop; it opens on first use and
+    then belongs to that loop. After that loop was closed, it opens again in the next.
 
     Args:
-        api_key: The key, printable ASCII without blanks; by default
+        api_key: The key, printable ASCII without blanks or quotes; by default
             ``DIGA_API_KEY``. A callable, plain or async, is asked for the key on
             first use, and once more whenever the key was refused.
         base_url: The server; by default ``DIGA_BASE_URL``, then
             ``https://api.diga.io``.
-        session: Lends the connector of an existing session: its pool, TLS, DNS
+        session: An existing session whose connector is used: its pool, TLS, DNS
             and limits, and nothing else of it. It is never closed or changed.
             Waiting in its pool counts against `Timeouts.attempt`.
         timeouts: How long to wait; a number is the `total` in seconds.
-        retry: What is tried again, how often and how soon.
-        limits: How much the client may ask of the server.
+        retry: What is retried, how often and how soon.
+        limits: How much the client sends.
         proxy: ``http(s)://[user:password@]host:port`` to go through.
             It never sees the key, since only https goes through it.
-        ssl: A context with certificates of your own.
+        ssl: A context, for certificates of your own.
         trust_env: Whether to use the proxy that the environment names for
             *base_url*. No netrc is read.
-        trace_configs: aiohttp's, called for every request.
-            They see the headers, and the key in them.
+        trace_configs: aiohttp's trace configurations, called for every request.
+            They see the headers, with the key.
             What a hook raises is raised by the lookup, and ends a run.
         on_event: Called after each attempt and each lookup that ends, with
             one frozen `AttemptEvent` or `LookupEvent`; for metrics.
-            It is a plain function, and must not block.
+            It is a plain function that must not block.
             What it raises is raised by the lookup, and ends a run.
+        headers: Sent with every request, such as a gateway's own. Headers that
+            describe the request, its connection or its body cannot be given, nor
+            can ``Authorization`` and ``Cookie``.
         allow_insecure_http: Allow plain http to another machine; also
-            ``DIGA_ALLOW_INSECURE_HTTP=1``. Everybody on the way sees the key.
+            ``DIGA_ALLOW_INSECURE_HTTP=1``. The key then travels unencrypted.
 
     Raises:
         ConfigurationError: An argument or variable is wrong or missing.
+        TypeError: An argument has the name or the type that other clients use.
 
     .. versionadded:: 0.1.0
     """
 
     __module__ = "diga_async"
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Point out what is called otherwise here."""
+        for name, hint in _HABITS.items():
+            if name in options:
+                raise TypeError(f"DigaClient() has no {name!r}: {hint}")
+        if isinstance(options.get("retry"), int):
+            raise TypeError(f"retry must be a RetryPolicy: {_HABITS['retries']}")
+        return super().__new__(cls)
 
     def __init__(  # noqa: PLR0913 - every one is a decision of the user's
         self,
@@ -84,6 +108,7 @@ class DigaClient:
         trust_env: bool = False,
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
         on_event: Hook | None = None,
+        headers: Mapping[str, str] | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
         api_key = conceal(_given_or_environment(api_key))
@@ -95,20 +120,24 @@ class DigaClient:
             _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),
             allow_insecure_http=insecure,
         )
+        proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
-            proxy = environment_proxy(url)
+            proxy, proxy_name = environment_proxy(url), "HTTPS_PROXY"
         options = Options(
             base_url=url,
             session=_of_kind_or_none(session, aiohttp.ClientSession, "session"),
             timeouts=Timeouts.of(timeouts),
             retry=_of_kind(retry, RetryPolicy, "retry"),
             limits=_of_kind(limits, Limits, "limits"),
-            proxy=check_proxy(proxy, url, allow_insecure_http=insecure),
+            proxy=check_proxy(
+                proxy, url, name=proxy_name, allow_insecure_http=insecure
+            ),
             ssl=_of_kind_or_none(ssl, SSLContext, "ssl"),
             trace_configs=_all_of_kind(
                 trace_configs, aiohttp.TraceConfig, "trace_configs"
             ),
             on_event=_plain_or_none(on_event),
+            headers=check_headers(headers or {}),
         )
         self._lifecycle = Lifecycle(options, credentials)
 

@@ -1,4 +1,4 @@
-"""The pytest plugin's part for pytest-asyncio; loaded only where that one is."""
+"""The part of the pytest plugin that needs pytest-asyncio; not loaded without it."""
 
 from collections.abc import AsyncIterator
 
@@ -7,5 +7,5 @@ import pytest_asyncio
 
 @pytest_asyncio.fixture(loop_scope="function")
 async def _diga_loop_of_pytest_asyncio() -> AsyncIterator[None]:
-    """Keep the loop of a test until what asked for this is torn down."""
+    """Keep a test's loop running until the fixture that requests this is torn down."""
     yield

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ssl import SSLContext
 from typing import Any, TypeVar, get_args
 
@@ -46,6 +46,7 @@ class Options:
     ssl: SSLContext | None
     trace_configs: tuple[aiohttp.TraceConfig, ...]
     on_event: Hook | None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Runtime:
@@ -75,6 +76,7 @@ class Runtime:
                 proxy=options.proxy,
                 retry=options.retry,
                 limits=options.limits,
+                headers=options.headers,
             ),
             credentials,
             self._transport,

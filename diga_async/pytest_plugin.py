@@ -1,7 +1,19 @@
 """
-Fixtures for the tests of code that uses this library.
+Fixtures for tests of code that uses this library.
 
-Nothing heavy is imported until a test asks for a fixture.
+`diga_sandbox` is a Diga server on loopback, `diga_client` a client for it.
+Nothing heavy is imported until a test requests one of them.
+
+The sandbox serves from its own thread and can be changed at any time, so a test can
+change it while the code under test waits:
+
+    async def test_the_bot_tells_that_a_number_is_verified(diga_client, diga_sandbox):
+        phone_id = diga_sandbox.add(status="pending_verification")
+        waiting = asyncio.create_task(bot.tell_when_assigned(diga_client, phone_id))
+
+        diga_sandbox.change(phone_id, status="assigned")
+
+        assert await waiting == "Your number is ready."
 """
 
 import asyncio
@@ -10,22 +22,22 @@ from typing import Any, Final
 
 import pytest
 
-_PHONES: Final = 100  # made in 3 ms; the sandbox's own thousand takes 30
+_PHONES: Final = 100  # made in 3 ms; the sandbox's default thousand takes 30
 _MARKERS: Final = {
     "diga_sandbox": "diga_async.sandbox.Sandbox",
     "diga_client": "diga_async.DigaClient",
 }
-_PYTEST_ASYNCIO: Final = ("asyncio", "pytest_asyncio.plugin")  # as it may be loaded
+_PYTEST_ASYNCIO: Final = ("asyncio", "pytest_asyncio.plugin")  # it has two names
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and what only pytest-asyncio understands."""
+    """Register the markers, and a fixture for pytest-asyncio if that is loaded."""
     if _has_pytest_asyncio(config):
         config.pluginmanager.import_plugin("diga_async._pytest_asyncio")
-    for marker, settled in _MARKERS.items():
+    for marker, type_name in _MARKERS.items():
         line = (
-            f"{marker}(**settings): settings of the test's {marker}, named as "
-            f"{settled} names them. The closest marker wins, setting by setting."
+            f"{marker}(**settings): settings of the test's {marker}, the arguments of "
+            f"{type_name}. The closest marker wins, setting by setting."
         )
         config.addinivalue_line("markers", line)
 
@@ -37,9 +49,11 @@ def _has_pytest_asyncio(config: pytest.Config) -> bool:
 @pytest.fixture
 def diga_sandbox(request: pytest.FixtureRequest) -> Iterator[Any]:
     """
-    Run a diga_async.sandbox.Sandbox with 100 phones, in a thread of its own.
+    Serve a diga_async.sandbox.Sandbox with 100 phones from a thread of its own.
 
     @pytest.mark.diga_sandbox(phones=7, faults=Faults(errors=0.1)) sets it up.
+    Its change, add and remove, and its settings, can be used at any time,
+    also while the code under test waits for a change: its next request sees it.
     """
     from diga_async.sandbox import Sandbox  # noqa: PLC0415 - aiohttp, only if asked for
 
@@ -51,11 +65,11 @@ def diga_sandbox(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture
 def diga_client(request: pytest.FixtureRequest, diga_sandbox: Any) -> Iterator[Any]:
     """
-    Make a diga_async.DigaClient for the sandbox; it opens on first use.
+    Make a diga_async.DigaClient for diga_sandbox; it opens on first use.
 
-    Once the test and the fixtures that use it are done, it is closed, inside the loop
-    it was used in, under pytest-asyncio and anyio alike.
-    A plain test that uses it in a loop of its own closes it there.
+    It is closed after the test and the fixtures that use it, inside the loop it was
+    used in, under pytest-asyncio and under anyio.
+    A plain test that runs its own loop closes the client there.
     @pytest.mark.diga_client(retry=RetryPolicy(max_attempts=1)) sets it up.
     """
     from diga_async import DigaClient  # noqa: PLC0415 - aiohttp, only if asked for
@@ -69,12 +83,12 @@ def diga_client(request: pytest.FixtureRequest, diga_sandbox: Any) -> Iterator[A
 
 @pytest.fixture
 async def _diga_loop_of_anyio() -> AsyncIterator[None]:
-    yield  # noqa: PT022 - anyio keeps its loop for as long as this is not done
+    yield  # noqa: PT022 - anyio keeps its loop until this is torn down
 
 
 def _keep_loop(request: pytest.FixtureRequest) -> None:
-    """Have the loop of the test outlive whatever asked for this, whoever runs it."""
-    if _is_in_a_loop():  # an async test that calls `getfixturevalue`: it is alive
+    """Keep the test's loop running until the fixture that calls this is torn down."""
+    if _is_in_a_loop():  # an async test called `getfixturevalue`: its loop runs
         return
     of_anyio = "anyio_backend" in request.fixturenames
     if of_anyio and request.node.get_closest_marker("asyncio") is None:

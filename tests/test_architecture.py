@@ -38,7 +38,7 @@ PURE = {"_models", "_api", "_flow"}
 IMPURE_MODULES = {"aiohttp", "asyncio", "logging", "os", "random", "socket", "time"}
 #: The libraries that a layer may use.
 LIBRARIES = {
-    "_models": {"attrs", "cattrs"},
+    "_models": {"attrs", "cattrs", "pydantic_core"},
     "_api": {"attrs", "yarl"},
     "_transport": {"aiohttp", "attrs"},
     "_runtime": {"aiohttp", "attrs"},

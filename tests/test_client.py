@@ -11,6 +11,7 @@ from collections import Counter
 from uuid import uuid4
 
 import aiohttp
+import attrs
 import pytest
 from byte_server import (
     LATE,
@@ -20,9 +21,11 @@ from byte_server import (
     at_once,
     hangs,
     on_time,
+    phone,
     says,
     until,
 )
+from fakes import PHONE_ID, phone_fields
 
 from diga_async import (
     APIConnectionError,
@@ -129,7 +132,6 @@ class TestMaking:
         "wrong",
         [
             {"session": object()},
-            {"retry": 3},
             {"retry": None},
             {"limits": None},
             {"trace_configs": None},
@@ -154,6 +156,54 @@ class TestMaking:
         with pytest.raises(ConfigurationError):
             DigaClient(KEY, **wrong)
 
+    @pytest.mark.parametrize(
+        ("option", "remedy"),
+        [
+            ({"timeout": 10.0}, "timeouts="),
+            ({"max_retries": 3}, "RetryPolicy"),
+            ({"retries": 3}, "RetryPolicy"),
+            ({"retry": 3}, "RetryPolicy"),
+            ({"default_headers": {}}, "headers="),
+            ({"http_client": None}, "session="),
+            ({"max_connections": 5}, "Limits"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_an_option_of_another_client_is_answered_with_its_name_here(
+        self, option, remedy
+    ):
+        with pytest.raises(TypeError, match=remedy):
+            DigaClient(KEY, **option)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Authorization": "Bearer x"},
+            {"host": "other.example"},
+            {"Accept": "text/html"},
+            {"accept-encoding": "gzip"},
+            {"Connection": "close"},
+            {"Content-Type": "text/html"},
+            {"Transfer-Encoding": "chunked"},
+            {"Cookie": "a=b"},
+            {"Proxy-Authorization": "x"},
+            {"X Y": "1"},
+            {"": "1"},
+            {"X-Y:": "1"},
+            {"X-Y": "1\r\nHost: other.example"},
+            {"X-Y": "ñ"},
+            {"X-Y": " padded"},
+            {"X-Y": 1},
+            {1: "x"},
+            {"X-Y": "1", "x-y": "2"},
+            ["X-Y"],
+        ],
+        ids=repr,
+    )
+    def test_a_header_that_cannot_be_sent_is_refused(self, headers):
+        with pytest.raises(ConfigurationError, match="headers"):
+            DigaClient(KEY, headers=headers)
+
     def test_the_environments_proxy_is_used_only_when_asked(self, monkeypatch):
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
@@ -168,6 +218,16 @@ class TestMaking:
         assert proxy("http://127.0.0.1:1", trust_env=True) is None
         monkeypatch.setenv("NO_PROXY", "diga.example")
         assert proxy(trust_env=True) is None
+
+    def test_a_proxy_variable_without_a_scheme_is_read_as_http(self, monkeypatch):
+        monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+        client = DigaClient(KEY, base_url="https://diga.example", trust_env=True)
+        assert client._lifecycle.options.proxy == "http://proxy.example:3128"
+
+    def test_a_proxy_variable_that_cannot_be_used_is_named(self, monkeypatch):
+        monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")
+        with pytest.raises(ConfigurationError, match="HTTPS_PROXY must be http"):
+            DigaClient(KEY, base_url="https://diga.example", trust_env=True)
 
     def test_a_client_shows_its_key_nowhere(self):
         client = DigaClient(KEY)
@@ -685,3 +745,37 @@ async def test_outcomes_match_as_documented(sandbox, diga):
 
 def test_timeouts_are_options_of_a_client():
     assert DigaClient(KEY, timeouts=5)._lifecycle.options.timeouts == Timeouts(5)
+
+
+async def test_headers_are_sent_with_every_request_and_stay_hidden() -> None:
+    headers = {"X-Gateway-Key": "gw-secret", "User-Agent": "our-bot/1"}
+    async with (
+        ByteServer(says(phone())) as server,
+        DigaClient(KEY, base_url=server.url, headers=headers) as diga,
+    ):
+        await diga.phones.get(PHONE_ID)
+        await diga.phones.get_many([PHONE_ID])
+
+        assert "gw-secret" not in repr(attrs.asdict(diga._lifecycle.options))
+    for head in server.heads:
+        assert b"X-Gateway-Key: gw-secret\r\n" in head
+        assert (
+            head.count(b"User-Agent: our-bot/1\r\n") == head.count(b"User-Agent") == 1
+        )
+
+
+async def test_a_found_phone_has_the_id_of_its_request() -> None:
+    named = says(answer(phone_fields(), X_Request_Id="req-7"))
+    async with (
+        ByteServer(named) as server,
+        DigaClient(KEY, base_url=server.url) as diga,
+    ):
+        (outcome,) = [o async for o in diga.phones.iter_many([PHONE_ID])]
+
+    assert outcome.request_id == "req-7"
+    assert outcome == attrs.evolve(outcome, request_id=None)
+
+
+async def test_phones_say_where_they_are_read() -> None:
+    async with DigaClient(KEY, base_url="https://diga.example") as diga:
+        assert repr(diga.phones) == "<phones of <DigaClient https://diga.example open>>"

@@ -1,4 +1,4 @@
-"""The fixtures that users' tests get; each claim is proved by a test run of its own."""
+"""The fixtures for users' tests; each claim is proved by its own run of pytest."""
 
 import sys
 import threading
@@ -12,7 +12,7 @@ import pytest
 import diga_async
 import diga_async.sandbox
 
-# A run within this process would load a second copy of what is not loaded yet.
+# A run inside this process would load a second copy of a module not loaded yet.
 LOADED = (diga_async.DigaClient, diga_async.sandbox.Sandbox)
 
 ROOT = Path(diga_async.__file__).parents[1]
@@ -87,7 +87,7 @@ def run(pytester: pytest.Pytester) -> Run:
 
 @pytest.fixture(params=RUNNERS)
 def run_async(request: pytest.FixtureRequest, run: Run) -> RunAsync:
-    """Run an async test file under each plugin that knows how."""
+    """Run an async test file under each plugin that runs async tests."""
 
     def run_async(source: str) -> pytest.RunResult:
         lines = "\n".join(line.removeprefix("    ") for line in source.splitlines())
@@ -99,7 +99,7 @@ def run_async(request: pytest.FixtureRequest, run: Run) -> RunAsync:
     return run_async
 
 
-def test_the_sandbox_serves_a_plain_test_and_is_gone_afterwards(run: Run) -> None:
+def test_the_sandbox_serves_a_plain_test_and_stops_after_it(run: Run) -> None:
     result = run("""
         from urllib.request import Request, urlopen
 
@@ -115,7 +115,7 @@ def test_the_sandbox_serves_a_plain_test_and_is_gone_afterwards(run: Run) -> Non
     assert "diga-sandbox" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_every_test_gets_a_sandbox_of_its_own(run: Run) -> None:
+def test_every_test_gets_a_new_sandbox(run: Run) -> None:
     result = run("""
         import pytest
 
@@ -148,7 +148,9 @@ def test_the_closest_marker_wins_setting_by_setting(run: Run) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["diga_sandbox", "diga_client"])
-def test_a_marker_without_names_is_refused(run: Run, fixture: str) -> None:
+def test_a_marker_with_a_positional_argument_is_an_error(
+    run: Run, fixture: str
+) -> None:
     result = run(f"""
         import pytest
 
@@ -187,7 +189,7 @@ def test_an_async_test_closes_its_client_in_its_own_loop(run_async: RunAsync) ->
     result.assert_outcomes(passed=2)
 
 
-def test_methods_parameters_and_fixtures_between_make_no_difference(
+def test_the_client_works_through_fixtures_in_methods_and_with_parameters(
     run_async: RunAsync,
 ) -> None:
     result = run_async("""
@@ -207,8 +209,8 @@ def test_methods_parameters_and_fixtures_between_make_no_difference(
     result.assert_outcomes(passed=3)
 
 
-def test_fixtures_may_use_the_client_to_their_end(run_async: RunAsync) -> None:
-    """What a fixture sets up with the client, it takes down with it."""
+def test_a_fixture_can_use_the_client_in_its_teardown(run_async: RunAsync) -> None:
+    """A fixture that sets something up with the client tears it down with it."""
     result = run_async("""
     loops = []
 
@@ -235,7 +237,7 @@ def test_fixtures_may_use_the_client_to_their_end(run_async: RunAsync) -> None:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_plain_test_of_an_async_fixture_has_its_client_closed(
+def test_the_client_of_a_plain_test_with_an_async_fixture_is_closed(
     run: Run, runner: str
 ) -> None:
     result = run(
@@ -263,10 +265,10 @@ def test_a_plain_test_of_an_async_fixture_has_its_client_closed(
     result.assert_outcomes(passed=2)
 
 
-def test_a_client_may_be_asked_for_in_the_middle_of_a_test(
+def test_a_running_test_can_request_a_client(
     run_async: RunAsync,
 ) -> None:
-    """As any plain fixture; pytest gives out no async one there."""
+    """Pytest allows that for plain fixtures only, which the client is."""
     result = run_async("""
     async def test_it(request, diga_sandbox):
         async with request.getfixturevalue("diga_client") as diga:
@@ -276,7 +278,7 @@ def test_a_client_may_be_asked_for_in_the_middle_of_a_test(
     result.assert_outcomes(passed=1)
 
 
-def test_a_failing_test_closes_its_client_and_fails_as_it_would(
+def test_a_failing_test_has_its_client_closed_and_shows_its_own_failure(
     run_async: RunAsync,
 ) -> None:
     result = run_async("""
@@ -292,7 +294,7 @@ def test_a_failing_test_closes_its_client_and_fails_as_it_would(
     result.stdout.fnmatch_lines(["E * assert 'this' == 'that'"])
 
 
-def test_a_test_may_close_its_client_itself(run_async: RunAsync) -> None:
+def test_a_test_can_close_its_client_itself(run_async: RunAsync) -> None:
     result = run_async("""
     async def test_it(diga_client, diga_sandbox):
         async with diga_client as diga:
@@ -302,7 +304,7 @@ def test_a_test_may_close_its_client_itself(run_async: RunAsync) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_a_client_that_was_never_used_needs_no_care(run_async: RunAsync) -> None:
+def test_an_unused_client_needs_no_closing(run_async: RunAsync) -> None:
     result = run_async("""
     async def test_it(diga_client):
         pass
@@ -311,7 +313,7 @@ def test_a_client_that_was_never_used_needs_no_care(run_async: RunAsync) -> None
     result.assert_outcomes(passed=1)
 
 
-def test_a_loop_that_outlives_the_test_is_no_other_loop(run: Run) -> None:
+def test_the_client_is_closed_in_a_loop_that_outlives_the_test(run: Run) -> None:
     result = run(
         WATCH.replace("\n    ", "\n        ")
         + """
@@ -329,7 +331,7 @@ def test_a_loop_that_outlives_the_test_is_no_other_loop(run: Run) -> None:
     result.assert_outcomes(passed=3)
 
 
-def test_anyio_may_run_it_on_uvloop(run: Run) -> None:
+def test_the_client_works_with_anyio_on_uvloop(run: Run) -> None:
     pytest.importorskip("uvloop")
     result = run("""
         import pytest
@@ -347,7 +349,7 @@ def test_anyio_may_run_it_on_uvloop(run: Run) -> None:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_plain_test_may_ask_for_a_client(run: Run, runner: str) -> None:
+def test_a_plain_test_can_request_a_client(run: Run, runner: str) -> None:
     result = run(
         """
         import asyncio
@@ -384,7 +386,9 @@ def test_a_client_can_be_set_up_by_a_marker(run_async: RunAsync) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_a_client_of_the_user_s_own_making_is_left_alone(run_async: RunAsync) -> None:
+def test_a_diga_client_fixture_of_the_users_own_is_used_instead(
+    run_async: RunAsync,
+) -> None:
     result = run_async("""
     @pytest.fixture
     def diga_client():
@@ -397,7 +401,64 @@ def test_a_client_of_the_user_s_own_making_is_left_alone(run_async: RunAsync) ->
     result.assert_outcomes(passed=1)
 
 
-def test_unused_the_plugin_loads_nothing_heavy(
+def test_a_test_can_change_the_sandbox_while_its_code_waits(
+    run_async: RunAsync,
+) -> None:
+    result = run_async("""
+    async def until_assigned(diga_client, phone_id):
+        while (await diga_client.phones.get(phone_id)).status != "assigned":
+            await asyncio.sleep(0)
+        return "ready"
+
+    async def test_it(diga_client, diga_sandbox):
+        phone_id = diga_sandbox.add(status="pending_verification")
+        waiting = asyncio.create_task(until_assigned(diga_client, phone_id))
+        async with asyncio.timeout(5):
+            while not diga_sandbox.requests:
+                await asyncio.sleep(0)
+        assert not waiting.done()
+
+        diga_sandbox.change(phone_id, status="assigned")
+
+        assert await asyncio.wait_for(waiting, 5) == "ready"
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_change_is_seen_by_a_plain_test_too(run: Run) -> None:
+    result = run("""
+        import json
+        from urllib.error import HTTPError
+        from urllib.request import Request, urlopen
+
+        import pytest
+
+        def ask(sandbox, path):
+            key = {"Authorization": f"Bearer {sandbox.api_key}"}
+            with urlopen(Request(f"{sandbox.url}/v1/phone/{path}", headers=key)) as it:
+                return json.load(it)
+
+        @pytest.mark.diga_sandbox(phones=2, numbered_pages=False)
+        def test_it(diga_sandbox):
+            first, second = diga_sandbox.phone_ids
+            added = diga_sandbox.add()
+            diga_sandbox.change(second, nickname="Front desk")
+            diga_sandbox.remove(first)
+
+            page = ask(diga_sandbox, "?limit=5")
+            assert [phone["id"] for phone in page["data"]] == [str(added), str(second)]
+            assert page["data"][1]["nickname"] == "Front desk"
+            assert page["total_pages"] is None
+            with pytest.raises(HTTPError, match="404") as caught:
+                ask(diga_sandbox, first)
+            caught.value.close()
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_the_plugin_loads_nothing_heavy_until_it_is_used(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

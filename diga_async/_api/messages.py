@@ -1,6 +1,7 @@
 """`Request` and `Response`: one HTTP exchange as plain values."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -125,17 +126,35 @@ class Response:
     body: bytes | None
 
 
-_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]{0,4094}[\x21-\x7e])?|")
+#: What the client itself says of a request, its connection and its body.
+_RESERVED = re.compile(
+    r"authorization|host|accept(-.*)?|connection|content-.*|keep-alive|te|trailer"
+    r"|transfer-encoding|upgrade|expect|cookie|proxy-.*",
+    re.IGNORECASE,
+)
 
 
-def check_key(key: object) -> Secret:
+def check_headers(headers: object) -> dict[str, Secret]:
     """
-    Return *key* as the value of an Authorization header (RFC 6750 section 2.1).
+    Check headers for every request; their values may be secret, and stay hidden.
 
     Raises:
-        ConfigurationError: It is not printable ASCII without blanks.
+        ConfigurationError: They are not a mapping of names (RFC 9110 section 5.1) to
+            printable ASCII, or name a header that the client sets itself.
     """
-    key = conceal(key)
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
-        raise ConfigurationError("the API key must be printable ASCII without blanks")
-    return Secret(f"Bearer {key}")
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError("headers must be a mapping of names to text")
+    checked: dict[str, Secret] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or _HEADER_NAME.fullmatch(name) is None:
+            raise ConfigurationError("headers: a name is not a valid header name")
+        if _RESERVED.fullmatch(name):
+            raise ConfigurationError(f"headers: {name} is set by the client itself")
+        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
+            raise ConfigurationError(f"headers: {name} must be printable ASCII text")
+        checked[name] = Secret(value)
+    if len({name.lower() for name in checked}) < len(checked):
+        raise ConfigurationError("headers: a name is given twice")
+    return checked

@@ -23,6 +23,7 @@ from diga_async._models.errors import (
     RateLimitError,
     UnprocessableEntityError,
     ValidationDetail,
+    shorten,
 )
 
 ERRORS: dict[int, type[APIStatusError]] = {
@@ -58,11 +59,19 @@ def problem_of(response: Response, key: Secret) -> DigaError:
         error_code=said.text("error_code"),
         message=said.text("message") or said.text("detail"),
         details=said.details(),
-        request_id=said.clean(header(response, "X-Request-Id")),
+        request_id=request_id(response, Secret(f"Bearer {key}")),
         retry_after=retry_after(
             header(response, "Retry-After"), header(response, "Date")
         ),
     )
+
+
+def request_id(response: Response, authorization: Secret) -> str | None:
+    """Return the ``X-Request-Id`` of *response*, without secrets; None without one."""
+    text = header(response, "X-Request-Id")
+    if text is None:
+        return None
+    return shorten(clean(text, key_of(authorization)))
 
 
 def _class_for(status: int) -> type[APIStatusError]:

@@ -58,6 +58,7 @@ class Call(Progress, Generic[T]):
         is_short: Whether its last attempt was not sent, for want of a local resource.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
+        request_id: The ``X-Request-Id`` of the last response.
     """
 
     operation: Operation[T]
@@ -74,6 +75,7 @@ class Call(Progress, Generic[T]):
     asking: asyncio.Timeout | None = None
     is_short: bool = False
     rate_limit: tuple[int, float] | None = None
+    request_id: str | None = None
 
     def begin(self, now: float, queued: float) -> None:
         """Record the start of an attempt that waited *queued* seconds."""

@@ -11,7 +11,7 @@ raises it where it means something.
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import attrs
@@ -19,6 +19,7 @@ import attrs
 from diga_async._api.addresses import endpoint_of, peer_of
 from diga_async._api.headers import rate_limit
 from diga_async._api.operation import Answer
+from diga_async._api.problems import request_id
 from diga_async._engine.call import (
     Call,
     Counters,
@@ -66,12 +67,14 @@ class Settings:
         proxy: What they go through; None for nothing.
         retry: What is retried.
         limits: How much may be sent.
+        headers: Headers that every request has beside the client's own.
     """
 
     base_url: str
     proxy: str | None = attrs.field(default=None, repr=False)
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Engine:
@@ -109,7 +112,7 @@ class Engine:
         )
         self.budget = RetryBudget()
         self._policy = settings.retry
-        self._endpoint = endpoint_of(settings.base_url)
+        self._endpoint = endpoint_of(settings.base_url, settings.headers)
         self.peer = peer_of(self._endpoint.url, settings.proxy)
         self._blocked = 0.0
         self._credentials = credentials
@@ -277,6 +280,7 @@ class Engine:
                 return _closed()
             return self._named(response, call, left)
         call.rate_limit = rate_limit(response)
+        call.request_id = request_id(response, authorization)
         answer = operation.answer(response, authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
             self._transport.retire()

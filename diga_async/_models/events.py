@@ -1,4 +1,4 @@
-"""`AttemptEvent` and `LookupEvent`: what a hook is told, and the log."""
+"""`AttemptEvent` and `LookupEvent`: what the hook and the log receive."""
 
 from typing import Literal
 from uuid import UUID
@@ -20,20 +20,21 @@ AnswerKind = Literal[
 @attrs.frozen(kw_only=True)
 class AttemptEvent:
     """
-    One request, and what came of it.
+    One request and its answer.
 
-    One that was broken off, by a cancellation or `close`, has no event.
+    A request that was cancelled, or ended by `close`, has no event.
 
     Attributes:
         phone_id: The id it was for; None for a page of a listing.
         attempts: Requests sent for that id so far, those answered 429 apart.
         answer: The kind of answer, as in `ClientStats`: ``found``, ``missing``,
-            ``listed``,
-            ``throttled``, ``rejected``, ``server_errors``, ``invalid``, ``lost``.
-        status: The HTTP status; None when there was no answer.
-        waited: Seconds it was held back: for a slot, by the pace, by an outage.
+            ``listed``, ``throttled``, ``rejected``, ``server_errors``, ``invalid``,
+            ``lost``.
+        status: The HTTP status; None when there was no response.
+        waited: Seconds it was queued: for a slot, the rate limiter, an outage.
         elapsed: Seconds from then to the answer.
-        rate: Requests a second that the pace allows now; None when it is free.
+        rate: Requests a second that the rate limiter allows now; None when it is
+            free.
 
     .. versionadded:: 0.1.0
     """
@@ -52,13 +53,13 @@ class AttemptEvent:
 @attrs.frozen(kw_only=True)
 class LookupEvent:
     """
-    One lookup that has ended.
+    The end of one lookup.
 
-    An id of a run that is no UUID has one too. One that was broken off,
-    or is `PhoneLookups.unanswered`, has none.
+    An item of a run that is not a UUID has one too. A lookup that was cancelled, or
+    is `PhoneLookups.unanswered`, has none.
 
     Attributes:
-        phone_id: The id; what was given, cut to 100 characters, when it was no UUID.
+        phone_id: The id; the text given, cut to 100 characters, if it was not a UUID.
         outcome: ``found``, ``missing`` or ``failed``.
         error: The name of the error's class; None when it was found or missing.
         attempts: Requests sent, those answered 429 apart.

@@ -1,4 +1,4 @@
-"""What the server may send tomorrow: enum values and fields not published yet."""
+"""Values that the server may add: open enums, and fields not published yet."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,8 @@ class OpenStrEnum(StrEnum):
     """
     A `StrEnum` that accepts any text.
 
-    An unknown value keeps its text and equals it, but is no member:
-    it is made anew each time, so that a server cannot fill the memory,
-    and its `known` is false.
+    An unknown value keeps its text and equals it, but is not a member, and its
+    `known` is false. It is not cached, so that a server cannot fill the memory.
     A ``match`` over the members therefore always needs a ``case _``.
     """
 
@@ -34,7 +33,7 @@ class OpenStrEnum(StrEnum):
         return type(self), (self._value_,)
 
     def __repr__(self) -> str:
-        """Show the member, or the text that is none."""
+        """Show the member, or the unknown text."""
         return (
             super().__repr__() if self.known else f"<{type(self).__name__}: {self!s}>"
         )
@@ -45,7 +44,7 @@ class Extra(Mapping[str, Any]):
     """
     Fields this library does not know, as the server sent them; read-only.
 
-    What is read from it is a copy, so that nobody changes a frozen value's inside.
+    Each read returns a copy, so that the inside of a frozen value cannot change.
 
     >>> extra = Extra({"colors": ["red"]})
     >>> extra["colors"].append("blue")
@@ -65,7 +64,7 @@ class Extra(Mapping[str, Any]):
         return copy.deepcopy(self._fields[name])
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names in the server's order."""
+        """Iterate over the names in the server's order."""
         return iter(self._fields)
 
     def __len__(self) -> int:
@@ -73,13 +72,13 @@ class Extra(Mapping[str, Any]):
         return len(self._fields)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with every protocol: the oldest two know nothing of slots."""
+        """Pickle with every protocol: the oldest two do not support slots."""
         return Extra, (self._fields,)
 
     def __repr__(self) -> str:
-        """Show the names alone: what nobody has published may be personal."""
+        """Show the names alone: unpublished fields may be personal."""
         return f"<Extra: {', '.join(self._fields)}>"
 
 
 NO_EXTRA = Extra()
-"""What nearly every record has; one is enough, as nobody can change it."""
+"""The value of nearly every record; it is immutable, so all share it."""

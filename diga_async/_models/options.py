@@ -10,7 +10,7 @@ from diga_async._models.errors import ConfigurationError
 
 
 def _is_positive(value: Any) -> bool:
-    # An upper bound that also keeps a huge int from overflowing as a float.
+    # The upper bound also keeps a huge int from overflowing as a float.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and 0 < value <= sys.float_info.max
 
@@ -44,10 +44,10 @@ def _yes_or_no(_: object, attribute: Any, value: Any) -> None:
 
 def check_flag(name: str, value: object) -> None:
     """
-    Refuse what only looks like yes or no, such as the text ``"no"``.
+    Reject values that only look like a flag, such as the text ``"no"``.
 
     Raises:
-        ConfigurationError: *value* is no `bool`.
+        ConfigurationError: *value* is not a `bool`.
     """
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False")
@@ -59,14 +59,14 @@ class Timeouts:
     How long to wait, in seconds.
 
     Attributes:
-        total: For one lookup, over everything: waiting for a slot, every
-            attempt, every pause. In a run it starts with an id's first attempt
-            and stands still while the client holds the id back.
+        total: For one lookup: waiting for a slot, every attempt, every pause.
+            In a run it starts with an id's first attempt and stands still while
+            the client delays the id: for the rate limiter or an outage.
         attempt: For one request, from connecting to the last byte.
-        connect: For a new connection: name look-up, TCP and TLS.
+        connect: For a new connection: name resolution, TCP and TLS.
 
     Raises:
-        ConfigurationError: One of them is no finite number above 0.
+        ConfigurationError: One of them is not a finite number above 0.
 
     .. versionadded:: 0.1.0
     """
@@ -86,19 +86,20 @@ class Timeouts:
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """
-    What is tried again, how often and how soon.
+    What is retried, how often and how soon.
 
-    What may pass is tried again: no answer, 408, 425, 429, 5xx, and a 200
-    that cannot be read. Pauses have full jitter, as botocore's standard mode:
+    Retried are transient failures: connection errors, timeouts, 408, 425, 429, 5xx,
+    and a 200 that does not parse, because it may be truncated.
+    Pauses have full jitter, as in botocore's standard mode:
     ``chance * min(base * 2 ** failures, max_delay)``.
 
     Attributes:
         max_attempts: Requests for one lookup, those answered 429 apart.
-            With 1 nothing is tried again, and a `get` fails at the first 429;
-            a run still asks a throttled id again.
+            With 1 nothing is retried, and a `get` fails at the first 429;
+            a run still retries a throttled id.
         base_delay: Seconds before the first retry, at most.
         throttle_delay: The same after a 429.
-        max_delay: Longest pause in seconds, jitter included.
+        max_delay: The longest pause in seconds, jitter included.
         max_outage: Seconds without any answer after which a run ends;
             also the longest ``Retry-After`` that a run waits for.
 
@@ -120,12 +121,12 @@ class RetryPolicy:
 @attrs.frozen(kw_only=True)
 class Limits:
     """
-    How much the client may ask of the server, over everything it does.
+    How much the client sends, over everything it does.
 
     Attributes:
-        concurrency: Requests open at any instant, at most.
-        per_second: Requests started in a second, at most; None for no cap.
-        adaptive: Whether to find an undeclared limit by itself.
+        concurrency: The most requests in flight.
+        per_second: The most requests started in a second; None for no cap.
+        adaptive: Whether to find an undeclared limit.
             If not, only ``Retry-After`` and a short pause after a 429
             slow the client.
 

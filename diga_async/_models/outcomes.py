@@ -1,6 +1,7 @@
 """`Found`, `Missing`, `Failed`, and `PhoneBatch`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -8,6 +9,13 @@ from attrs import field
 
 from diga_async._models.errors import DigaError
 from diga_async._models.phone import Phone
+from diga_async._models.pydantic_schema import (
+    ERROR,
+    NULL,
+    describe_record,
+    describe_row,
+    row_schema,
+)
 
 
 @attrs.frozen
@@ -20,6 +28,8 @@ class Found:
         phone: The phone, as the server described it at that moment.
         attempts: Requests sent, those answered 429 apart.
         elapsed: Seconds from the first attempt to the answer.
+        request_id: The response's ``X-Request-Id``, or None. It does not count for
+            equality.
 
     .. versionadded:: 0.1.0
     """
@@ -30,12 +40,23 @@ class Found:
     phone: Phone
     attempts: int
     elapsed: float
+    request_id: str | None = field(default=None, eq=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the outcome as a row."""
+        return row_schema(cls, row_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the row."""
+        return describe_row("found", describe_record(Phone, written=True), NULL)
 
 
 @attrs.frozen
 class Missing:
     """
-    An id the key's project has no phone for: an answer, not a failure.
+    An id that the key's project has no phone for: an answer, not a failure.
 
     Attributes:
         phone_id: The id that was asked for.
@@ -51,6 +72,16 @@ class Missing:
     attempts: int
     elapsed: float
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the outcome as a row."""
+        return row_schema(cls, row_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the row."""
+        return describe_row("missing", NULL, NULL)
+
 
 @attrs.frozen
 class Failed:
@@ -59,7 +90,7 @@ class Failed:
 
     Attributes:
         phone_id: The id that was asked for;
-            what was given, cut to 100 characters, when it was no UUID.
+            the text given, cut to 100 characters, if it was not a UUID.
         error: Why, without a traceback.
         attempts: Requests sent, those answered 429 apart.
         elapsed: Seconds from the first attempt to the error.
@@ -74,21 +105,51 @@ class Failed:
     attempts: int
     elapsed: float
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the outcome as a row."""
+        return row_schema(cls, row_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the row."""
+        return describe_row("failed", NULL, ERROR)
+
 
 Outcome = Found | Missing | Failed
+
+OUTCOME_NAMES = {Found: "found", Missing: "missing", Failed: "failed"}
+
+
+def row_of(outcome: Outcome) -> dict[str, Any]:
+    """Return *outcome* as JSON types: a row of the command line's output."""
+    return {
+        "phone_id": str(outcome.phone_id),
+        "outcome": OUTCOME_NAMES[type(outcome)],
+        "phone": outcome.phone.to_dict() if isinstance(outcome, Found) else None,
+        "error": _error_fields(outcome.error) if isinstance(outcome, Failed) else None,
+    }
+
+
+def _error_fields(error: DigaError) -> dict[str, Any]:
+    return {
+        "type": type(error).__name__,
+        "status": getattr(error, "status", None),
+        "message": str(error),
+    }
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class PhoneBatch:
     """
-    What `get_many` brought: every id given is in exactly one place.
+    The result of `get_many`: every id given is in exactly one place.
 
     Attributes:
         phones: The phones found, by id, in the order of the input.
-        missing: The ids the project has no phone for, in that order.
-        failures: Why ids could not be looked up, by id,
-            or by the whole text given when it was no UUID.
-        unanswered: The ids that were taken from the input and not answered,
+        missing: The ids that the project has no phone for, in that order.
+        failures: Why ids could not be looked up, by id, or by the whole text given
+            if it was not a UUID.
+        unanswered: The ids that were taken from the input and have no outcome,
             because the run ended early; else empty.
 
     .. versionadded:: 0.1.0
@@ -108,9 +169,17 @@ class PhoneBatch:
         )
         return f"PhoneBatch({', '.join(counts)})"
 
+    def __len__(self) -> int:
+        """Return the number of phones found."""
+        return len(self.phones)
+
+    def __iter__(self) -> Iterator[Phone]:
+        """Iterate over the phones found, in the order of the input."""
+        return iter(self.phones.values())
+
     def raise_for_failures(self) -> None:
         """
-        Raise what went wrong, if anything did.
+        Raise the failures, if there are any.
 
         Raises:
             ExceptionGroup: One `DigaError` for each of `failures`.

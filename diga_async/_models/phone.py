@@ -1,6 +1,7 @@
-"""What a phone is."""
+"""`Phone` and its parts, as the API describes them."""
 
 import copy
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -11,11 +12,12 @@ from attrs import field
 
 from diga_async._models.decoding import read_json, structure, unstructure
 from diga_async._models.open_enum import NO_EXTRA, Extra, OpenStrEnum
+from diga_async._models.pydantic_schema import describe_record, record_schema
 
 
 class PhoneStatus(OpenStrEnum):
     """
-    Where a phone is in its life.
+    The state of a phone.
 
     The server may send values that are not listed here: see `known`.
 
@@ -31,14 +33,14 @@ class PhoneStatus(OpenStrEnum):
     ASSIGNED = "assigned"
     """Assigned to a company."""
     RELEASED = "released"
-    """Given up; for sale again after 30 days."""
+    """Released; for sale again after 30 days."""
     FINISHED = "finished"
-    """For sale again; this register never changes any more."""
+    """For sale again; this record does not change any more."""
 
 
 class TelephonyProvider(OpenStrEnum):
     """
-    Who carries a phone's calls.
+    The provider that carries a phone's calls.
 
     The server may send values that are not listed here: see `known`.
 
@@ -50,7 +52,7 @@ class TelephonyProvider(OpenStrEnum):
     NETELIP = "netelip"
     """A number bought from Diga."""
     CUSTOM = "custom"
-    """A number brought along over SIP."""
+    """An imported number, over SIP."""
 
 
 class SipMediaEncryption(OpenStrEnum):
@@ -67,7 +69,7 @@ class SipMediaEncryption(OpenStrEnum):
     DISABLE = "disable"
     """Never."""
     ALLOW = "allow"
-    """When the other side offers it."""
+    """If the other side offers it."""
     REQUIRE = "require"
     """Always."""
 
@@ -82,6 +84,16 @@ def _extra() -> Any:
 
 def _read_only(fields: Mapping[str, Any]) -> Extra:
     return fields if isinstance(fields, Extra) else Extra(copy.deepcopy(dict(fields)))
+
+
+def _pydantic_schema(cls: type[Any], _source: Any, _handler: Any) -> Any:
+    """Let pydantic, and FastAPI, read and write the value as `to_dict` has it."""
+    return record_schema(cls)
+
+
+def _json_schema(cls: type[Any], _schema: Any, handler: Any) -> dict[str, Any]:
+    """Describe the value as JSON."""
+    return describe_record(cls, written=handler.mode == "serialization")
 
 
 @attrs.frozen(kw_only=True)
@@ -115,6 +127,9 @@ class SipConfig:
     allowed_addresses: tuple[str, ...] | None = field(default=None, repr=False)
     extra: Mapping[str, Any] = _extra()
 
+    __get_pydantic_core_schema__ = classmethod(_pydantic_schema)
+    __get_pydantic_json_schema__ = classmethod(_json_schema)
+
 
 @attrs.frozen(kw_only=True)
 class Phone:
@@ -123,19 +138,19 @@ class Phone:
 
     Fields newer than the first published answer are None or empty
     when the server does not send them, or sends null.
-    The ``repr`` leaves out the payment link and the SIP data.
+    The ``repr`` omits the payment link and the SIP data.
 
     Attributes:
         id: The phone's id.
         number: The number in E.164 form, or a SIP identifier.
-        telephony_provider: Who carries its calls.
-        status: Where it is in its life.
-        nickname: The name its owners gave it; None when they gave none.
-        released_at: When it was given up; None when it was not.
-        scheduled_release_at: When it will be given up; None when not planned.
+        telephony_provider: The provider that carries its calls.
+        status: Its state.
+        nickname: The name that its owners gave it; None when it has none.
+        released_at: When it was released; None when it was not.
+        scheduled_release_at: When it will be released; None when not planned.
         assigned_at: When it was assigned; None when it was not.
-        inbound_agent_id: The agent that answers its calls; None when none does.
-        outbound_agent_id: The agent that calls from it; None when none does.
+        inbound_agent_id: The agent that answers its calls; None when there is none.
+        outbound_agent_id: The agent that calls from it; None when there is none.
         sip_config: For imported phones; else None.
         checkout_url: A live payment link while it is in checkout; else None.
         reservation_expires_at: When a reservation ends; None when not reserved.
@@ -168,7 +183,7 @@ class Phone:
     @classmethod
     def from_json(cls, body: bytes | bytearray | memoryview | str) -> Self:
         """
-        Read the server's answer.
+        Read a response of the server.
 
         Args:
             body: One JSON object; bytes of UTF-8, 16 or 32, or text.
@@ -185,7 +200,7 @@ class Phone:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """
-        Make a phone of JSON that is already read.
+        Make a phone from JSON that is already parsed.
 
         Args:
             fields: The JSON object; it is copied, not kept.
@@ -200,12 +215,23 @@ class Phone:
 
     def to_dict(self) -> dict[str, Any]:
         """
-        Return the phone as JSON types, the reverse of `from_dict`.
+        Return the phone as JSON types; the reverse of `from_dict`.
 
         Returns:
-            Every known field, also null or empty ones,
-            and the unknown ones in their places.
+            Every known field, even null or empty ones, and the unknown fields in
+            their places.
 
         .. versionadded:: 0.1.0
         """
         return unstructure(self)
+
+    def to_json(self) -> str:
+        """
+        Return the phone as JSON text; the reverse of `from_json`.
+
+        .. versionadded:: 0.2.0
+        """
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    __get_pydantic_core_schema__ = classmethod(_pydantic_schema)
+    __get_pydantic_json_schema__ = classmethod(_json_schema)

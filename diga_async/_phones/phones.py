@@ -27,6 +27,10 @@ class Phones:
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    def __repr__(self) -> str:
+        """Show the client that the phones are read with."""
+        return f"<phones of {self._client!r}>"
+
     async def get(
         self, phone_id: UUID | str, *, timeouts: Timeouts | float | None = None
     ) -> Phone:
@@ -189,7 +193,7 @@ class PhoneOutcomes:
         assert phone_id is not None  # noqa: S101 - it is a phone's operation
         match answer:
             case Phone():
-                return Found(phone_id, answer, call.attempts, elapsed)
+                return Found(phone_id, answer, call.attempts, elapsed, call.request_id)
             case NotFoundError():
                 return Missing(phone_id, call.attempts, elapsed)
             case error:

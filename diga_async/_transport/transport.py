@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from diga_async._api.addresses import Peer, peer_of
+from diga_async._api.addresses import Peer, peer_of, with_scheme
 from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError
 from diga_async._transport.connections import Pool, SecondSend
@@ -216,4 +216,5 @@ def environment_proxy(url: str) -> str | None:
     parts = urlsplit(url)
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return None if proxy is None else with_scheme(proxy)

@@ -6,7 +6,7 @@ two cannot agree on a mistake.
 """
 
 from diga_async.sandbox._faults import Fault, Faults
-from diga_async.sandbox._server import Sandbox, SeenRequest
+from diga_async.sandbox._sandbox import Sandbox, SeenRequest
 
 __all__ = ["Fault", "Faults", "Sandbox", "SeenRequest"]
 

@@ -1,4 +1,4 @@
-"""How the sandbox sends an answer: as it should, or broken on the way."""
+"""Sending an answer: whole, or broken as the fault says."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from typing import Final, cast
 import attrs
 from aiohttp import web
 
-from diga_async.sandbox._answers import Answer
+from diga_async.sandbox._api import Answer
 from diga_async.sandbox._faults import Fault
 
 _PIECES: Final = 20
@@ -17,17 +17,17 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def _transport(delivery: "Delivery") -> asyncio.Transport:
-    # A request whose handling has just begun still has its connection; later not.
+    # A request always has a transport when its handling begins, but not later.
     return cast("asyncio.Transport", delivery.request.transport)
 
 
 @attrs.frozen(kw_only=True)
 class Delivery:
     """
-    One answer and whom it is for; made as soon as the request has come.
+    An answer to a request, created as soon as the request arrives.
 
-    :meth:`send` returns what aiohttp's server is to send. It may have been sent
-    already, or have nobody left to go to: the server ends both quietly.
+    :meth:`send` returns a response for aiohttp's server to finish. It may already be
+    sent, or its client may have left: the server accepts both without an error.
     """
 
     request: web.BaseRequest
@@ -40,8 +40,8 @@ class Delivery:
     )
 
     async def send(self) -> web.StreamResponse:
-        """Send the answer in the manner of the fault."""
-        with contextlib.suppress(ConnectionError):  # the client may leave any time
+        """Send the answer as the fault says."""
+        with contextlib.suppress(ConnectionError):  # the client may leave at any time
             return await self._send()
         return self._whole()
 

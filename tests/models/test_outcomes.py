@@ -138,3 +138,10 @@ def test_numbers_leave_nothing_out() -> None:
     """A new one would else be zero wherever it is forgotten."""
     for kind in (LookupStats, ClientStats):
         assert all(a.default is attrs.NOTHING for a in attrs.fields(kind))
+
+
+def test_a_batch_is_as_long_as_its_phones_and_iterates_over_them() -> None:
+    phone = Phone.from_dict(phone_fields())
+    batch = PhoneBatch(phones={phone.id: phone}, missing=(UUID(int=1),))
+
+    assert (len(batch), list(batch)) == (1, [phone])

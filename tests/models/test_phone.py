@@ -633,3 +633,11 @@ def test_dictionaries_are_json_types_only(fields: dict[str, Any]) -> None:
                 check(item)
 
     check(Phone.from_dict(fields).to_dict())
+
+
+@given(phones())
+def test_json_text_is_read_back_as_the_same_phone(fields: dict[str, Any]) -> None:
+    phone = Phone.from_dict(fields)
+
+    assert Phone.from_json(phone.to_json()) == phone
+    assert json.loads(phone.to_json()) == phone.to_dict()

@@ -1,4 +1,4 @@
-"""What a client sees on the wire when the sandbox breaks an answer."""
+"""What a client receives when the sandbox breaks an answer."""
 
 import asyncio
 import contextlib
@@ -12,18 +12,21 @@ import pytest
 from aiohttp import web
 
 from diga_async.sandbox import Fault, Faults, Sandbox
-from diga_async.sandbox._answers import Answer
+from diga_async.sandbox._api import Answer
 from diga_async.sandbox._delivery import Delivery
 from diga_async.sandbox._serving import listen, serving
 
 
 @contextlib.asynccontextmanager
-async def asking(sandbox: Sandbox) -> AsyncIterator[asyncio.StreamReader]:
-    """Ask for the first phone on a bare socket."""
+async def asking(
+    sandbox: Sandbox, path: str | None = None
+) -> AsyncIterator[asyncio.StreamReader]:
+    """Look up the first phone on a plain socket, or send another path."""
     host, port = sandbox.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(
-        f"GET /v1/phone/{sandbox.phone_ids[0]} HTTP/1.1\r\nHost: {host}\r\n"
+        f"GET {path or f'/v1/phone/{sandbox.phone_ids[0]}'} HTTP/1.1\r\n"
+        f"Host: {host}\r\n"
         f"Authorization: Bearer {sandbox.api_key}\r\n\r\n".encode()
     )
     try:
@@ -46,7 +49,9 @@ def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-async def test_a_plain_answer_is_whole_and_leaves_the_connection_open() -> None:
+async def test_an_answer_without_a_fault_is_whole_and_leaves_the_connection_open() -> (
+    None
+):
     async with Sandbox(1) as sandbox, asking(sandbox) as reader:
         head, length = await read_head(reader)
 
@@ -79,6 +84,16 @@ async def test_a_truncated_body_ends_in_the_middle() -> None:
         assert (seen.status, seen.fault) == (200, Fault.TRUNCATED)
 
 
+async def test_a_listing_is_truncated_as_a_lookup_is() -> None:
+    async with Sandbox(3, faults=Faults(truncated=1.0)) as sandbox:
+        async with asking(sandbox, "/v1/phone/?limit=3") as reader:
+            _, length = await read_head(reader)
+            body = await reader.read()
+
+        assert len(body) == length // 2
+        assert body.startswith(b'{"data":[{"id":"')
+
+
 async def test_a_repeated_answer_comes_twice_on_one_connection() -> None:
     async with (
         Sandbox(1, faults=Faults(repeated=1.0)) as sandbox,
@@ -93,7 +108,7 @@ async def test_a_repeated_answer_comes_twice_on_one_connection() -> None:
         assert len(sandbox.requests) == 1
 
 
-async def test_a_slow_body_drips_and_is_whole_in_the_end() -> None:
+async def test_a_slow_body_arrives_in_pieces_and_is_whole_in_the_end() -> None:
     faults = Faults(slow_bodies=1.0, drip_seconds=0.1)
     async with Sandbox(1, faults=faults) as sandbox, asking(sandbox) as reader:
         _, length = await read_head(reader)
@@ -106,7 +121,7 @@ async def test_a_slow_body_drips_and_is_whole_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("fault", ["slow_bodies", "truncated", "repeated"])
-async def test_a_body_of_two_bytes_can_be_broken_too(fault: str) -> None:
+async def test_a_body_of_two_bytes_can_be_broken(fault: str) -> None:
     shares: dict[str, Any] = {fault: 1.0}
     async with Sandbox(1, faults=Faults(**shares, drip_seconds=0)) as sandbox:
         sandbox.phones[sandbox.phone_ids[0]].clear()
@@ -117,7 +132,7 @@ async def test_a_body_of_two_bytes_can_be_broken_too(fault: str) -> None:
             assert await reader.read(1) == b"{"
 
 
-async def test_a_hang_brings_nothing_and_ends_with_the_block() -> None:
+async def test_a_hang_sends_nothing_and_ends_with_the_block() -> None:
     sandbox = Sandbox(1, faults=Faults(hangs=1.0))
     async with contextlib.AsyncExitStack() as stack:
         async with sandbox:
@@ -133,12 +148,12 @@ async def test_a_hang_brings_nothing_and_ends_with_the_block() -> None:
 
 async def until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 - nothing tells of it
+        while not reached():  # noqa: ASYNC110 - it is not an event
             await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("faults", [Faults(hangs=1.0), Faults(slow_bodies=1.0)])
-async def test_a_client_that_leaves_takes_its_request_along(faults: Faults) -> None:
+async def test_a_request_ends_when_its_client_leaves(faults: Faults) -> None:
     before = asyncio.all_tasks()
     async with Sandbox(1, faults=faults) as sandbox:
         async with asking(sandbox):
@@ -148,10 +163,10 @@ async def test_a_client_that_leaves_takes_its_request_along(faults: Faults) -> N
 
 
 @pytest.mark.parametrize("fault", sorted({*Fault, None} - {Fault.HANGS}, key=str))
-async def test_a_connection_that_is_just_closing_ends_quietly(
+async def test_an_answer_to_a_closing_connection_is_not_an_error(
     fault: Fault | None,
 ) -> None:
-    """Between a client's leaving and aiohttp's hearing of it is a turn of the loop."""
+    """Aiohttp learns one iteration of the loop later that a client has left."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         delivery = Delivery(

@@ -1,4 +1,4 @@
-"""How the sandbox's server starts and what it leaves behind."""
+"""How the sandbox's server starts and ends."""
 
 import asyncio
 import gc
@@ -22,8 +22,8 @@ def ask(address: tuple[str, int]) -> bytes:
         return b"".join(iter(lambda: client.recv(4096), b""))
 
 
-def ended(client: socket.socket) -> bool:
-    """Whether the server has ended a connection that it never answered."""
+def is_closed(client: socket.socket) -> bool:
+    """Whether the server has closed a connection that it never answered."""
     client.settimeout(5)
     try:
         return client.recv(1) == b""
@@ -35,7 +35,7 @@ def server_threads() -> list[threading.Thread]:
     return [item for item in threading.enumerate() if item.name == "diga-sandbox"]
 
 
-def test_a_thread_serves_and_has_ended_after_the_block() -> None:
+def test_a_thread_serves_and_ends_with_its_block() -> None:
     listener = listen("127.0.0.1", 0)
     with serving_from_thread(greet, listener):
         assert ask(listener.getsockname()).endswith(b"hello")
@@ -45,7 +45,7 @@ def test_a_thread_serves_and_has_ended_after_the_block() -> None:
     assert listener.fileno() == -1
 
 
-def test_a_client_may_come_before_the_thread_has_begun() -> None:
+def test_a_client_that_connects_before_the_thread_runs_is_served() -> None:
     listener = listen("127.0.0.1", 0)
     with socket.create_connection(listener.getsockname(), timeout=5) as early:
         early.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -53,7 +53,7 @@ def test_a_client_may_come_before_the_thread_has_begun() -> None:
             assert early.recv(15) == b"HTTP/1.0 200 OK"
 
 
-def test_a_thread_can_be_told_to_leave_before_it_has_begun() -> None:
+def test_a_thread_can_be_stopped_before_it_runs() -> None:
     for _ in range(20):
         with serving_from_thread(greet, listen("127.0.0.1", 0)):
             pass
@@ -71,22 +71,47 @@ def test_a_thread_ends_when_its_block_fails() -> None:
     assert server_threads() == []
 
 
-@pytest.mark.parametrize("turns", range(12))
-async def test_a_connection_made_just_before_the_end_is_ended(turns: int) -> None:
+@pytest.mark.parametrize("iterations", range(12))
+async def test_a_connection_made_just_before_the_end_is_closed(iterations: int) -> None:
     before = asyncio.all_tasks()
     listener = listen("127.0.0.1", 0)
     async with serving(greet, listener):
         client = socket.create_connection(listener.getsockname())
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
 
     with client:
-        assert ended(client)
+        assert is_closed(client)
     assert asyncio.all_tasks() == before
-    gc.collect()  # a transport left open would warn now
+    gc.collect()  # a transport left open warns when it is collected
 
 
-async def test_an_idle_connection_is_ended() -> None:
+@pytest.mark.parametrize("iterations", range(24))
+async def test_a_connection_made_during_the_end_is_closed(iterations: int) -> None:
+    loop = asyncio.get_running_loop()
+    listener = listen("127.0.0.1", 0)
+    address = listener.getsockname()
+    clients: list[socket.socket] = []
+
+    def connect_after(left: int) -> None:
+        if left:
+            loop.call_soon(connect_after, left - 1)
+        else:
+            with suppress(ConnectionRefusedError):
+                clients.append(socket.create_connection(address))
+
+    async with serving(greet, listener):
+        connect_after(iterations)
+    for _ in range(iterations):
+        await asyncio.sleep(0)
+
+    for client in clients:
+        with client:
+            assert is_closed(client)
+    gc.collect()  # a transport left open warns when it is collected
+
+
+async def test_an_idle_connection_is_closed() -> None:
     listener = listen("127.0.0.1", 0)
     async with serving(greet, listener):
         reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -97,7 +122,7 @@ async def test_an_idle_connection_is_ended() -> None:
     writer.close()
 
 
-async def test_a_client_that_does_not_read_holds_nothing_up() -> None:
+async def test_a_client_that_does_not_read_does_not_delay_the_end() -> None:
     flood = bytes(64 * 1024 * 1024)
 
     async def pour(request: web.BaseRequest) -> web.Response:
@@ -114,9 +139,11 @@ async def test_a_client_that_does_not_read_holds_nothing_up() -> None:
     assert listener.fileno() == -1
 
 
-@pytest.mark.parametrize("turns", range(1, 14))
-async def test_one_cancelled_at_any_moment_leaves_no_connection(turns: int) -> None:
-    """The start takes a turn or two of the loop, the end some ten."""
+@pytest.mark.parametrize("iterations", range(1, 26))
+async def test_a_server_cancelled_at_any_moment_leaves_no_connection(
+    iterations: int,
+) -> None:
+    """The start takes one or two iterations of the loop, the end about twenty."""
     listener = listen("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*listener.getsockname())
 
@@ -125,7 +152,7 @@ async def test_one_cancelled_at_any_moment_leaves_no_connection(turns: int) -> N
             await asyncio.sleep(0)
 
     task = asyncio.create_task(serve())
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -134,6 +161,6 @@ async def test_one_cancelled_at_any_moment_leaves_no_connection(turns: int) -> N
         async with asyncio.timeout(10):
             assert await reader.read() == b""
     writer.close()
-    for _ in range(3):  # uvloop closes in its next turn
+    for _ in range(3):  # uvloop closes in its next iteration
         await asyncio.sleep(0)
     assert listener.fileno() == -1

@@ -205,5 +205,8 @@ async def rehearse() -> None:
         assert_type(sandbox.phone_ids, tuple[UUID, ...])
         assert_type(sandbox.requests, list[SeenRequest])
         sandbox.down = True
+        sandbox.hidden.add(sandbox.add(status="reserved"))
+        sandbox.change(sandbox.phone_ids[0], status=PhoneStatus.RELEASED)
+        sandbox.remove(str(sandbox.phone_ids[0]))
     with Sandbox(5) as sandbox:
         assert_type(sandbox, Sandbox)

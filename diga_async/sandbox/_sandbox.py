@@ -1,15 +1,11 @@
-"""
-A Diga server on loopback that misbehaves on request.
-
-It knows nothing of the client: it has its own records, words and wire, so that the
-two cannot agree in a mistake.
-"""
+"""The sandbox itself: its settings, its phones, and the requests it has seen."""
 
 import asyncio
 import contextlib
 import math
 from functools import partial
 from random import Random
+from threading import Lock
 from time import monotonic
 from typing import Any, Final, Self
 from uuid import UUID
@@ -18,13 +14,13 @@ import attrs
 from aiohttp import web
 from attrs import validators
 
-from diga_async.sandbox import _answers as answers
-from diga_async.sandbox._answers import Answer
-from diga_async.sandbox._bucket import LeakyBucket
-from diga_async.sandbox._data import make_key, make_phones
+from diga_async.sandbox import _api as api
+from diga_async.sandbox._api import Answer, Asked
 from diga_async.sandbox._delivery import Delivery
-from diga_async.sandbox._faults import Fault, Faults
-from diga_async.sandbox._operation import Asked, perform, read
+from diga_async.sandbox._faults import Fault, Faults, LeakyBucket
+from diga_async.sandbox._listing import Listing, ListingSettings, Page, spoil
+from diga_async.sandbox._query import ListingQuery
+from diga_async.sandbox._records import SORTABLE, PhoneMaker, as_json, make_key
 from diga_async.sandbox._serving import (
     Listener,
     listen,
@@ -56,16 +52,17 @@ def _check_rate(
 @attrs.frozen
 class SeenRequest:
     """
-    One request as the sandbox saw it; never with the key.
+    One request as the sandbox saw it, without the key.
 
     Attributes:
-        request_id: The ``X-Request-Id`` it was answered with.
+        request_id: The ``X-Request-Id`` of the answer.
         method: Such as ``GET``.
-        path: The path as it came, with its query.
-        phone_id: None when the path asks for no phone, or for no UUID.
-        status: The status answered. None when there was no answer.
-        fault: What was made to go wrong. None when nothing was.
-        at: When it came, in seconds since the sandbox was entered.
+        path: The path as sent, with its query.
+        phone_id: The phone looked up. None for a listing, and for any other path
+            that does not name a phone by its UUID.
+        status: The status of the answer. None when there was no answer.
+        fault: The fault that was drawn. None when there was none.
+        at: When it arrived, in seconds since the sandbox was entered.
 
     .. versionadded:: 0.1.0
     """
@@ -84,43 +81,60 @@ class Sandbox:
     """
     A Diga server on loopback, with made-up phones and faults on request.
 
-    ``async with`` serves from the running loop; a plain ``with`` serves from a thread
+    It serves a phone by its id, ``GET /v1/phone/{phone_id}``, and the listing,
+    ``GET /v1/phone/``, with both kinds of paging and every filter.
+
+    ``async with`` serves from the running loop. A plain ``with`` serves from a thread
     of its own, for code that has no loop or blocks the one it has.
-    Everything but the data's origin can be changed while it runs, from any thread;
-    the next request meets the change.
-    Leaving the block drops every connection. The same sandbox can be entered again.
+    Every setting but *phones* and *seed* can be changed while it runs, from any thread,
+    and the next request meets the change.
+    Leaving the block drops every connection. A sandbox can be entered again.
 
     >>> with Sandbox(10) as sandbox:
     ...     sandbox.url.startswith("http://127.0.0.1:"), len(sandbox.phone_ids)
     (True, 10)
 
     Attributes:
-        phones: The JSON objects it serves, by id.
-            A number makes that many, about 1 KiB each.
-            Change, add or remove some to serve others.
-            Their telephone numbers are made up and may be somebody's: do not call them.
+        phones: The JSON objects it serves, by id, in the order of their creation.
+            Pass a number to have that many made, about 1 KiB each.
+            :meth:`change`, :meth:`add` and :meth:`remove` change them safely from any
+            thread; a single-threaded program may also change the dictionary itself.
+            The telephone numbers are made up and may be in use: do not call them.
         seed: What phones, key and faults are drawn from. The first phones of a seed
             are the same however many are made; their dates do not follow the clock.
-        api_key: The one key that is accepted. None makes one from the seed;
+        api_key: The only key that is accepted. None makes one from the seed;
             setting another revokes it.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         latency: Seconds before each answer, or the least and the most of them.
-        per_second: Requests a second that are let through, as nginx counts;
-            the rest is answered 429. None lets all through.
+        per_second: Requests a second that are accepted, as nginx counts them;
+            the others are answered 429. None accepts all.
         burst: How many requests may come ahead of *per_second*.
         retry_after: What a 429 asks for in ``Retry-After``: seconds, or any text.
             None sends no such header.
         faults: What goes wrong, and how often.
-        keep_requests: At most so many are kept in *requests*, about 0.4 KiB each;
-            of the full list, the older half goes.
-        requests: What it saw, oldest first: :class:`SeenRequest`. Clear it at will.
-        down: True resets every connection that asks for something.
+        keep_requests: How many *requests* keeps at most, about 0.4 KiB each;
+            when it is full, the older half is dropped.
+        sort_by: The field of a phone that the listing is sorted by; phones without it
+            come last. None sorts by creation.
+        numbered_pages: Whether a page of the listing that was not asked for by cursor
+            says its number and the number of pages. Servers may leave both null.
+        gone_cursor: The status that answers a cursor whose phone is gone: 400, 404 or
+            422; or 200 with an empty page, as from an SQL query that finds no such row.
+        filtered_cursors: Whether a cursor's phone also counts as gone while it is
+            hidden or does not match the filters.
+        hidden: The ids of phones that the listing does not show. A lookup finds them.
+        requests: The requests it has seen, oldest first: :class:`SeenRequest`.
+            You may clear it.
+        down: True resets every connection that sends a request.
 
     Raises:
-        ValueError: A setting is out of its range, at once or when it is changed.
+        ValueError: A setting is out of range, when it is made or changed.
 
     .. versionadded:: 0.1.0
+
+    .. versionchanged:: 0.2.0
+        Serves the listing; can be changed by its methods.
     """
 
     _count: int = attrs.field(default=1000, alias="phones", validator=validators.ge(0))
@@ -147,11 +161,25 @@ class Sandbox:
     keep_requests: int = attrs.field(
         default=100_000, kw_only=True, validator=validators.ge(1)
     )
+    sort_by: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        validator=validators.optional(validators.in_(SORTABLE)),
+    )
+    numbered_pages: bool = attrs.field(default=True, kw_only=True)
+    gone_cursor: int = attrs.field(
+        default=200, kw_only=True, validator=validators.in_(tuple(api.CURSOR_GONE))
+    )
+    filtered_cursors: bool = attrs.field(default=False, kw_only=True)
+    hidden: set[UUID] = attrs.field(factory=set, init=False)
     down: bool = attrs.field(default=False, init=False)
+    _maker: PhoneMaker = attrs.field(init=False)
     phones: dict[UUID, dict[str, Any]] = attrs.field(init=False)
     requests: list[SeenRequest] = attrs.field(factory=list, init=False)
     _seeded_key: str = attrs.field(init=False)
     _bucket: LeakyBucket = attrs.field(factory=LeakyBucket, init=False)
+    _listing: Listing = attrs.field(factory=Listing, init=False)
+    _changing: Lock = attrs.field(factory=Lock, init=False)
     _chance: Random = attrs.field(init=False)
     _seen: int = attrs.field(default=0, init=False)
     _entered_at: float = attrs.field(default=0.0, init=False)
@@ -162,9 +190,14 @@ class Sandbox:
         factory=contextlib.AsyncExitStack, init=False
     )
 
+    @_maker.default
+    def _make_maker(self) -> PhoneMaker:
+        return PhoneMaker(self.seed)
+
     @phones.default
     def _make_phones(self) -> dict[UUID, dict[str, Any]]:
-        return make_phones(self._count, self.seed)
+        made = (self._maker.make() for _ in range(self._count))
+        return {UUID(record["id"]): record for record in made}
 
     @_seeded_key.default
     def _make_key(self) -> str:
@@ -182,7 +215,7 @@ class Sandbox:
     @property
     def api_key(self) -> str:
         """
-        The one key that is accepted; another one revokes it.
+        The only key that is accepted; setting another revokes it.
 
         .. versionadded:: 0.1.0
         """
@@ -195,7 +228,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """
-        Where it serves, or served last.
+        Its address; after it has stopped, the last one.
 
         Raises:
             RuntimeError: It was never entered.
@@ -210,11 +243,71 @@ class Sandbox:
     @property
     def phone_ids(self) -> tuple[UUID, ...]:
         """
-        The ids of the phones it serves, in the order of their making.
+        The ids of the phones it serves, in the order of their creation.
 
         .. versionadded:: 0.1.0
         """
         return tuple(self.phones)
+
+    def change(self, phone_id: UUID | str, /, **fields: Any) -> None:
+        """
+        Change fields of a phone, all in one step; the next request sees them.
+
+        Args:
+            phone_id: The phone to change.
+            fields: The new values: JSON types, enums, UUIDs or dates. Nothing checks
+                them, so ``number=None`` makes a record that is not a phone.
+
+        Raises:
+            KeyError: There is no such phone.
+            TypeError: A value cannot be written as JSON.
+
+        .. versionadded:: 0.2.0
+        """
+        key, values = UUID(str(phone_id)), as_json(fields)
+        with self._changing:
+            # A new object, so that no answer has only some of the new values.
+            self.phones[key] = self.phones[key] | values
+
+    def add(self, **fields: Any) -> UUID:
+        """
+        Add a phone, the newest in the listing, and return its id.
+
+        It is the next phone of the seed, of the status and provider in *fields*.
+
+        Args:
+            fields: Values that replace the made-up ones, as in :meth:`change`. Its
+                ``id`` may be among them.
+
+        Raises:
+            ValueError: There is a phone with this id, or it is not a UUID.
+            TypeError: A value cannot be written as JSON.
+
+        .. versionadded:: 0.2.0
+        """
+        values = as_json(fields)
+        with self._changing:
+            record = self._maker.make(
+                values.get("status"), values.get("telephony_provider")
+            )
+            record |= values
+            phone_id = UUID(record["id"])
+            if phone_id in self.phones:
+                raise ValueError(f"The sandbox already has a phone with id {phone_id}.")
+            self.phones[phone_id] = record
+        return phone_id
+
+    def remove(self, phone_id: UUID | str, /) -> None:
+        """
+        Remove a phone: a lookup of it is answered 404.
+
+        Raises:
+            KeyError: There is no such phone.
+
+        .. versionadded:: 0.2.0
+        """
+        with self._changing:
+            del self.phones[UUID(str(phone_id))]
 
     def __enter__(self) -> Self:
         """Serve from a thread of its own."""
@@ -245,12 +338,17 @@ class Sandbox:
         return self._listener
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = read(request.method, request.path, request.headers.get("Authorization"))
+        asked = Asked(
+            method=request.method,
+            path=request.path,
+            query=request.raw_path.partition("?")[2],
+            authorization=request.headers.get("Authorization"),
+        )
         answer, fault = self._decide(asked)
         delivery = Delivery(
             request=request,
             answer=answer,
-            request_id=self._note(asked, request.raw_path, answer, fault),
+            request_id=self._record(asked, request.raw_path, answer, fault),
             fault=fault,
             drip_seconds=self.faults.drip_seconds,
         )
@@ -259,30 +357,35 @@ class Sandbox:
         return await delivery.send()
 
     def _decide(self, asked: Asked) -> tuple[Answer, Fault | None]:
-        fault = Fault.RESETS if self.down else self.faults.draw(self._chance)
-        if fault is not Fault.RESETS and not self._admits():
-            return answers.rate_limited(self.retry_after), None
+        fault = (
+            Fault.RESETS
+            if self.down
+            else self.faults.draw(self._chance, listing=asked.is_listing)
+        )
+        if fault is not Fault.RESETS and not self._accepts():
+            return api.rate_limited(self.retry_after), None
         if fault is Fault.ERRORS:
-            return answers.server_error(self.faults.error_status, self._chance), fault
+            return api.server_error(self.faults.error_status, self._chance), fault
         if fault is Fault.GARBAGE:
-            return answers.garbage(self._chance), fault
-        return self._perform(asked, fault), fault
+            return api.garbage(self._chance), fault
+        return api.perform(asked, self._project(fault)), fault
 
-    def _admits(self) -> bool:
+    def _accepts(self) -> bool:
         per_second = self.per_second  # read once: another thread may lift the limit
-        return per_second is None or self._bucket.admits(
+        return per_second is None or self._bucket.accepts(
             monotonic(), per_second=per_second, burst=self.burst
         )
 
-    def _perform(self, asked: Asked, fault: Fault | None) -> Answer:
-        return perform(
-            asked,
+    def _project(self, fault: Fault | None) -> api.Project:
+        return api.Project(
             api_key=self.api_key,
             permitted=fault is not Fault.FORBIDDEN,
-            record_of=partial(self._record, fault),
+            gone_cursor=self.gone_cursor,
+            record_of=partial(self._record_of, fault),
+            page_of=partial(self._page_of, fault),
         )
 
-    def _record(self, fault: Fault | None, phone_id: UUID) -> dict[str, Any] | None:
+    def _record_of(self, fault: Fault | None, phone_id: UUID) -> dict[str, Any] | None:
         record = self.phones.get(phone_id)
         if record is None:
             return None
@@ -290,9 +393,21 @@ class Sandbox:
             record = record | {"id": str(UUID(int=phone_id.int ^ 1))}
         return self.faults.alter(record, self._chance)
 
-    def _note(
+    def _page_of(self, fault: Fault | None, query: ListingQuery) -> Page:
+        settings = ListingSettings(
+            sort_by=self.sort_by,
+            numbered_pages=self.numbered_pages,
+            filtered_cursors=self.filtered_cursors,
+            hidden=self.hidden,
+        )
+        page = self._listing.page(self.phones, query, settings, fault)
+        data = [self.faults.alter(record, self._chance) for record in page.data]
+        return spoil(attrs.evolve(page, data=data), query, fault, self._chance)
+
+    def _record(
         self, asked: Asked, path: str, answer: Answer, fault: Fault | None
     ) -> str:
+        """Record a request as seen, and return its id."""
         self._seen += 1
         request_id = f"sandbox-{self._seen:08}"
         if len(self.requests) >= self.keep_requests:

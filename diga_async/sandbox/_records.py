@@ -1,13 +1,16 @@
-"""Made-up phones of a Spanish company: one seed, one story."""
+"""Made-up phones of a Spanish company, the same for the same seed."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
 from uuid import UUID
 
+import attrs
+
 AS_OF: Final = datetime(2026, 7, 22, 9, tzinfo=UTC)
-"""The moment the story is told: a fixed one, so that every run tells the same."""
+"""The moment that dates are relative to; fixed, so that every run has the same data."""
 
 PREFIXES_BY_REGION: Final = {
     "ES-AN": "950 951 953 954 955 957 958 959",
@@ -38,7 +41,7 @@ LANDLINE_REGIONS: Final = {
     "952": ("ES-AN", "ES-ML"),  # Málaga and Melilla
     "956": ("ES-AN", "ES-CE"),  # Cádiz and Ceuta
 }
-"""The regions a landline prefix stands for; the shared ones stand for two."""
+"""The regions of each landline prefix; a shared prefix has two."""
 
 _NO_REGION: Final = ("6", "6", "6", "71", "72", "900")  # mobiles; 900 is freephone
 _DIGITS: Final = 9
@@ -53,24 +56,30 @@ _KINDS: Final = {
     ("finished", "netelip"): 8,
 }
 
-_BLANK: Final[dict[str, Any]] = dict.fromkeys(
-    (
-        "id",
-        "nickname",
-        "number",
-        "telephony_provider",
-        "status",
-        "released_at",
-        "scheduled_release_at",
-        "assigned_at",
-        "inbound_agent_id",
-        "outbound_agent_id",
-        "sip_config",
-        "checkout_url",
-        "reservation_expires_at",
-        "region_codes",
-    )
+FIELDS: Final = (
+    "id",
+    "nickname",
+    "number",
+    "telephony_provider",
+    "status",
+    "released_at",
+    "scheduled_release_at",
+    "assigned_at",
+    "inbound_agent_id",
+    "outbound_agent_id",
+    "sip_config",
+    "checkout_url",
+    "reservation_expires_at",
+    "region_codes",
 )
+"""The fields of a phone, in the order of the published answer."""
+
+SORTABLE: Final = tuple(
+    field for field in FIELDS if field not in {"sip_config", "region_codes"}
+)
+"""The fields whose values have an order."""
+
+_BLANK: Final[dict[str, Any]] = dict.fromkeys(FIELDS)
 
 _DESKS: Final = (
     "Recepción",
@@ -95,24 +104,69 @@ def make_key(seed: int) -> str:
     return "sk-" + _chance("key", seed).randbytes(32).hex()
 
 
-def make_phones(count: int, seed: int) -> dict[UUID, dict[str, Any]]:
+def as_json(fields: dict[str, Any]) -> dict[str, Any]:
     """
-    Make *count* phones as JSON objects, by id.
+    Return a copy of *fields* in JSON's types, UUIDs and dates as the API writes them.
 
-    The first phones of a seed are the same however many are made, and the first
-    seven show every status with every provider it goes with.
+    >>> as_json({"assigned_at": datetime(2026, 7, 1, tzinfo=UTC)})
+    {'assigned_at': '2026-07-01T00:00:00Z'}
 
-    >>> phones = make_phones(7, seed=0)
-    >>> list(phones) == list(make_phones(100, seed=0))[:7]
-    True
+    Raises:
+        TypeError: A value cannot be written as JSON.
     """
-    chance = _chance("phones", seed)
-    agents = tuple(str(_uuid(chance)) for _ in range(8))
-    phones = {}
-    for index in range(count):
-        phone_id = _uuid(chance)
-        phones[phone_id] = _make_phone(phone_id, _kind(index, chance), agents, chance)
-    return phones
+    copied: dict[str, Any] = json.loads(json.dumps(fields, default=_text))
+    return copied
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return _written(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"A {type(value).__name__} cannot be written as JSON.")
+
+
+@attrs.define
+class PhoneMaker:
+    """
+    Makes the phones of a seed, one after the other.
+
+    The first seven show every status with each of its providers.
+
+    >>> maker, twin = PhoneMaker(0), PhoneMaker(0)
+    >>> [maker.make() == twin.make() for _ in range(3)]
+    [True, True, True]
+    >>> maker.make(status="released")["status"]
+    'released'
+    """
+
+    seed: int
+    _made: int = attrs.field(default=0, init=False)
+    _chance: Random = attrs.field(init=False)
+    _agents: tuple[str, ...] = attrs.field(init=False)
+
+    @_chance.default
+    def _make_chance(self) -> Random:
+        return _chance("phones", self.seed)
+
+    @_agents.default
+    def _make_agents(self) -> tuple[str, ...]:
+        return tuple(str(_uuid(self._chance)) for _ in range(8))
+
+    def make(
+        self, status: str | None = None, provider: str | None = None
+    ) -> dict[str, Any]:
+        """Make the next phone as a JSON object, of this status and provider if any."""
+        phone_id = _uuid(self._chance)
+        drawn = _kind(self._made, self._chance)
+        self._made += 1
+        kinds = [
+            kind
+            for kind in (drawn, *_KINDS)
+            if status in (None, kind[0]) and provider in (None, kind[1])
+        ]
+        kind = kinds[0] if kinds else drawn
+        return _make_phone(phone_id, kind, self._agents, self._chance)
 
 
 def _chance(purpose: str, seed: int) -> Random:
