@@ -63,12 +63,12 @@ class DigaClient:
         ssl: A context, for certificates of your own.
         trust_env: Whether to use the proxy that the environment names for
             *base_url*. No netrc is read.
-        trace_configs: aiohttp's, called for every request.
-            They see the headers, and the key in them.
+        trace_configs: aiohttp's trace configurations, called for every request.
+            They see the headers, with the key.
             What a hook raises is raised by the lookup, and ends a run.
         on_event: Called after each attempt and each lookup that ends, with
             one frozen `AttemptEvent` or `LookupEvent`; for metrics.
-            It is a plain function, and must not block.
+            It is a plain function that must not block.
             What it raises is raised by the lookup, and ends a run.
         headers: Sent with every request, such as a gateway's own. Headers that
             describe the request, its connection or its body cannot be given, nor

@@ -113,7 +113,9 @@ class Runtime:
         self._transport.keep_none()
 
     async def close_connections(self) -> None:
-        """Close the connections: the loop ends."""
+        """Close the connections: the loop ends, and other generators with it."""
+        for flight in (self.single_flight, self.bulk_flight):
+            await flight.wait(CLOSE_SECONDS)  # what those have asked for
         await self._transport.close()
 
     async def close(self) -> None:

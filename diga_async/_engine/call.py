@@ -206,17 +206,9 @@ def attempt_error(
     return final(call, error, now)
 
 
-def blocked_error(seconds: float, last: DigaError | None = None) -> RateLimitError:
-    """
-    Return the error of a call that a ``Retry-After`` blocks for too long.
-
-    Args:
-        seconds: How long it still blocks the client.
-        last: Why the last attempt of the call failed, if there was one.
-    """
+def blocked_error(seconds: float) -> RateLimitError:
+    """Return the error of a call that a ``Retry-After`` blocks for too long."""
     reason = "nothing was sent: an earlier Retry-After is not over"
-    if last is not None:
-        reason += f"; the last attempt: {last}"
     return RateLimitError(reason, status=429, retry_after=seconds)
 
 

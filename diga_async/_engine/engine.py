@@ -49,7 +49,6 @@ from diga_async._models.errors import (
     InternalServerError,
     InvalidResponseError,
     NotFoundError,
-    RateLimitError,
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
@@ -60,9 +59,6 @@ T = TypeVar("T")
 
 #: A server that sends nothing, or only that it failed, may be down.
 _FAILURES = (APIConnectionError, InternalServerError)
-
-#: Seconds by which a timer may ring early.
-EARLY = 0.01
 
 
 @attrs.frozen(kw_only=True)
@@ -358,13 +354,6 @@ class Engine:
             self._transport.retire()
         return answer
 
-    def _rejection(self, call: Call[T]) -> RateLimitError | None:
-        """Return why there was no permit: a ``Retry-After``; None is the deadline."""
-        now = self.clock.now()
-        blocked = self.limiter.blocked_for(now)
-        is_late = call.last is not None and now > call.deadline - EARLY
-        return blocked_error(blocked, call.last) if blocked and not is_late else None
-
     def _no_key(self, call: Call[T]) -> APITimeoutError | None:
         """Return why a run got no key; None is the deadline of a single call."""
         if not call.bulk:
@@ -414,6 +403,18 @@ class Engine:
         return timeout_error(
             self.peer, error.phase, "total", total, pooled=call.is_short
         )
+
+    def _rejection(self, call: Call[T]) -> DigaError | None:
+        """Return why there was no permit: a ``Retry-After``; None is the deadline."""
+        blocked = self.limiter.blocked_for(self.clock.now())
+        if not blocked:
+            return None
+        if call.bulk or call.last is None:
+            return blocked_error(blocked)
+        # Its own last error says more than that nothing was sent.
+        if isinstance(call.last, APIStatusError):
+            return attrs.evolve(call.last, retry_after=blocked)
+        return None
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""

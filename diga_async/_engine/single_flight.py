@@ -189,6 +189,11 @@ class SingleFlight:
         finally:
             del answer  # or the error would keep this frame alive
 
+    async def wait(self, seconds: float) -> None:
+        """Wait for the calls that are under way, but no longer than *seconds*."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
     async def close(self) -> None:
         """End every call; its followers get a `ClientClosedError` immediately."""
         for shared in self._shared.values():

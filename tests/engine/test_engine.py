@@ -31,6 +31,7 @@ from diga_async._engine.credentials import key_opener
 from diga_async._engine.engine import Engine, Settings
 from diga_async._engine.observer import Observer
 from diga_async._flow.retry import MAX_TOKENS, RETRY_COST
+from diga_async._transport.failures import Shortage
 
 FOUND = response(body=phone_fields())
 BUSY = response(503)
@@ -376,6 +377,15 @@ class TestThrottling:
         await stack.clock.advance(1.0)
         assert (await first).retry_after == pytest.approx(3600.0 - 0.05)
         assert (await first).attempts == 1
+
+    async def test_a_cool_down_that_leaves_no_time_does_not_hide_the_last_error(self):
+        stack = Stack(LOST, response(429, Retry_After="3600"), chance=1.0)
+        first = asyncio.create_task(stack.engine.run(stack.call()))
+        await turn()
+        await stack.run(seconds=0.0)
+
+        await stack.clock.advance(1.0)
+        assert (await first).phase == "read"
 
     async def test_a_hold_is_waited_for_when_there_is_time(self):
         stack = Stack(response(429, Retry_After="50"), FOUND, FOUND)
@@ -760,18 +770,6 @@ async def test_a_deadline_that_ends_in_a_cool_down_keeps_the_calls_own_error():
     assert isinstance(await task, InternalServerError)
 
 
-async def test_a_call_that_a_cool_down_leaves_no_time_tells_its_own_error_as_well():
-    stack = Stack(BUSY, chance=1.0)
-    task = asyncio.create_task(stack.engine.run(stack.call(total=5.0)))
-    await turn()
-    stack.limiter.block(stack.clock.now(), 60.0, 0.0)
-    await stack.clock.advance(1.0)
-
-    answer = await task
-    assert isinstance(answer, RateLimitError)
-    assert str(answer).endswith("the last attempt: 503")
-
-
 LISTING = Operation("/v1/phone/?limit=1", lambda body: body, success="listed")
 OTHER = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052b")
 OTHER_FOUND = response(body=phone_fields(OTHER))
@@ -960,6 +958,106 @@ class TestAddress:
         await stack.run()
 
         assert stack.address.check.is_right is None
+
+
+SHORT = Shortage(APIConnectionError("too many open files", phase="connect", errno=24))
+
+
+class TestShortage:
+    @pytest.mark.parametrize("bulk", [False, True])
+    async def test_what_could_not_be_sent_is_no_attempt(self, bulk):
+        stack = Stack(*[SHORT] * 9, FOUND)
+
+        answer, seconds = await stack.run(bulk=bulk)
+
+        assert isinstance(answer, Phone)
+        assert (stack.counters.requests, stack.counters.retries) == (1, 0)
+        assert (stack.counters.answers, stack.counters.in_flight) == ({"found": 1}, 0)
+        assert seconds == pytest.approx(0.05 + 0.1 + 0.2 + 0.4 + 0.8 + 4 * 1.0)
+
+    async def test_a_single_lookup_waits_within_its_deadline(self):
+        stack = Stack(*[SHORT] * 99)
+
+        answer, seconds = await stack.run(total=7.0)
+
+        assert (answer.errno, answer.attempts, seconds) == (24, 0, 7.0)
+        assert stack.budget.left == MAX_TOKENS
+
+    async def test_in_a_run_it_takes_nothing_of_the_time_of_an_id(self):
+        call = (stack := Stack(BUSY, *[SHORT] * 30, FOUND)).call(bulk=True, total=5.0)
+
+        answer, seconds = await stack.run(call)
+
+        assert isinstance(answer, Phone)
+        assert seconds > 20.0
+        assert call.attempts == 2
+
+    async def test_what_is_elapsed_begins_with_what_was_sent(self):
+        call = (stack := Stack(SHORT, SHORT, FOUND)).call(bulk=True)
+
+        await stack.run(call)
+
+        assert call.elapsed(call.started) == 0.0
+        assert call.deadline == call.started + call.timeouts.total
+
+    async def test_fewer_are_in_flight_and_that_is_said_once(self, caplog):
+        answers = [asyncio.get_running_loop().create_future() for _ in range(8)]
+        stack = Stack(*answers, *[FOUND] * 8, limits={"concurrency": 8})
+        lookups = [
+            asyncio.create_task(stack.engine.run(stack.call())) for _ in range(8)
+        ]
+        await turn()
+        for answer in answers[:4]:
+            answer.set_result(SHORT)
+        await turn()
+
+        assert stack.sent == 8  # the four others hold what is missing
+        assert stack.engine.scheduler.in_flight == 4
+        assert len(caplog.records) == 1
+        assert not stack.breaker.is_open
+        for answer in answers[4:]:
+            answer.set_result(FOUND)
+        await turn()
+        assert [type(await lookup) for lookup in lookups] == [Phone] * 8
+
+    async def test_where_nothing_can_be_sent_for_long_a_run_ends(self):
+        stack = Stack(*[SHORT] * 99, policy=RetryPolicy(max_outage=20.0))
+
+        answer, seconds = await stack.run(bulk=True)
+
+        assert (answer.errno, answer.attempts) == (24, 0)
+        assert seconds == pytest.approx(20.0, abs=2.0)
+
+    async def test_a_halted_lookup_of_a_run_asks_no_more(self):
+        call = (stack := Stack(SHORT)).call(bulk=True)
+        call.halted = True
+
+        answer, _ = await stack.run(call)
+
+        assert answer.errno == 24
+
+
+class TestStandstill:
+    async def test_its_time_is_not_taken_from_an_id_of_a_run(self):
+        answer = asyncio.get_running_loop().create_future()
+        stack = Stack(answer, FOUND, policy=RetryPolicy(base_delay=0.0))
+        call = stack.call(bulk=True, total=5.0)
+        task = asyncio.create_task(stack.engine.run(call))
+        await stack.clock.advance(60.0)
+        stack.transport.blocked = 58.0
+        answer.set_result(BUSY)
+
+        assert isinstance(await task, Phone)
+
+    async def test_a_true_deadline_passes_meanwhile(self):
+        answer = asyncio.get_running_loop().create_future()
+        stack = Stack(answer, FOUND, policy=RetryPolicy(base_delay=0.0))
+        task = asyncio.create_task(stack.engine.run(stack.call(total=5.0)))
+        await stack.clock.advance(60.0)
+        stack.transport.blocked = 58.0
+        answer.set_result(BUSY)
+
+        assert isinstance(await task, InternalServerError)
 
 
 class TestEnd:
