@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Missing,
         Outcome,
         PhoneBatch,
+        PhonePage,
     )
     from diga_async._models.phone import (
         Phone,
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
         SipMediaEncryption,
         TelephonyProvider,
     )
-    from diga_async._models.stats import ClientStats, LookupStats
+    from diga_async._models.stats import ClientStats, ListingStats, LookupStats
+    from diga_async._phones.listing import PhoneListing
     from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.phones import Phones
 
@@ -68,6 +70,7 @@ __all__ = [
     "InvalidPhoneIdError",
     "InvalidResponseError",
     "Limits",
+    "ListingStats",
     "LookupEvent",
     "LookupStats",
     "Missing",
@@ -76,7 +79,9 @@ __all__ = [
     "PermissionDeniedError",
     "Phone",
     "PhoneBatch",
+    "PhoneListing",
     "PhoneLookups",
+    "PhonePage",
     "PhoneStatus",
     "Phones",
     "RateLimitError",
@@ -95,7 +100,14 @@ _MODULES = {
     "_client": ("DigaClient",),
     "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
     "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
-    "_models.outcomes": ("Failed", "Found", "Missing", "Outcome", "PhoneBatch"),
+    "_models.outcomes": (
+        "Failed",
+        "Found",
+        "Missing",
+        "Outcome",
+        "PhoneBatch",
+        "PhonePage",
+    ),
     "_models.open_enum": ("Extra",),
     "_models.phone": (
         "Phone",
@@ -104,7 +116,8 @@ _MODULES = {
         "SipMediaEncryption",
         "TelephonyProvider",
     ),
-    "_models.stats": ("ClientStats", "LookupStats"),
+    "_models.stats": ("ClientStats", "ListingStats", "LookupStats"),
+    "_phones.listing": ("PhoneListing",),
     "_phones.lookups": ("PhoneLookups",),
     "_phones.phones": ("Phones",),
 }

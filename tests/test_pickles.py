@@ -21,6 +21,7 @@ from diga_async import (
     Missing,
     Phone,
     PhoneBatch,
+    PhonePage,
     PhoneStatus,
     RetryPolicy,
     SipConfig,
@@ -35,7 +36,11 @@ PHONE = Phone.from_dict(payload("future"))
 DETAIL = ValidationDetail(("path", 0), "not a UUID", "uuid_parsing")
 STATS = {
     kind: kind(**{a.name: 1 for a in attrs.fields(kind)})
-    for kind in (diga_async.ClientStats, diga_async.LookupStats)
+    for kind in (
+        diga_async.ClientStats,
+        diga_async.ListingStats,
+        diga_async.LookupStats,
+    )
 }
 
 
@@ -67,6 +72,7 @@ VALUES = [
     Missing(X, 1, 0.1),
     PHONE.status,
     PhoneBatch(phones={X: PHONE}, failures={"x": ERRORS[0]}),
+    PhonePage(phones=(PHONE,), cursor=X, has_more=True, total_pages=3),
     PhoneStatus("a status of tomorrow"),
     RetryPolicy(),
     SipConfig(),
@@ -104,7 +110,7 @@ def test_a_copy_equals_its_original(value: object) -> None:
 
 
 def test_every_public_class_is_tried_or_lives() -> None:
-    alive = {"DigaClient", "PhoneLookups", "Phones"}
+    alive = {"DigaClient", "PhoneListing", "PhoneLookups", "Phones"}
     classes = {
         n for n in diga_async.__all__ if isinstance(getattr(diga_async, n), type)
     }

@@ -30,6 +30,8 @@ CONTRACT = {
     "PermissionDeniedError",
     "Phone",
     "PhoneBatch",
+    "PhoneListing",
+    "PhonePage",
     "PhoneStatus",
     "RateLimitError",
     "RetryPolicy",

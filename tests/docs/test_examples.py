@@ -56,6 +56,7 @@ PROGRAMS = (
     "lend_session",
     "metrics",
     "nightly",
+    "nightly_export",
     "phone_cache",
     "progress",
     "prometheus_metrics",
@@ -383,6 +384,66 @@ async def test_the_short_fastapi_service_returns_every_field(
     assert status == 200
     assert body["number"] == sandbox.phones[KNOWN]["number"]
     assert len(body) == 14
+
+
+async def test_the_paging_service_takes_the_cursor_that_it_gave(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    numbers: list[str] = []
+    query = "limit=4"
+    async with under_uvicorn(example("fastapi_pages").app) as url:
+        while query:
+            status, body = await answer_of(f"{url}/phones?{query}")
+            assert status == 200
+            numbers += [phone["number"] for phone in body["phones"]]
+            cursor = body["next_cursor"]
+            query = cursor and f"limit=4&cursor={cursor}"
+
+    assert sorted(numbers) == sorted(p["number"] for p in sandbox.phones.values())
+    assert len(sandbox.requests) == 3
+
+
+@pytest.mark.parametrize("gone", [200, 404])
+@pytest.mark.parametrize(
+    ("query", "expected"), [(f"cursor={UNKNOWN}", 410), ("status=sold", 422)]
+)
+async def test_the_paging_service_says_what_the_caller_can_fix(
+    gone: int,
+    query: str,
+    expected: int,
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+) -> None:
+    sandbox.gone_cursor = gone
+    async with under_uvicorn(example("fastapi_pages").app) as url:
+        status, _ = await answer_of(f"{url}/phones?{query}")
+
+    assert status == expected
+
+
+async def test_the_paging_service_hides_what_the_caller_cannot_fix(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    sandbox.api_key = "sk-another"
+    async with under_uvicorn(example("fastapi_pages").app) as url:
+        status, _ = await answer_of(f"{url}/phones")
+
+    assert status == 502
+
+
+def test_an_export_needs_few_requests_and_replaces_the_last(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    export = example("nightly_export")
+
+    assert export.main() == 0
+    lines = export.EXPORT.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(sandbox.phones)
+    assert len(sandbox.requests) == 2  # a page, and the id that there is not
+
+    sandbox.api_key = "sk-another"
+    assert export.main() == 2
+    assert export.EXPORT.read_text(encoding="utf-8").splitlines() == lines
 
 
 @pytest.fixture
