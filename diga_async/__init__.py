@@ -12,6 +12,7 @@ from diga_async._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from diga_async._client import DigaClient
+    from diga_async._models.change import Change, WatchStats
     from diga_async._models.errors import (
         APIConnectionError,
         APIStatusError,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         RateLimitError,
         UnprocessableEntityError,
         ValidationDetail,
+        WaitError,
+        WaitTimeoutError,
         WrongLoopError,
     )
     from diga_async._models.events import AttemptEvent, Event, LookupEvent
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from diga_async._phones.listing import PhoneListing
     from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.phones import Phones
+    from diga_async._phones.watching import PhoneChanges
 
 __all__ = [
     "APIConnectionError",
@@ -58,6 +62,7 @@ __all__ = [
     "APITimeoutError",
     "AttemptEvent",
     "AuthenticationError",
+    "Change",
     "ClientClosedError",
     "ClientStats",
     "ConfigurationError",
@@ -79,6 +84,7 @@ __all__ = [
     "PermissionDeniedError",
     "Phone",
     "PhoneBatch",
+    "PhoneChanges",
     "PhoneListing",
     "PhoneLookups",
     "PhonePage",
@@ -92,12 +98,16 @@ __all__ = [
     "Timeouts",
     "UnprocessableEntityError",
     "ValidationDetail",
+    "WaitError",
+    "WaitTimeoutError",
+    "WatchStats",
     "WrongLoopError",
     "__version__",
 ]
 
 _MODULES = {
     "_client": ("DigaClient",),
+    "_models.change": ("Change", "WatchStats"),
     "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
     "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
     "_models.outcomes": (
@@ -120,6 +130,7 @@ _MODULES = {
     "_phones.listing": ("PhoneListing",),
     "_phones.lookups": ("PhoneLookups",),
     "_phones.phones": ("Phones",),
+    "_phones.watching": ("PhoneChanges",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 # Pickles of phones name `Extra`, but users only meet it as a mapping.

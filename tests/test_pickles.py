@@ -13,6 +13,7 @@ import diga_async
 from diga_async import (
     APIStatusError,
     AttemptEvent,
+    Change,
     DigaError,
     Failed,
     Found,
@@ -40,6 +41,7 @@ STATS = {
         diga_async.ClientStats,
         diga_async.ListingStats,
         diga_async.LookupStats,
+        diga_async.WatchStats,
     )
 }
 
@@ -64,6 +66,7 @@ VALUES = [
         phone_id=X, attempts=1, answer="found", status=200, waited=0.0, elapsed=0.1,
         rate=None,
     ),
+    Change(X, None, PHONE, frozenset({"nickname", "status"})),
     DETAIL,
     Failed(X, ERRORS[0], 1, 0.1),
     Found(X, PHONE, 1, 0.1),
@@ -110,7 +113,7 @@ def test_a_copy_equals_its_original(value: object) -> None:
 
 
 def test_every_public_class_is_tried_or_lives() -> None:
-    alive = {"DigaClient", "PhoneListing", "PhoneLookups", "Phones"}
+    alive = {"DigaClient", "PhoneChanges", "PhoneListing", "PhoneLookups", "Phones"}
     classes = {
         n for n in diga_async.__all__ if isinstance(getattr(diga_async, n), type)
     }

@@ -240,8 +240,13 @@ def _is_of_the_server(error: DigaError) -> bool:
 
 def _without_cursor(error: DigaError) -> DigaError:
     if isinstance(error, NotFoundError):
-        return ConfigurationError("there is no Diga API at this address")
+        return no_api()
     return error
+
+
+def no_api() -> ConfigurationError:
+    """Return the error of a client whose listing is a 404."""
+    return ConfigurationError("there is no Diga API at this address")
 
 
 def _invalid(problem: str, phone_id: UUID | None = None) -> InvalidResponseError:

@@ -1,6 +1,6 @@
 """`Phones`: what `client.phones` offers."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,8 @@ from diga_async._phones.listing import PhoneListing, read_page
 from diga_async._phones.lookups import PhoneIds, PhoneLookups
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._phones.page_plan import Via, check_via
+from diga_async._phones.waiting import Statuses, wait_until
+from diga_async._phones.watching import PhoneChanges, watch
 
 
 class Phones:
@@ -323,6 +325,116 @@ class Phones:
             page_size=check_page_size(page_size),
             after=None if after is None else phone_id_of(after),
             timeouts=lifecycle_of(self._client).allowed(timeouts),
+        )
+
+    def wait_until(
+        self,
+        phone_id: UUID | str,
+        *,
+        status: Statuses,
+        every: float = 30.0,
+        timeout: float | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> Coroutine[Any, Any, Phone]:
+        """
+        Wait until a phone has a status.
+
+        The first poll is immediate. Waits for one id share the requests that are
+        under way at the same time, and single lookups go ahead of every wait.
+        Transient failures, throttling and outages do not end the wait.
+
+        Args:
+            phone_id: The phone's id. Text must be the canonical 36 characters.
+            status: What to wait for: a `PhoneStatus` or any other text, or an
+                iterable of them, any of which will do.
+            every: Seconds from the start of a poll to the start of the next, give or
+                take a tenth; a poll that takes longer is followed at the next
+                multiple.
+            timeout: Seconds for everything, a poll under way included; None waits
+                for ever, and only an outage of `RetryPolicy.max_outage` ends that.
+            timeouts: How long each poll may take; a number is the `total` in
+                seconds, which stands still while the client is throttled.
+
+        Returns:
+            The phone, with one of the statuses.
+
+        Raises:
+            WaitError: The phone is ``finished``, which is final.
+            WaitTimeoutError: The status did not come within *timeout*; its
+                ``__cause__`` is the failure of the last poll, if that failed.
+            NotFoundError: The project has no such phone.
+            AuthenticationError: The key was refused.
+            PermissionDeniedError: The key lacks *Phones: read*.
+            DigaError: Anything else that `get` does not retry; without *timeout*,
+                also the last failure of an outage.
+            InvalidPhoneIdError: *phone_id* is not a UUID; nothing was sent.
+            ConfigurationError: Another argument is wrong; nothing was sent.
+
+        .. versionadded:: 0.2.0
+        """
+        return wait_until(
+            self._client,
+            phone_id,
+            status=status,
+            every=every,
+            timeout=timeout,
+            timeouts=timeouts,
+        )
+
+    def watch(
+        self,
+        phone_ids: Iterable[UUID | str] | None = None,
+        *,
+        every: float = 60.0,
+        baseline: Mapping[UUID, Phone | None] | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> PhoneChanges:
+        """
+        Watch phones; stream their changes.
+
+        Use it as ``async with`` and iterate inside: leaving the block leaves nothing
+        behind. Polls never overlap. A poll that fails is skipped: the next one
+        delivers what has changed since the last that succeeded, however long ago.
+
+        The first poll makes the baseline and delivers nothing, unless *baseline*
+        holds one. A phone is gone only when its own lookup says so. A phone that is
+        ``finished`` never changes again and is not polled again.
+
+        Args:
+            phone_ids: The phones to watch, read once; None for every phone that the
+                listing shows. The listing is used where that takes fewer requests.
+                The iterator ends when all of them are finished.
+            every: Seconds from the start of a poll to the start of the next; a poll
+                that takes longer is followed at the next multiple.
+            baseline: The `PhoneChanges.phones` of an earlier watch: what changed
+                since is delivered. In a watch of all, a phone that it does not hold
+                is new, so that ``baseline={}`` delivers every phone first.
+            timeouts: How long each page and each lookup may take; a number is the
+                `total` in seconds.
+
+        Returns:
+            The stream of `Change`. Iterating over it raises, after the changes that
+            were read before,
+
+            - `AuthenticationError` when the key is refused,
+            - `PermissionDeniedError` when it lacks *Phones: read*,
+            - `ConfigurationError` when there is no Diga API at the first poll,
+            - `ClientClosedError` when the client is closed.
+
+        Raises:
+            TypeError: *phone_ids* is one id, or not a plain iterable.
+            InvalidPhoneIdError: *phone_ids* or *baseline* has something that is not
+                an id.
+            ConfigurationError: Another argument is wrong.
+
+        .. versionadded:: 0.2.0
+        """
+        return watch(
+            self._client,
+            phone_ids,
+            every=every,
+            baseline=baseline,
+            timeouts=timeouts,
         )
 
     def _lookups(  # noqa: PLR0913 - every one is a decision of the user's
