@@ -76,7 +76,7 @@ class Run(Generic[R]):
         self._closed = False
         self._orphaned = False
         self._has_ended = False
-        self._permitted = False
+        self._permitted = plan.permitted
         self._ending: asyncio.Task[None] | None = None
         self._has_told_ending = False
         self._workers: dict[asyncio.Task[None], Entry[R] | None] = {}
@@ -256,7 +256,8 @@ class Run(Generic[R]):
             return
         if self._closed or self._orphaned or not self._pending.is_ready:
             self._progress.end(self._clock.now())
-            self._engine.observer.run(self.stats, self._error)
+            on_end = self._plan.on_end or self._engine.observer.run
+            on_end(self.stats, self._error)
 
     def abandon(self) -> None:
         """Cancel everything: nothing more will be consumed."""

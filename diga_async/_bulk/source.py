@@ -12,6 +12,7 @@ from collections.abc import (
     Iterator,
     Sized,
 )
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +49,7 @@ class Source:
 
     Attributes:
         length: How many items it has; None when that is not known.
+        is_async: Whether it is an async iterable.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Source:
         if isinstance(items, str | bytes | UUID):
             raise TypeError("phone_ids must be an iterable of ids, not one id")
         self.length = len(items) if isinstance(items, Sized) else None
+        self.is_async = isinstance(items, AsyncIterable)
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None
         if isinstance(items, AsyncIterable):
@@ -98,6 +101,10 @@ class Source:
             self._breath = breath_after(self._now() - begun)
             return given
         raise StopAsyncIteration
+
+    def take_some(self, most: int) -> Iterator[Any]:
+        """Iterate over the next items, at most *most*; over none of an async source."""
+        return islice(self._sync or (), most)
 
     def _require_more(self) -> None:
         if self._is_over:
