@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from diga_async._api.listing import (
@@ -30,8 +30,13 @@ from diga_async._phones.listing import PhoneListing, read_page
 from diga_async._phones.lookups import PhoneIds, PhoneLookups
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._phones.page_plan import Via, check_via
-from diga_async._phones.waiting import Statuses, wait_until
-from diga_async._phones.watching import PhoneChanges, watch
+
+if TYPE_CHECKING:
+    from diga_async._phones.waiting import Statuses
+    from diga_async._phones.watching import PhoneChanges
+
+# Not every program waits or watches, so what does is imported by its method.
+# ruff: noqa: PLC0415
 
 
 class Phones:
@@ -331,7 +336,7 @@ class Phones:
         self,
         phone_id: UUID | str,
         *,
-        status: Statuses,
+        status: "Statuses",
         every: float = 30.0,
         timeout: float | None = None,
         timeouts: Timeouts | float | None = None,
@@ -372,6 +377,8 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._phones.waiting import wait_until
+
         return wait_until(
             self._client,
             phone_id,
@@ -388,7 +395,7 @@ class Phones:
         every: float = 60.0,
         baseline: Mapping[UUID, Phone | None] | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> PhoneChanges:
+    ) -> "PhoneChanges":
         """
         Watch phones; stream their changes.
 
@@ -429,6 +436,8 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._phones.watching import watch
+
         return watch(
             self._client,
             phone_ids,
