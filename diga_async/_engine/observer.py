@@ -69,6 +69,13 @@ class Observer:
                 seconds,
             )
 
+    def polls(self, error: BaseException | None) -> None:
+        """Report that the polls of a watch begin to fail, or succeed again."""
+        if error is None:
+            LOG.info("polls succeed again")
+        else:
+            LOG.warning("polls fail error=%s", type(error).__name__)
+
     def _tell(self, event: Event) -> None:
         if self._hook is not None:
             self._hook(event)
