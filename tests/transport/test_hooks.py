@@ -64,6 +64,8 @@ async def test_what_a_hook_raises_is_raised_unchanged(make, signal, error):
             assert caught.value.args == error.args
             assert diga.stats.in_flight == 0
         assert server.attempts <= 2  # nothing was tried again
+    # The system may still look the name up, in a thread, with a socket of its own.
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 @pytest.mark.parametrize("signal", ["on_request_start", "on_request_end"])
