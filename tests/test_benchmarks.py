@@ -66,7 +66,7 @@ def test_a_row_of_limits_is_measured(limits, monkeypatch):
 
 def test_every_row_has_a_server(limits):
     for row in limits.ROWS.values():
-        assert isinstance(row.server, dict) or hasattr(row.server(), "take")
+        assert isinstance(row.server, dict) or hasattr(row.server(), "ask")
 
 
 def test_the_picture_is_an_svg(limits):

@@ -115,7 +115,7 @@ class Scheduler:
     def _start(self, queue: Queue, now: float) -> Permit:
         self.in_flight += 1
         chance = self._chance()
-        self._limiter.sent(now, chance)
+        self._limiter.sent(now, chance, self.in_flight)
         if queue is self._bulk:
             self._breaker.sent(now, chance)
         return now, self.in_flight

@@ -13,6 +13,7 @@ in a process of its own, for the kinds of limit that nginx has not.
 import argparse
 import asyncio
 import json
+import math
 import random
 import subprocess
 import sys
@@ -58,15 +59,25 @@ def _nginx(rate, retry_after=""):
     return {"rate": rate, "burst": 20, "retry_after": retry_after}
 
 
+def _bucket(rate, burst):
+    return lambda: sim.Bucket(rate, burst)
+
+
 def _changing(before, after, at):
-    return lambda: sim.Changing(sim.nginx(before, 20), sim.nginx(after, 20), at)
+    return lambda: sim.InTurn(
+        (at, sim.Bucket(before, 20)), (math.inf, sim.Bucket(after, 20))
+    )
+
+
+def _refusing(since, until):
+    return lambda: sim.Refusing(sim.Bucket(200, 20), since, until)
 
 
 HALVED = (200, 100, 15.0)
 """A limit, a second limit, and the second in which the one becomes the other."""
 
 ROWS = {
-    "free": Row(ids=20_000, limit=1e9, server=sim.FreeServer),
+    "free": Row(ids=20_000, limit=1e9, server=sim.Free),
     "nginx-10000": Row(
         ids=10_000, limit=200, server=_nginx(200), goodput=0.97, refused=0.01
     ),
@@ -83,9 +94,12 @@ ROWS = {
         ids=10_000,
         limit=200,
         server=_nginx(200),
-        goodput=0.90,
+        goodput=0.95,
         refused=0.05,
         clients=4,
+    ),
+    "nginx-four-processes-retry-after": Row(
+        ids=10_000, limit=200, server=_nginx(200, "1"), goodput=0.85, clients=4
     ),
     "nginx-20-a-second": Row(
         ids=2_000, limit=20, server=_nginx(20), goodput=0.95, refused=0.05
@@ -98,30 +112,33 @@ ROWS = {
         ids=9_000, limit=300, server=_changing(200, 400, 15.0), goodput=0.85
     ),
     "window-200-per-second": Row(
-        ids=4_000, limit=200, server=lambda: sim.FixedWindow(200, 1.0), goodput=0.88
+        ids=4_000, limit=200, server=lambda: sim.Window(200, 1.0), goodput=0.88
     ),
     "window-1000-per-5-seconds": Row(
-        ids=5_000, limit=200, server=lambda: sim.FixedWindow(1000, 5.0), goodput=0.80
+        ids=5_000, limit=200, server=lambda: sim.Window(1000, 5.0), goodput=0.80
     ),
     "window-100-per-minute": Row(
-        ids=250, limit=100 / 60, server=lambda: sim.FixedWindow(100, 60.0)
+        ids=250, limit=100 / 60, server=lambda: sim.Window(100, 60.0)
     ),
-    "one-in-two-seconds": Row(
-        ids=12, limit=0.5, server=lambda: sim.TokenBucket(0.5, 1)
-    ),
+    "one-in-two-seconds": Row(ids=12, limit=0.5, server=_bucket(0.5, 1)),
     "ten-in-flight": Row(
         ids=6_000,
         limit=200,
-        server=lambda: sim.InFlightLimit(10, 0.05),
+        server=lambda: sim.InFlight(10, 0.05),
         goodput=0.85,
         refused=0.01,
     ),
     "200-ms-round-trip": Row(
-        ids=3_000, limit=200, server=lambda: sim.nginx(200, 20), goodput=0.80, delay=0.2
+        ids=3_000,
+        limit=200,
+        server=lambda: sim.Bucket(200, 20),
+        goodput=0.80,
+        delay=0.2,
     ),
-    "no-burst": Row(
-        ids=3_000, limit=200, server=lambda: sim.nginx(200, 0), goodput=0.60
+    "refuses-for-10-seconds": Row(
+        ids=6_000, limit=200, server=_refusing(10, 20), goodput=0.70
     ),
+    "no-burst": Row(ids=3_000, limit=200, server=_bucket(200, 0), goodput=0.60),
 }
 
 
@@ -140,8 +157,9 @@ def model(name):
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, server, delay):
+    def __init__(self, server, begun, delay):
         self._server = server
+        self._begun = begun
         self._delay = delay
 
     def connection_made(self, transport):
@@ -149,25 +167,23 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data):
         phone_id = data.split(b" ", 2)[1].rsplit(b"/", 1)[-1].decode()
-        verdict = self._server.take(time.monotonic())
+        said = self._server.ask(time.monotonic() - self._begun)
         body, status = (SHORT.replace("$phone", phone_id), "200 OK")
-        if not verdict.taken:
+        if not said.accepted:
             body, status = REFUSAL, "429 Too Many Requests"
         answer = (
             f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         ).encode()
-        delay = self._delay + verdict.service
+        delay = self._delay + said.service
         asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
 
 
 async def serve(row):
     loop = asyncio.get_running_loop()
-    model_server = row.server()
-    if isinstance(model_server, sim.Changing):
-        model_server.at += time.monotonic()
+    model_server, begun = row.server(), time.monotonic()
     server = await loop.create_server(
-        lambda: _Connection(model_server, row.delay), "127.0.0.1", 0
+        lambda: _Connection(model_server, begun, row.delay), "127.0.0.1", 0
     )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}", flush=True)
