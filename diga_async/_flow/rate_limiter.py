@@ -1,23 +1,23 @@
 """
-The rate limiter: when may the next attempt start, and how many may be in flight?
+The rate limiter: when the next attempt may start, and how many may be in flight.
 
-1. Until the first 429 there is no rate: a few attempts are in flight, and half a
-   slot is added for each that is accepted.
-2. From then on the rate is a little below the limit, plus an excess that doubles
+1. Until the first 429 there is no rate: a few attempts are in flight, and each one
+   that is accepted adds half a slot.
+2. From then on the rate is slightly below the limit, plus an excess that doubles
    until the next 429: slowly where a 429 is dear, soon where a limit has just fallen.
-3. Each 429 measures the limit: what was accepted since the last measurement, over
-   that time, is at most the limit, the rate in use was at least the limit, and the
-   limit is taken to be their geometric mean.
-4. A 429 of the attempt that took the last slot lowers the slots likewise, until
-   attempts that are accepted above that number refute it.
+3. Each 429 measures the limit: the attempts accepted since the last measurement,
+   over that time, are at most the limit, the rate in use was at least the limit, and
+   the estimate is their geometric mean.
+4. A 429 of the attempt that took the last slot lowers the slots in the same way, until
+   attempts accepted above that number refute it.
 5. While nothing is accepted nothing is learned: one probe at a time is sent, after
-   pauses of half the silence and at most its root, and the first one that is
-   accepted leads back, within a few round trips, to the rate that was known.
-6. A ``Retry-After`` blocks everybody; where few attempts are accepted between two of
-   them, they may be chance, and tell of a limit only if it is as few each time.
+   pauses of half the silence, at most its square root, and the first probe that is
+   accepted restores, within a few round trips, the rate that was known.
+6. A ``Retry-After`` blocks every attempt; few attempts accepted between two of them
+   may be chance, and count as a limit only if they are as few each time.
 
-Pure: it reads no clock, draws no lots and waits for nothing. Times are seconds of
-any clock that does not go back; chances are arguments.
+The module is pure: times are seconds of any clock that never goes back, and both the
+time and the randomness are arguments.
 """
 
 import math
@@ -26,10 +26,10 @@ from typing import Literal, NamedTuple
 _NEVER = -math.inf
 
 CATCH_UP = 0.012
-"""Seconds a late timer may make good: 10 ms of a busy loop, and epoll's rounding."""
+"""Seconds that a late timer may make up: a loop busy for 10 ms, epoll's rounding."""
 
 CAP_MARGIN = 0.98
-"""Share of *per_second* used; times 1 + CATCH_UP it is below 1, and so a hard cap."""
+"""Share of *per_second* in use: times 1 + CATCH_UP it is below 1: a hard cap."""
 
 JITTER = 0.02
 """Each gap varies by ±2 %, so that processes do not march in step."""
@@ -38,10 +38,10 @@ FIRST_SLOTS = 6.0
 """Attempts in flight at the start: the first 429s are then a handful."""
 
 FEW = 4
-"""Fewer may be chance: 429s in a row, runs that are alike; and fewer slots."""
+"""Less may be chance: 429s in a row, runs that are alike, slots that are all taken."""
 
 SEVERAL = 10.0
-"""Attempts, or seconds, after which something can be said about a rate."""
+"""Attempts, or seconds, that say something about a rate."""
 
 ENOUGH = 20
 """Accepted attempts that make a measurement."""
@@ -50,49 +50,57 @@ STEP_MOST = 0.06
 """The rate falls by one in N when N are accepted between 429s, but by no more."""
 
 AGREES = 0.6
-"""A measurement above this share of the rate agrees with it: the limit hardly moved."""
+"""A measurement above this share of the rate says that the limit hardly moved."""
 
 EXCESS, EXCESS_ROUGH = 0.008, 0.05
-"""The excess starts with this share of the limit, or more: of how far it was off."""
+"""The excess starts at this share: of the limit, or of the error if that is more."""
 
-DOUBLING = 0.6
-"""Seconds in which the excess doubles, at least: a server's burst hides it so long."""
+DOUBLING = 0.5
+"""Least seconds in which the excess doubles: a server's burst hides it for as long."""
 
 DEAR = 4
-"""A 429 costs its ``Retry-After``, so it doubles in so many of them, at least."""
+"""A 429 costs its ``Retry-After``: the excess doubles in no fewer than so many."""
 
 DOUBT = 20
-"""But where the limit fell by half, in no more than the time since divided by this."""
+"""After the limit fell by half, it doubles within the time since, divided by this."""
 
 SLOWEST = 0.01
-"""The lowest rate: one attempt in 100 s is what nearly every server accepts."""
+"""The lowest rate: nearly every server accepts one attempt in 100 s."""
+
+State = Literal["free", "capped", "limited", "probing", "cooling_down"]
 
 
 class Snapshot(NamedTuple):
-    """What the limiter believes at one moment."""
+    """
+    What the limiter believes at one moment.
 
-    state: Literal["free", "limited", "probing", "cooling_down"]
-    """No limit known; at a rate, or with fewer slots; nothing accepted; blocked."""
+    Attributes:
+        state: No limit is known; only *per_second* limits; a limit is known; nothing
+            is accepted; a ``Retry-After`` blocks every attempt.
+        rate: Attempts a second that it allows; None when the rate limits nothing.
+        slots: Attempts that may be in flight.
+        resumes_in: Seconds until the next attempt may start, while it is probing or
+            cooling down; else 0.0.
+    """
+
+    state: State
     rate: float | None
-    """Attempts a second that it allows; None when it limits none."""
     slots: int
-    """Attempts that may be in flight."""
-    until: float | None
-    """When the next attempt may start, while probing or cooling down."""
+    resumes_in: float
 
 
 class _Measurement:
     """
-    What was accepted, and in what time, from one 429 to a later one.
+    How much was accepted, and in what time, from one 429 to a later one.
 
-    A bucket saves something up in a pause, a window does not: both ways to
-    read it give at most the limit, so the larger one counts.
+    In a pause a bucket saves up attempts, a window does not. Either way of reading the
+    figures gives at most the limit, so the larger one counts.
 
     Attributes:
         since: When it began.
         accepted: Attempts sent since then and accepted.
         paused: Seconds in which nothing was sent, from a 429 on.
-        saved: What the server may have saved up in them.
+        saved: Attempts that the server may have saved up in them.
         probed: The pause before the probe that ended a long silence; else 0.0.
     """
 
@@ -119,14 +127,14 @@ class _Measurement:
 
 class RateLimiter:
     """
-    When may the next attempt start, and how many may be in flight.
+    Decides when the next attempt may start, and how many may be in flight.
 
     Args:
         concurrency: The most attempts in flight.
-        per_second: A hard cap: at most so many, rounded up, start in any second,
-            evenly spaced.
-        adaptive: Whether to learn. If not, ``Retry-After`` and *per_second* are
-            obeyed, and a 429 without a delay is a short pause that grows.
+        per_second: A hard cap: at most this many attempts, rounded up, start in any
+            second, evenly spaced.
+        adaptive: Whether to learn. If not, only ``Retry-After`` and *per_second*
+            limit, and a 429 without a delay causes a short pause that grows.
 
     >>> limiter = RateLimiter(concurrency=64)
     >>> limiter.slots, limiter.rate, limiter.wait(0.0)
@@ -197,22 +205,25 @@ class RateLimiter:
         return delay if delay > 0.0 else 0.0  # noqa: FURB136  # max() is slower
 
     def blocked_for(self, now: float) -> float:
-        """Return the seconds for which a ``Retry-After`` still blocks everybody."""
+        """Return the seconds for which a ``Retry-After`` still blocks every attempt."""
         return max(0.0, self._blocked_until - now)
 
     def snapshot(self, now: float) -> Snapshot:
         """Return what the limiter believes."""
         rate, slots = self.rate, self.slots
+        if self._full < math.inf and rate is not None and rate * self._trip > slots:
+            rate = None  # the slots are full before the rate is reached
         if self._blocked_until > now:
-            return Snapshot("cooling_down", rate, slots, self._next)
+            return Snapshot("cooling_down", rate, slots, self.wait(now))
         if self._probes:
-            return Snapshot("probing", rate, slots, self._next)
-        limited = self._gap > 0.0 or self._full < math.inf
-        return Snapshot("limited" if limited else "free", rate, slots, None)
+            return Snapshot("probing", rate, slots, self.wait(now))
+        if self._rate < self._cap or self._full < math.inf:
+            return Snapshot("limited", rate, slots, 0.0)
+        return Snapshot("capped" if self._gap else "free", rate, slots, 0.0)
 
     def sent(self, now: float, chance: float, in_flight: int) -> None:
         """
-        Note that an attempt starts.
+        Record the start of an attempt.
 
         Args:
             now: The time.
@@ -226,7 +237,7 @@ class RateLimiter:
 
     def accepted(self, now: float, sent_at: float, in_flight: int) -> None:
         """
-        Note that the server accepted an attempt, whatever it said.
+        Record an attempt that the server accepted, whatever its answer.
 
         Args:
             now: The time.
@@ -242,7 +253,7 @@ class RateLimiter:
             self._slots = min(self._slots + 0.5, self._most)
 
     def lost(self, now: float, sent_at: float) -> None:  # noqa: ARG002  # as accepted
-        """Note an attempt without an answer, or with a 5xx: it was not throttled."""
+        """Record an attempt without an answer, or with a 5xx: it was not throttled."""
         if sent_at >= self._measurement.since:
             self._measurement.accepted += 1
 
@@ -255,13 +266,13 @@ class RateLimiter:
         in_flight: int,
     ) -> None:
         """
-        Note a 429, or a 503 with ``Retry-After``.
+        Record a 429, or a 503 with ``Retry-After``.
 
         Args:
             now: The time.
             sent_at: When the attempt started.
-            retry_after: What the server asks for, in seconds; 0 slows nothing.
-            chance: From 0.0 to 1.0, to spread what comes after the pause.
+            retry_after: The seconds that the server asks for; 0 slows nothing.
+            chance: From 0.0 to 1.0, to spread the attempts after the pause.
             in_flight: How many were in flight when it started, itself included.
         """
         if retry_after == 0.0:
@@ -274,27 +285,29 @@ class RateLimiter:
             elif not delay:
                 self._pause(now, 2.0 ** min(self._alike - 1, FEW) * chance, 0.0)
                 self._alike += 1
-            self._judged_at = now
+            # Before the first attempt was accepted, a later 429 may tell more.
+            learned = self._rate < math.inf or not self._adaptive
+            self._judged_at = now if learned else sent_at
         if delay:
             self.block(now, delay, chance)
 
     def block(self, now: float, seconds: float, chance: float) -> None:
         """
-        Note a ``Retry-After``; by itself it tells nothing of a limit.
+        Block every attempt for a ``Retry-After``, without learning from it.
 
         Args:
             now: The time.
-            seconds: What the server asks for.
-            chance: From 0.0 to 1.0, to spread what comes after the pause.
+            seconds: The seconds that the server asks for.
+            chance: From 0.0 to 1.0, to spread the attempts after the pause.
         """
         self._blocked_until = max(self._blocked_until, now + seconds)
         self._pause(now, seconds, chance)
 
     def advised(self, now: float, remaining: int, reset: float) -> None:
         """
-        Note what RateLimit headers said; of a 429, before `throttled`.
+        Record the RateLimit headers of an answer; of a 429, before `throttled`.
 
-        None left until the reset is a ``Retry-After`` that came in time.
+        None left until the reset is a ``Retry-After`` that arrives early.
 
         Args:
             now: The time.
@@ -315,7 +328,7 @@ class RateLimiter:
         late = now - self._next - CATCH_UP
         self._binding = late <= 0.0 and self._rate < self._cap
         if late > SEVERAL * CATCH_UP and in_flight < self.slots:
-            # The caller had nothing to send, which says nothing of the server.
+            # The caller had nothing to send, which says nothing about the server.
             since = self._measurement.since
             self._measurement.since = min(since + late, now)
         gap = self._gap
@@ -324,7 +337,7 @@ class RateLimiter:
         self._next = max(self._next, now - CATCH_UP) + gap
 
     def _pause(self, now: float, seconds: float, chance: float) -> None:
-        """Start nothing for so long; then neither a herd, nor in step with others."""
+        """Start nothing for so long; then a few, and not in step with other clients."""
         if not self._gap:
             self._slots = min(self._slots, FIRST_SLOTS)
         self._next = max(self._next, now + seconds + chance * min(self._gap, 1.0))
@@ -370,7 +383,7 @@ class RateLimiter:
         self._measurement.saved += min(self._burst, self._limit * pause)
         if self._probes:
             self._ramp = 1.0 / self._trip
-        if self._probes + 1 >= FEW:  # 429s in a row
+        if self._probes > FEW:
             self._measurement.probed = sent_at - self._judged_at
         self._silent_since, self._probes = _NEVER, 0
 
@@ -386,6 +399,10 @@ class RateLimiter:
         if self._known_at < math.inf:
             self._excess *= 2.0 ** (1.0 / (self._doubling(now) * rate))
             self._set_rate(self._base + self._excess)
+            far_above = self._excess > self._limit
+            if far_above and self._rate * self._trip > 2.0 * self._slots:
+                self._reset_rate()  # the limit was lifted: only the slots limit
+                self._gap = 1.0 / self._cap
         else:
             seconds = max(3.0 * self._trip, 5.0 / rate, 0.3 * self._cost)
             self._set_rate(rate * 2.0 ** (1.0 / (seconds * rate)))
@@ -395,7 +412,7 @@ class RateLimiter:
         if in_flight > self._full:
             self._above += 1
             if self._above >= SEVERAL:
-                self._full = math.inf  # so it was no limit on attempts in flight
+                self._full = math.inf  # refuted
         more = 0.5
         if self._full < math.inf:
             if in_flight < int(self._slots):
@@ -408,12 +425,13 @@ class RateLimiter:
     # A 429: learn from it.
 
     def _learn(self, now: float, sent_at: float, delay: float, in_flight: int) -> None:
-        """Learn from a 429 that is news."""
-        if self._silent_since == _NEVER:
-            if self._rate < math.inf:
-                self._lower_rate(now, sent_at, delay)
-            elif self._measurement.accepted or not delay:
+        """Learn from a 429 of an attempt sent after the last one was judged."""
+        if self._rate == math.inf:
+            if self._measurement.accepted or not delay:
                 self._begin_search(now, sent_at, delay, in_flight)
+        elif self._silent_since == _NEVER:
+            self._lower_rate(now, sent_at, delay)
+        if self._silent_since == _NEVER:
             self._run = 0
             self._cost = delay
             self._ramp = math.inf
@@ -441,29 +459,43 @@ class RateLimiter:
         measurement.begin(sent_at)
 
     def _lower_rate(self, now: float, sent_at: float, delay: float) -> None:
-        """Judge anew what the limit is, and go below it."""
-        measurement = self._measurement
+        """Estimate the limit anew, and go below it."""
+        measurement, known = self._measurement, self._known_at < math.inf
         rate = min(self._rate, self._ramp, self._cap)
         self._mean_run += (self._run - self._mean_run) / 4.0
         step = min(1.0 / max(self._mean_run, 1.0), STEP_MOST)
         tells = self._tells(delay)
-        # Chance takes none of a rate at which several fit into a delay.
+        # Chance never lowers a rate at which several attempts fit into a delay.
         least = 0.0 if tells else min(self._base, SEVERAL / delay)
         limit = max(self._estimate(sent_at, rate, step, delay), least)
         if now - self._known_at > SEVERAL and limit < self._limit / 2.0:
             self._fell_at = now
-        if measurement.accepted >= ENOUGH:
-            self._known_at = min(self._known_at, now)
-        if measurement.accepted >= ENOUGH or not tells:
+        # A search that ends with enough accepted attempts has measured exactly.
+        exact = delay > 0.0 and not known and self._run >= ENOUGH
+        self._become_known(now, delay)
+        if measurement.accepted >= ENOUGH or (known and not tells):
             measurement.begin(sent_at)
+        if delay:
+            step = STEP_MOST / 2.0 if exact else STEP_MOST
+        rough = 0.0 if exact else EXCESS_ROUGH * (rate - limit)
         self._limit = limit
-        self._base = max(limit * (1.0 - (STEP_MOST if delay else step)), least)
-        excess = max(EXCESS * limit, EXCESS_ROUGH * (rate - limit))
-        self._excess = min(excess, 0.1 * limit)
+        self._base = max(limit * (1.0 - step), least)
+        self._excess = min(max(EXCESS * limit, rough), 0.1 * limit)
         self._set_rate(self._base + self._excess)
 
+    def _become_known(self, now: float, delay: float) -> None:
+        """End the search at a measurement, or at a 429 like those before."""
+        if self._known_at < math.inf:
+            return
+        if self._measurement.accepted >= ENOUGH:
+            self._known_at = now
+        elif self._alike >= FEW:
+            self._known_at = now
+            # A guess from few attempts is tested twice as soon.
+            self._fell_at = now - DOUBT * DEAR / 2.0 * delay
+
     def _estimate(self, until: float, rate: float, step: float, delay: float) -> float:
-        """Return what the limit is taken to be, at a 429 that came at this rate."""
+        """Return the estimated limit, at a 429 that came at this rate."""
         measurement = self._measurement
         known = self._known_at < math.inf
         if known and delay and measurement.accepted < ENOUGH:
@@ -477,7 +509,7 @@ class RateLimiter:
         return limit
 
     def _tells(self, delay: float) -> bool:
-        """Whether a 429 tells of a limit; else it may be chance."""
+        """Return whether a 429 tells of a limit; otherwise it may be chance."""
         alike = abs(self._run - self._last_run) <= max(1.0, self._run / 4.0)
         self._alike = self._alike + 1 if alike else 1
         self._last_run = self._run

@@ -509,7 +509,7 @@ def test_silence_is_probed_by_one_at_a_time() -> None:
 
     assert limiter.slots == 1
     assert limiter.snapshot(now - 0.01).state == "probing"
-    assert limiter.snapshot(now - 0.01).until == pytest.approx(now)
+    assert limiter.snapshot(now - 0.01).resumes_in == pytest.approx(0.01)
     assert pauses[2:] == sorted(pauses[2:])
     assert pauses[-1] == pytest.approx(math.sqrt(now - pauses[-1] - 10.0), rel=0.1)
 
