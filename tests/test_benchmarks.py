@@ -70,10 +70,11 @@ def test_every_row_has_a_server(limits):
 
 
 def test_the_picture_is_an_svg(limits):
-    assert limits.svg([100, 200, 50]).startswith("<svg")
+    for name in limits.PICTURES:
+        assert limits.svg(name, [100, 200, 50]).startswith("<svg")
 
 
-@pytest.mark.parametrize("name", ["runs", "cluster"])
+@pytest.mark.parametrize("name", ["runs", "cluster", "limiter"])
 def test_the_others_can_be_imported(name, bench):
     assert callable(bench(name).main)
 

@@ -286,6 +286,7 @@ class Engine:
             self.limiter.throttled(
                 now, sent, answer.retry_after, self._chance(), in_flight
             )
+            self.observer.limiter(self.limiter, now, urgent=True)
         elif isinstance(answer, _FAILURES):
             self.limiter.lost(now, sent)
             if self.breaker.failed(now, self._chance()):
@@ -293,6 +294,7 @@ class Engine:
             return
         else:
             self.limiter.accepted(now, sent, in_flight)
+            self.observer.limiter(self.limiter, now, urgent=False)
         if self.breaker.succeeded():
             self.observer.outage(is_on=False)
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import attrs
 
+from diga_async._flow.limiter_log import LimiterLog
+from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.events import AttemptEvent, Event, LookupEvent
 from diga_async._models.stats import LookupStats
@@ -29,6 +31,7 @@ class Observer:
     def __init__(self, hook: Hook | None) -> None:
         self._hook = hook
         self._loop = asyncio.get_running_loop()
+        self._limiter_log = LimiterLog()
 
     @property
     def is_on(self) -> bool:
@@ -54,6 +57,15 @@ class Observer:
         """Report the beginning or the end of an outage."""
         level = logging.WARNING if is_on else logging.INFO
         LOG.log(level, "outage %s", "on" if is_on else "off")
+
+    def limiter(self, limiter: RateLimiter, now: float, *, urgent: bool) -> None:
+        """Report what the rate limiter believes, when that has changed."""
+        if not urgent and now < self._limiter_log.due:
+            return
+        seen = limiter.snapshot(now)
+        if self._limiter_log.is_news(now, seen):
+            facts = seen._asdict()
+            LOG.info("limiter %s", _line(facts), extra={"limiter": facts})
 
     def _tell(self, event: Event) -> None:
         if self._hook is not None:

@@ -211,7 +211,7 @@ class RateLimiter:
     def snapshot(self, now: float) -> Snapshot:
         """Return what the limiter believes."""
         rate, slots = self.rate, self.slots
-        if self._full < math.inf and rate is not None and rate * self._trip > slots:
+        if self._full < math.inf and self._trip > self._gap * self._slots:
             rate = None  # the slots are full before the rate is reached
         if self._blocked_until > now:
             return Snapshot("cooling_down", rate, slots, self.wait(now))

@@ -1,5 +1,7 @@
 """`LookupStats` and `ClientStats`: frozen snapshots of what was done."""
 
+from typing import Literal
+
 import attrs
 
 
@@ -53,11 +55,21 @@ class ClientStats:
         lost: Requests without a usable answer.
         retries: Requests that repeated a failed one.
         in_flight: Requests open now.
-        rate: Requests a second that the rate limiter allows now; None when it is
-            free.
+        limiter: What the rate limiter does: ``free``, no limit is known; ``capped``,
+            only *per_second* limits; ``limited``, it stays below a limit that it
+            found; ``probing``, nothing is accepted, and one request at a time tries
+            again; ``cooling_down``, a ``Retry-After`` blocks every request.
+        rate: Requests a second that it allows now; None when it is free, or when
+            *slots* is what limits.
+        slots: Requests that may be in flight now: 1 while probing, and fewer than
+            *concurrency* at the start and at a limit on requests in flight.
+        resumes_in: Seconds until the next request may start, while it is probing or
+            cooling down; else 0.0.
         outage: Whether runs are paused because the server does not answer.
 
     .. versionadded:: 0.1.0
+    .. versionchanged:: 0.2.0
+        Added `limiter`, `slots` and `resumes_in`.
     """
 
     __module__ = "diga_async"
@@ -73,5 +85,8 @@ class ClientStats:
     lost: int
     retries: int
     in_flight: int
+    limiter: Literal["free", "capped", "limited", "probing", "cooling_down"]
     rate: float | None
+    slots: int
+    resumes_in: float
     outage: bool

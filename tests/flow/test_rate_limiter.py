@@ -539,6 +539,29 @@ def test_time_that_the_caller_does_not_use_is_not_held_against_the_server() -> N
     assert limiter.rate >= 0.75 * before
 
 
+def test_a_limit_that_is_lifted_is_dropped() -> None:
+    server = Slow(InTurn((10, Bucket(100, 20)), (END, Free())), 0.02)
+
+    result = simulate(Telling(server, None), until=40, seed=1)
+
+    assert result.seen[-1][1:] == (None, 64, "free")
+
+
+def test_a_limit_in_flight_is_shown_as_slots_and_not_as_a_rate() -> None:
+    result = simulate(InFlight(10, 0.05, seed=1), until=40, seed=1)
+
+    seen = [each for each in result.seen if each[0] > 20]
+    assert sum(rate is None for _, rate, _, _ in seen) > 0.7 * len(seen)
+    assert {state for _, _, _, state in seen} == {"limited"}
+    assert {slots for _, _, slots, _ in seen} <= {8, 9, 10, 11}
+
+
+def test_a_cap_is_no_limit_of_the_server() -> None:
+    limiter = running(per_second=50.0)
+
+    assert limiter.snapshot(10.0) == ("capped", pytest.approx(49.0), 64, 0.0)
+
+
 class TestNotAdaptive:
     def test_pauses_grow_until_one_is_accepted(self) -> None:
         limiter, pauses, now = running(adaptive=False), [], 10.0
