@@ -404,7 +404,7 @@ class RateLimiter:
                 self._reset_rate()  # the limit was lifted: only the slots limit
                 self._gap = 1.0 / self._cap
         else:
-            seconds = max(3.0 * self._trip, 5.0 / rate, 0.3 * self._cost)
+            seconds = max(3.0 * self._trip, 5.0 / rate, 0.3 * min(self._cost, 1.0))
             self._set_rate(rate * 2.0 ** (1.0 / (seconds * rate)))
 
     def _widen(self, now: float, in_flight: int) -> None:

@@ -3,7 +3,7 @@
 import doctest
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -224,6 +224,42 @@ def test_a_second_client_gets_a_fair_share() -> None:
     result = simulate(server, until=60, starts=(0.0, 15.0), seed=1)
 
     assert result.fairness(35, 60) >= 0.5
+
+
+class Numbered:
+    """It limits nothing, but throttles attempts of some numbers, with a delay."""
+
+    def __init__(self, throttled: Container[int], delay: float) -> None:
+        self.throttled = throttled
+        self.delay = delay
+        self.number = 0
+
+    def ask(self, now: float) -> Answer:
+        self.number += 1
+        if self.number in self.throttled:
+            return Answer(accepted=False, retry_after=self.delay)
+        return Answer(accepted=True)
+
+
+@pytest.mark.parametrize(
+    ("throttled", "delay", "ids", "within"),
+    [
+        ([1], 5.0, 600, 7.5),
+        ([1], 10.0, 20, 12.0),
+        ([1], 30.0, 20, 32.0),
+        ([5], 30.0, 600, 33.5),
+        (range(1, 13), 1.0, 20, 4.0),
+        ([1, 5, 9], 5.0, 600, 15.0),
+    ],
+)
+def test_early_refusals_with_a_delay_cost_their_delays(
+    throttled: Container[int], delay: float, ids: int, within: float
+) -> None:
+    """They say when to try again, and nothing about a rate."""
+    result = simulate(Numbered(throttled, delay), ids=ids, seed=1)
+
+    assert result.found == ids
+    assert delay <= result.ended <= within
 
 
 def test_refusals_by_chance_with_a_delay_do_not_end_in_a_crawl() -> None:
