@@ -67,6 +67,13 @@ class Observer:
             facts = seen._asdict()
             LOG.info("limiter %s", _line(facts), extra={"limiter": facts})
 
+    def polls(self, error: BaseException | None) -> None:
+        """Report that the polls of a watch begin to fail, or succeed again."""
+        if error is None:
+            LOG.info("polls succeed again")
+        else:
+            LOG.warning("polls fail error=%s", type(error).__name__)
+
     def _tell(self, event: Event) -> None:
         if self._hook is not None:
             self._loop.call_soon(self._hook, event)

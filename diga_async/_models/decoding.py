@@ -226,6 +226,13 @@ def _uuid(value: Any, _: Any) -> UUID:
     return _same_uuid_of(value)
 
 
+def _own_uuid(value: Any, kind: Any) -> UUID:
+    """Read a record's own id, which no other record has: a cache would only miss."""
+    if type(value) is str and _is_uuid(value):
+        return uuid_of(value)
+    return _uuid(value, kind)
+
+
 def _moment(value: Any, _: Any) -> datetime:
     if type(value) is not str:
         raise _Mismatch.of_kind("a string", value)
@@ -293,6 +300,8 @@ def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
     hooks: dict[str, Any] = {
         a.name: override(struct_hook=_or_default(a)) for a in fields if _has_value(a)
     }
+    if "id" in names:
+        hooks["id"] = override(struct_hook=_own_uuid)
     structure = make_dict_structure_fn(kind, _CONVERTER, **hooks)
 
     def structure_record(value: Any, target: Any) -> _T:
@@ -369,7 +378,23 @@ def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
         return _CONVERTER.structure(value, kind)
     except (_Mismatch, ClassValidationError) as error:
         problems = tuple(_problems(error, path))
-    raise InvalidResponseError(f"not a {kind.__name__}", problems=problems)
+    raise _not_a(kind, problems)
+
+
+def structure_each(
+    values: list[Any], kind: type[_T], path: str = "$"
+) -> Iterator[_T | InvalidResponseError]:
+    """Make a frozen value of each item of an array, or say why there is none."""
+    structure_one = _CONVERTER.get_structure_hook(kind)  # looked up once for all
+    for position, value in enumerate(values):
+        try:
+            yield structure_one(value, kind)
+        except (_Mismatch, ClassValidationError) as error:
+            yield _not_a(kind, tuple(_problems(error, f"{path}[{position}]")))
+
+
+def _not_a(kind: type[Any], problems: tuple[str, ...]) -> InvalidResponseError:
+    return InvalidResponseError(f"not a {kind.__name__}", problems=problems)
 
 
 def unstructure(record: Any) -> dict[str, Any]:
