@@ -358,10 +358,15 @@ def described(answered, limits):
         part = answered[int(second) : end]
         if part:
             parts.append(
-                f"{min(part)} to {max(part)} phones high from second {second:.0f} on, "
+                f"{span(part)} phones high from second {second:.0f} on, "
                 f"where the server's limit is {limit}"
             )
     return f"A bar for each second, {'; '.join(parts)}."
+
+
+def span(numbers):
+    low, high = min(numbers), max(numbers)
+    return f"{low} to {high}" if low < high else f"{low}"
 
 
 def height(n):

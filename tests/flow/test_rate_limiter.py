@@ -578,7 +578,7 @@ def test_time_that_the_caller_does_not_use_is_not_held_against_the_server() -> N
 def test_a_limit_that_is_lifted_is_dropped() -> None:
     server = Slow(InTurn((10, Bucket(100, 20)), (END, Free())), 0.02)
 
-    result = simulate(Telling(server, None), until=40, seed=1)
+    result = simulate(Telling(server, None), until=20, seed=1)
 
     assert result.seen[-1][1:] == (None, 64, "free")
 
