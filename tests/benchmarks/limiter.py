@@ -303,6 +303,9 @@ ROWS: dict[str, Callable[[int], Figures]] = {
     "19 ten in flight, 6,000 ids": finite(
         lambda s: InFlight(10, 0.05, seed=s), lambda t: 200 * t, 6_000
     ),
+    "19 served in 200 ms, 3,000 ids": finite(
+        lambda _: Telling(Slow(Bucket(200, 20), 0.2), None), lambda t: 200 * t, 3_000
+    ),
     "19 answers after 200 ms, 3,000 ids": finite(
         lambda _: Telling(Bucket(200, 20), None), lambda t: 200 * t, 3_000, trip=0.2
     ),
