@@ -15,7 +15,7 @@ from diga_async._models.decoding import (
     MAX_VALUES,
     UUID_TEXT,
     read_json,
-    structure,
+    structure_each,
     uuid_of,
 )
 from diga_async._models.errors import ConfigurationError, InvalidResponseError
@@ -192,6 +192,11 @@ class Page:
         """Its phones."""
         return tuple(r for r in self.records if isinstance(r, Phone))
 
+    @property
+    def bad_records(self) -> tuple[BadRecord, ...]:
+        """What is not a phone."""
+        return tuple(r for r in self.records if isinstance(r, BadRecord))
+
 
 def list_phones(
     query: PhoneQuery,
@@ -235,9 +240,8 @@ def _read_page(page_size: int, body: bytes) -> Page:
         raise _wrong("$.data: expected an array")
     if not isinstance(has_more, bool):
         raise _wrong("$.has_more: expected a boolean")
-    records = tuple(_record(item, position) for position, item in enumerate(data))
     return Page(
-        records=records,
+        records=tuple(map(_record, data, structure_each(data, Phone, "$.data"))),
         has_more=has_more,
         cursor=_cursor(content, data),
         number=_positive_or_none(content.get("current_page")),
@@ -249,17 +253,15 @@ def _wrong(problem: str) -> InvalidResponseError:
     return InvalidResponseError("not a page of phones", problems=(problem,))
 
 
-def _record(item: object, position: int) -> Phone | BadRecord:
-    try:
-        return structure(item, Phone, f"$.data[{position}]")
-    except InvalidResponseError as error:
-        named = attrs.evolve(error, phone_id=_id_of(item), status=200)
-    return BadRecord(named)
+def _record(item: object, read: Phone | InvalidResponseError) -> Phone | BadRecord:
+    if isinstance(read, Phone):
+        return read
+    return BadRecord(attrs.evolve(read, phone_id=_id_of(item), status=200))
 
 
 def _redact(page: Page, clean: Callable[[str], str]) -> Page:
     """Remove secrets from the names of fields in the problems of bad records."""
-    if all(isinstance(record, Phone) for record in page.records):
+    if not page.bad_records:
         return page
     records = tuple(
         record if isinstance(record, Phone) else _cleaned(record, clean)

@@ -221,8 +221,8 @@ class Run(Generic[R]):
             self._progress.end(self._clock.now())
             self._pending.end()
             self._wake.set()
-            if not self._plan.is_part:
-                self._engine.observer.run(self.stats, self._error)
+            on_end = self._plan.on_end or self._engine.observer.run
+            on_end(self.stats, self._error)
             self._on_end(self)
             if self._orphaned:
                 self._source.abandon()

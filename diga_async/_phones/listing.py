@@ -87,7 +87,7 @@ def _stream(
         results=feed,
         concurrency=1,
         timeouts=lifecycle_of(client).allowed(timeouts),
-        is_part=True,
+        on_end=lambda *_: None,  # it is no run of ids: its end is not logged as one
     )
     return Stream(starter(client, feed, plan))
 

@@ -193,13 +193,14 @@ class Pager:
 
         It is the first one of the last page: a page that begins there reaches beyond
         the cursor, and a consumer that makes phones leave the filter has dealt with
-        those of earlier pages by now.
+        those of earlier pages by now. A page of one phone has only the cursor's.
         """
-        for page in reversed(self._pages):
-            for phone_id in page.values():
-                if phone_id != self._cursor:
-                    return phone_id
-        return None
+        newest_first = iter(reversed(self._pages))
+        candidates = [
+            *next(newest_first, {}).values(),
+            *(i for page in newest_first for i in reversed(page.values())),
+        ]
+        return next((i for i in candidates if i != self._cursor), None)
 
     def _judge_cursor(self, answer: Answer[Phone]) -> None:
         is_gone = isinstance(answer, NotFoundError) or (

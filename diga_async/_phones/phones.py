@@ -11,11 +11,10 @@ from diga_async._api.listing import (
     check_page_size,
     query_of,
 )
-from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone, phone_id_of
+from diga_async._bulk.source import Source
 from diga_async._calls import Client, lifecycle_of, make_plan, send, starter
-from diga_async._engine.call import Call
-from diga_async._models.errors import DigaError, NotFoundError
+from diga_async._models.errors import DigaError
 from diga_async._models.options import Timeouts, check_flag
 from diga_async._models.outcomes import (
     Failed,
@@ -26,8 +25,11 @@ from diga_async._models.outcomes import (
     PhonePage,
 )
 from diga_async._models.phone import Phone, PhoneStatus
+from diga_async._phones.listed_run import ListedRun
 from diga_async._phones.listing import PhoneListing, read_page
 from diga_async._phones.lookups import PhoneIds, PhoneLookups
+from diga_async._phones.outcomes import PhoneOutcomes
+from diga_async._phones.page_plan import Via, check_via
 from diga_async._phones.waiting import Statuses, wait_until
 from diga_async._phones.watching import PhoneChanges, watch
 
@@ -98,6 +100,7 @@ class Phones:
         concurrency: int | None = None,
         ordered: bool = False,
         timeouts: Timeouts | float | None = None,
+        via: Via = "each",
     ) -> PhoneLookups:
         """
         Look up many phones; stream one outcome for each id.
@@ -118,6 +121,11 @@ class Phones:
             timeouts: How long each id may take; a number is the `total` in
                 seconds. It starts with the id's first attempt and stands still
                 while the client is throttled.
+            via: ``"each"`` looks up every id by itself. ``"list"`` reads the pages
+                of the listing, and looks up only the ids that were not there.
+                ``"auto"`` does what takes fewer requests. Both read *phone_ids* to
+                the end first, so ``"list"`` needs a source with a length and does
+                not go with *ordered*; ``"auto"`` is ``"each"`` there.
 
         Returns:
             The stream of outcomes. Iterating over it raises
@@ -133,12 +141,15 @@ class Phones:
         Raises:
             TypeError: *phone_ids* is one id, or not iterable.
             ConfigurationError: *concurrency* or *timeouts* is out of range,
-                or *ordered* is not a `bool`.
+                *ordered* is not a `bool`, or *via* is unknown or impossible here.
 
         .. versionadded:: 0.1.0
+
+        .. versionchanged:: 0.2.0
+            *via*.
         """
         check_flag("ordered", ordered)
-        return self._lookups(phone_ids, concurrency, timeouts, ordered=ordered)
+        return self._lookups(phone_ids, concurrency, timeouts, via, ordered=ordered)
 
     async def get_many(
         self,
@@ -146,6 +157,7 @@ class Phones:
         *,
         concurrency: int | None = None,
         timeouts: Timeouts | float | None = None,
+        via: Via = "each",
     ) -> PhoneBatch:
         """
         Look up many phones; collect the outcomes.
@@ -162,6 +174,7 @@ class Phones:
             phone_ids: Any finite iterable or async iterable of ids.
             concurrency: As for `iter_many`.
             timeouts: As for `iter_many`.
+            via: As for `iter_many`, with any source.
 
         Returns:
             The phones, the missing and the failed ids.
@@ -170,11 +183,15 @@ class Phones:
             DigaError: The run ended early, as described at `iter_many`; `partial`
                 of the error holds the batch so far.
             TypeError: *phone_ids* is one id, or not iterable.
-            ConfigurationError: *concurrency* or *timeouts* is out of range.
+            ConfigurationError: *concurrency* or *timeouts* is out of range, or
+                *via* is unknown.
 
         .. versionadded:: 0.1.0
+
+        .. versionchanged:: 0.2.0
+            *via*.
         """
-        lookups = self._lookups(phone_ids, concurrency, timeouts, distinct=True)
+        lookups = self._lookups(phone_ids, concurrency, timeouts, via, distinct=True)
         outcomes: dict[UUID | str, Outcome] = {}
         try:
             async with lookups:
@@ -418,45 +435,33 @@ class Phones:
             timeouts=timeouts,
         )
 
-    def _lookups(
+    def _lookups(  # noqa: PLR0913 - every one is a decision of the user's
         self,
         phone_ids: PhoneIds,
         concurrency: int | None,
         timeouts: Timeouts | float | None,
-        **order: bool,
+        via: Via,
+        *,
+        ordered: bool = False,
+        distinct: bool = False,
     ) -> PhoneLookups:
-        client, results = self._client, PhoneOutcomes()
+        client, source = self._client, Source(phone_ids)
+        via = check_via(via, length=source.length, ordered=ordered, collects=distinct)
         plan = make_plan(
-            client, results, concurrency=concurrency, timeouts=timeouts, **order
+            client,
+            PhoneOutcomes(),
+            concurrency=concurrency,
+            timeouts=timeouts,
+            ordered=ordered,
+            distinct=distinct,
         )
-        return PhoneLookups(starter(client, phone_ids, plan))
-
-
-class PhoneOutcomes:
-    """The items of a run are phone ids, and its results are outcomes."""
-
-    def operation_of(self, item: object) -> Operation[Phone]:
-        return get_phone(phone_id_of(item))
-
-    def result_of(
-        self, call: Call[Phone], answer: Answer[Phone], now: float
-    ) -> Outcome:
-        phone_id, elapsed = call.operation.subject, call.elapsed(now)
-        assert phone_id is not None  # noqa: S101 - it is a phone's operation
-        match answer:
-            case Phone():
-                return Found(phone_id, answer, call.attempts, elapsed, call.request_id)
-            case NotFoundError():
-                return Missing(phone_id, call.attempts, elapsed)
-            case error:
-                return Failed(phone_id, error, call.attempts, elapsed)
-
-    def rejection_of(self, name: str, error: DigaError) -> Outcome:
-        return Failed(name, error, 0, 0.0)
+        if via == "each":
+            return PhoneLookups(starter(client, source, plan))
+        return PhoneLookups(lambda: ListedRun(client, source, plan, via))
 
 
 def _batch(lookups: PhoneLookups, outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
-    in_order = [outcomes[i] for i in lookups.distinct_ids if i in outcomes]
+    in_order = [o for i in lookups.distinct_ids if (o := outcomes.get(i)) is not None]
     return PhoneBatch(
         phones={o.phone_id: o.phone for o in in_order if isinstance(o, Found)},
         missing=tuple(o.phone_id for o in in_order if isinstance(o, Missing)),
