@@ -3,7 +3,8 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from ssl import SSLContext
 from typing import Any, TypeVar, get_args
 
@@ -62,6 +63,7 @@ class Runtime:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.chance = chance
         self._pid = os.getpid()
         self._limits = options.limits
         self._transport = Transport(
@@ -87,6 +89,9 @@ class Runtime:
         self.single_flight = SingleFlight(self.engine)
         self.bulk_flight = SingleFlight(self.engine, bulk=True)
         self._runs: set[Run[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._closing = False
 
     @property
     def is_current(self) -> bool:
@@ -101,17 +106,48 @@ class Runtime:
         self._runs.add(run)
         return run
 
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Start a task of the client's own, which ends when the client is closed."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float) -> None:
+        """
+        Wait between two polls.
+
+        Raises:
+            ClientClosedError: The client is closed meanwhile.
+        """
+        if self._closing:
+            raise _closed()
+        pause = self.loop.create_future()
+        timer = self.engine.clock.call_later(seconds, partial(_end, pause))
+        self._pauses.add(pause)
+        try:
+            await pause
+        finally:
+            timer.cancel()
+            self._pauses.discard(pause)
+
     async def close(self) -> None:
         """End everything under way, with a `ClientClosedError`."""
+        self._closing = True
+        for pause in self._pauses:
+            if not pause.done():
+                pause.set_exception(_closed())
         runs = tuple(self._runs)
         for run in runs:
-            run.halt(ClientClosedError("the client was closed"), immediately=True)
+            run.halt(_closed(), immediately=True)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.single_flight.close()
                 await self.bulk_flight.close()
                 for run in runs:
                     await run.wait_for_workers()
+                if self._tasks:
+                    await asyncio.wait(tuple(self._tasks))
                 await self._transport.close()
         except TimeoutError:  # the user's own code ignores its cancellation
             self.abandon()
@@ -124,6 +160,15 @@ class Runtime:
     def abandon(self) -> None:
         """Drop the connections without waiting, from any thread or a closed loop."""
         self._transport.abandon()
+
+
+def _end(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client was closed")
 
 
 def _connector_of(

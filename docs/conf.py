@@ -87,6 +87,7 @@ ELSEWHERE = {
     "aiohttp.client.ClientSession": f"{AIOHTTP}reference.html#aiohttp.ClientSession",
     "aiohttp.tracing.TraceConfig": f"{AIOHTTP}reference.html#aiohttp.TraceConfig",
     "collections.abc.AsyncIterable": f"{PYTHON}collections.abc.html",
+    "collections.abc.Coroutine": f"{PYTHON}collections.abc.html",
     "collections.abc.Awaitable": f"{PYTHON}collections.abc.html",
     "collections.abc.Callable": f"{PYTHON}collections.abc.html",
     "collections.abc.Iterable": f"{PYTHON}collections.abc.html",

@@ -71,7 +71,7 @@ class Run(Generic[R]):
         self._halted = False
         self._closed = False
         self._orphaned = False
-        self._permitted = False
+        self._permitted = plan.permitted
         self._workers: dict[asyncio.Task[None], Entry[R] | None] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
         for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
@@ -221,7 +221,8 @@ class Run(Generic[R]):
             self._progress.end(self._clock.now())
             self._pending.end()
             self._wake.set()
-            self._engine.observer.run(self.stats, self._error)
+            on_end = self._plan.on_end or self._engine.observer.run
+            on_end(self.stats, self._error)
             self._on_end(self)
             if self._orphaned:
                 self._source.abandon()

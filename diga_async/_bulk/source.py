@@ -10,6 +10,7 @@ from collections.abc import (
     Iterator,
     Sized,
 )
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -23,12 +24,14 @@ class Source:
 
     Attributes:
         length: How many items it has; None when that is not known.
+        is_async: Whether it is an async iterable.
     """
 
     def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
         if isinstance(items, str | bytes | UUID):
             raise TypeError("phone_ids must be an iterable of ids, not one id")
         self.length = len(items) if isinstance(items, Sized) else None
+        self.is_async = isinstance(items, AsyncIterable)
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None
         if isinstance(items, AsyncIterable):
@@ -58,6 +61,10 @@ class Source:
             self._is_over = True
             raise
         raise StopAsyncIteration
+
+    def take_some(self, most: int) -> Iterator[Any]:
+        """Iterate over the next items, at most *most*; over none of an async source."""
+        return islice(self._sync or (), most)
 
     def _require_more(self) -> None:
         if self._is_over:

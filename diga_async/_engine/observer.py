@@ -55,6 +55,13 @@ class Observer:
         level = logging.WARNING if is_on else logging.INFO
         LOG.log(level, "outage %s", "on" if is_on else "off")
 
+    def polls(self, error: BaseException | None) -> None:
+        """Report that the polls of a watch begin to fail, or succeed again."""
+        if error is None:
+            LOG.info("polls succeed again")
+        else:
+            LOG.warning("polls fail error=%s", type(error).__name__)
+
     def _tell(self, event: Event) -> None:
         if self._hook is not None:
             self._loop.call_soon(self._hook, event)

@@ -369,7 +369,23 @@ def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
         return _CONVERTER.structure(value, kind)
     except (_Mismatch, ClassValidationError) as error:
         problems = tuple(_problems(error, path))
-    raise InvalidResponseError(f"not a {kind.__name__}", problems=problems)
+    raise _not_a(kind, problems)
+
+
+def structure_each(
+    values: list[Any], kind: type[_T], path: str = "$"
+) -> Iterator[_T | InvalidResponseError]:
+    """Make a frozen value of each item of an array, or say why there is none."""
+    structure_one = _CONVERTER.get_structure_hook(kind)  # looked up once for all
+    for position, value in enumerate(values):
+        try:
+            yield structure_one(value, kind)
+        except (_Mismatch, ClassValidationError) as error:
+            yield _not_a(kind, tuple(_problems(error, f"{path}[{position}]")))
+
+
+def _not_a(kind: type[Any], problems: tuple[str, ...]) -> InvalidResponseError:
+    return InvalidResponseError(f"not a {kind.__name__}", problems=problems)
 
 
 def unstructure(record: Any) -> dict[str, Any]:

@@ -16,8 +16,7 @@ def _is_positive(value: Any) -> bool:
 
 
 def _positive(_: object, attribute: Any, value: Any) -> None:
-    if not _is_positive(value):
-        raise ConfigurationError(f"{attribute.name} must be a finite number above 0")
+    check_seconds(attribute.name, value)
 
 
 def _not_negative(_: object, attribute: Any, value: Any) -> None:
@@ -36,6 +35,17 @@ def _positive_or_none(_: object, attribute: Any, value: Any) -> None:
 def _count(_: object, attribute: Any, value: Any) -> None:
     if type(value) is not int or value < 1:
         raise ConfigurationError(f"{attribute.name} must be a whole number from 1 up")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """
+    Refuse what is not a duration.
+
+    Raises:
+        ConfigurationError: *value* is not a finite number above 0.
+    """
+    if not _is_positive(value):
+        raise ConfigurationError(f"{name} must be a finite number above 0")
 
 
 def _yes_or_no(_: object, attribute: Any, value: Any) -> None:

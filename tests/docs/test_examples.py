@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import random
 import re
 import shlex
 import signal
@@ -36,7 +37,7 @@ from aiohttp import web
 import diga_async
 import diga_async._cli.app
 import diga_async.sandbox
-from diga_async import DigaClient, RetryPolicy
+from diga_async import DigaClient, Phone, RetryPolicy
 from diga_async.sandbox import Faults, Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -579,6 +580,7 @@ class BotAPI:
     Attributes:
         messages: Messages of users; the bot receives them once, and then waits.
         said: The bot's answers.
+        failures: The statuses that the next answers are refused with.
         waits: Set while the bot waits for more messages.
         answered: Set when every message has an answer.
     """
@@ -586,6 +588,7 @@ class BotAPI:
     def __init__(self, *messages: str) -> None:
         self.messages = messages
         self.said: list[str] = []
+        self.failures: list[int] = []
         self.waits = asyncio.Event()
         self.answered = asyncio.Event()
         self.gone = asyncio.Event()
@@ -610,6 +613,10 @@ class BotAPI:
 
     async def sendMessage(self, request: web.Request) -> web.Response:  # noqa: N802
         words = str((await request.post())["text"])
+        if self.failures:
+            status = self.failures.pop(0)
+            body = {"ok": False, "error_code": status, "description": "no"}
+            return web.json_response(body, status=status)
         self.said.append(words)
         if len(self.said) == len(self.messages):
             self.answered.set()
@@ -720,6 +727,186 @@ async def test_the_telegram_bot_has_words_for_every_error(
     assert logged(caplog, "bot") == LEVELS[case.expected]
 
 
+async def test_the_waiting_bot_answers_when_the_number_is_ready(
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("aiogram")
+    bot = example("waiting_bot")
+    monkeypatch.setattr(bot, "EVERY", 0.01)
+    sandbox.change(KNOWN, status="reserved", nickname="Front desk")
+    api = BotAPI(f"/wait {KNOWN}", f"/wait {UNKNOWN}")
+
+    async with polling(api, bot, monkeypatch):
+        await until(lambda: len(sandbox.requests) > 2)
+        assert api.said == ["There is no such phone."]
+        sandbox.change(KNOWN, status="assigned")
+        await api.answered.wait()
+
+    assert api.said[1:] == ["Front desk is ready."]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread or process does."""
+    async with asyncio.timeout(30):
+        while not is_so():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def watch_bot(
+    example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Any, BotAPI]]:
+    """Run the bot that watches at a Bot API of our own."""
+    pytest.importorskip("aiogram")
+    from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415
+    from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415
+
+    bot, api = example("aiogram_watch"), BotAPI()
+    make = bot.Bot
+
+    async with under_aiohttp(api.app) as url:
+
+        def at_our_address(token: str) -> Any:
+            server = TelegramAPIServer.from_base(url)
+            return make(token, session=AiohttpSession(api=server))
+
+        monkeypatch.setattr(bot, "Bot", at_our_address)
+        monkeypatch.setattr(bot, "EVERY", 0.02)
+        monkeypatch.setattr(bot, "PAUSE", 0.01)
+        monkeypatch.setenv("BOT_TOKEN", "42:token")
+        monkeypatch.setenv("CHAT_ID", "1")
+        yield bot, api
+
+
+@contextlib.asynccontextmanager
+async def running(coroutine: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled(), task.exception()
+
+
+async def test_the_watching_bot_tells_its_chat_what_happens_to_numbers(
+    sandbox: Sandbox, watch_bot: tuple[Any, BotAPI]
+) -> None:
+    bot, api = watch_bot
+    first, second = sandbox.phone_ids[:2]
+    sandbox.change(first, status="pending_verification", nickname="Sales")
+    sandbox.change(second, nickname="Support", scheduled_release_at=None)
+
+    async with running(bot.main()):
+        await until(lambda: len(sandbox.requests) > 1)
+        sandbox.change(first, status="assigned")
+        await until(lambda: len(api.said) == 1)
+        sandbox.change(second, scheduled_release_at="2030-05-01T00:00:00Z")
+        sandbox.change(second, inbound_agent_id=None)
+        await until(lambda: len(api.said) == 2)
+
+    assert api.said == [
+        "Sales is verified.",
+        "Support will be released on 01 May 2030.",
+    ]
+
+
+async def test_the_watching_bot_tells_after_a_restart_what_happened_meanwhile(
+    sandbox: Sandbox, watch_bot: tuple[Any, BotAPI]
+) -> None:
+    bot, api = watch_bot
+    first, second = sandbox.phone_ids[:2]
+    sandbox.change(first, status="pending_verification", nickname="Sales")
+    sandbox.change(second, nickname="Support")
+
+    async with running(bot.main()):
+        await until(lambda: len(sandbox.requests) > 1)
+        sandbox.change(second, nickname="Help")  # the state is stored after it
+        await until(bot.STATE.exists)
+    sandbox.change(first, status="assigned")
+    async with running(bot.main()):
+        await until(lambda: bool(api.said))
+
+    assert api.said == ["Sales is verified."]
+
+
+async def test_the_watching_bot_sends_again_what_telegram_did_not_take(
+    sandbox: Sandbox, watch_bot: tuple[Any, BotAPI]
+) -> None:
+    bot, api = watch_bot
+    sandbox.change(KNOWN, status="pending_verification", nickname="Sales")
+    api.failures = [500, 502]
+
+    async with running(bot.main()):
+        await until(lambda: len(sandbox.requests) > 1)
+        sandbox.change(KNOWN, status="assigned")
+        await until(lambda: bool(api.said))
+
+    assert api.said == ["Sales is verified."]
+    assert api.failures == []
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import sqlite_watch
+sqlite_watch.EVERY = 0.05
+sys.exit(sqlite_watch.main())
+"""
+
+
+def table() -> dict[str, Any]:
+    """Return the records in the table of the example, by id."""
+    uri = f"{Path('phones.sqlite3').resolve().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            rows = database.execute("SELECT phone_id, record FROM phones")
+            return {phone_id: json.loads(record) for phone_id, record in rows}
+    except sqlite3.OperationalError:  # not made yet
+        return {}
+
+
+def served(sandbox: Sandbox) -> dict[str, Any]:
+    phones = map(Phone.from_dict, sandbox.phones.values())
+    return {str(phone.id): phone.to_dict() for phone in phones}
+
+
+async def test_the_table_is_kept_up_to_date_across_kill_9(sandbox: Sandbox) -> None:
+    chance = random.Random(9)  # noqa: S311 - repeatable on purpose
+    for waits in (0, 1, 2, 3, None):
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, EXAMPLES
+        )
+        try:
+            await until(lambda: table() == served(sandbox))
+            if waits is None:
+                break
+            for _ in range(20):
+                alter(sandbox, chance)
+            seen = len(sandbox.requests) + waits
+            await until(lambda seen=seen: len(sandbox.requests) >= seen)  # type: ignore[misc]
+        finally:
+            program.kill()
+            await program.wait()
+    assert program.returncode == -signal.SIGKILL
+
+
+def alter(sandbox: Sandbox, chance: random.Random) -> None:
+    """Change, add or remove some phone; a finished one never changes."""
+    phone_id = chance.choice(
+        [i for i, phone in sandbox.phones.items() if phone["status"] != "finished"]
+    )
+    match chance.randrange(4):
+        case 0:
+            sandbox.add()
+        case 1 if len(sandbox.phones) > 4:
+            sandbox.remove(phone_id)
+        case _:
+            sandbox.change(phone_id, nickname=chance.choice("abcdef"))
+
+
 @pytest.fixture
 def discord_cog(example: Callable[[str], Any]) -> Any:
     with warnings.catch_warnings():
@@ -782,6 +969,7 @@ async def test_the_discord_bot_has_words_for_every_error(
         ("greeting", None, 4),
         ("aiogram_bot", "aiogram", 4),
         ("discord_cog", "discord", 4),
+        ("waiting_bot", "aiogram", 4),
     ],
 )
 def test_the_tests_on_pages_pass(

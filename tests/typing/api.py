@@ -17,6 +17,7 @@ from diga_async import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    Change,
     ClientStats,
     DigaClient,
     DigaError,
@@ -29,6 +30,7 @@ from diga_async import (
     Outcome,
     Phone,
     PhoneBatch,
+    PhoneChanges,
     PhoneLookups,
     PhoneStatus,
     RateLimitError,
@@ -38,6 +40,8 @@ from diga_async import (
     Timeouts,
     UnprocessableEntityError,
     ValidationDetail,
+    WaitError,
+    WatchStats,
 )
 from diga_async.sandbox import Faults, Sandbox, SeenRequest
 
@@ -173,6 +177,37 @@ def read_an_error(error: DigaError) -> None:
             assert_type(error.problems, tuple[str, ...])
         case _:
             raise error
+
+
+async def wait(client: DigaClient, phone_id: UUID) -> None:
+    waiting = client.phones.wait_until
+    assert_type(await waiting(phone_id, status="assigned"), Phone)
+    await waiting(str(phone_id), status=PhoneStatus.ASSIGNED, every=5, timeout=60)
+    await waiting(phone_id, status={PhoneStatus.RELEASED, "finished"}, timeouts=5.0)
+    await waiting(phone_id)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await waiting(phone_id, status=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    try:
+        await waiting(phone_id, status="assigned", timeout=1.0)
+    except WaitError as error:
+        assert_type(error.phone_id, UUID | None)
+    except TimeoutError:
+        pass
+
+
+async def watch(client: DigaClient, saved: dict[UUID, Phone]) -> None:
+    client.phones.watch([*saved, str(UUID(int=7))], every=10, timeouts=5.0)
+    client.phones.watch(baseline={UUID(int=7): None})
+    client.phones.watch(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with client.phones.watch(baseline=saved) as changes:
+        assert_type(changes, PhoneChanges)
+        async for change in changes:
+            assert_type(change, Change)
+            assert_type(change.before, Phone | None)
+            assert_type(change.after, Phone | None)
+            assert_type(change.fields, frozenset[str])
+            assert_type(changes.phones, dict[UUID, Phone | None])
+        assert_type(changes.stats, WatchStats)
+        client.phones.watch(baseline=changes.phones)
 
 
 async def ask_a_vault() -> str:
