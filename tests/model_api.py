@@ -1,7 +1,6 @@
 """The API in memory: a project of phones that changes while it is read."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -123,13 +122,7 @@ class ModelTransport:
         return self.project.answer(request.path)
 
     def retire(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
-
-    def abandon(self) -> None:
-        pass
+        """Called for the record of another phone."""
 
 
 def client_of(
@@ -139,9 +132,7 @@ def client_of(
     quick = RetryPolicy(max_attempts=2, base_delay=0.0, throttle_delay=0.0)
     given = {"retry": quick, "limits": Limits(adaptive=False), **options}
     client = DigaClient(KEY, base_url="http://127.0.0.1:9", **given)
-    runtime = client._lifecycle.open()
-    # What was made to send has no connection yet.
-    runtime._transport = runtime.engine._transport = ModelTransport(project, gate)
+    client._lifecycle.open().engine._transport = ModelTransport(project, gate)
     return client
 
 
@@ -174,7 +165,3 @@ def says(**changes: Any) -> Fault:
         return response(200, content | changes)
 
     return changed
-
-
-def page_bytes(**content: Any) -> bytes:
-    return json.dumps({"data": [], "has_more": False, **content}).encode()

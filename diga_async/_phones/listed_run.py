@@ -103,12 +103,17 @@ class _Untaken:
     """
     Ids that a run takes one at a time.
 
+    Args:
+        names: The ids.
+        error: What their own source raised after them.
+
     Attributes:
         names: Those not taken yet, the next one last.
     """
 
-    def __init__(self, names: list[UUID]) -> None:
+    def __init__(self, names: list[UUID], error: Exception | None) -> None:
         self.names = names[::-1]
+        self._error = error
 
     def __len__(self) -> int:
         return len(self.names)
@@ -116,6 +121,9 @@ class _Untaken:
     def __iter__(self) -> Iterator[UUID]:
         while self.names:
             yield self.names.pop()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 class ListedRun:
@@ -135,11 +143,13 @@ class ListedRun:
         most = min(plan.concurrency, lifecycle_of(client).options.limits.concurrency)
         self._feed = _PageFeed(self._ids, PagePlan(via), most)
         self._is_over = self._is_closed = self._is_logged = False
+        self._pages_error: BaseException | None = None
+        self._failure: BaseException | None = None
         self._pages: Run[int] = self._start(
             self._feed, results=self._feed, on_end=self._pages_end
         )
         self._singles: Run[Outcome] | None = None
-        self._others = _Untaken([])
+        self._others = _Untaken([], None)
 
     def _start(self, items: Any, **changes: Any) -> Run[Any]:
         plan: Plan[Any] = attrs.evolve(self._plan, distinct=False, **changes)
@@ -148,14 +158,15 @@ class ListedRun:
     # --- the two runs
 
     def _pages_end(self, _: LookupStats, error: BaseException | None) -> None:
-        is_unlisted = (
-            isinstance(error, PermissionDeniedError) and not self._feed.plan.pages
-        )
-        if error is not None and not is_unlisted:
+        self._pages_error = error
+        # Where the first page is forbidden, single ids may not be.
+        is_unlisted = isinstance(error, PermissionDeniedError)
+        if error is not None and not (is_unlisted and not self._feed.plan.pages):
+            self._failure = error
             self._end(error)
 
     def _singles_end(self, _: LookupStats, error: BaseException | None) -> None:
-        self._end(error or self._ids.error)
+        self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
         self._is_over = True
@@ -176,23 +187,16 @@ class ListedRun:
         if self._singles is not None:
             return  # another consumer has started it
         if not self._ids.unresolved:
-            self._end(self._ids.error)
-            self._raise_error_of_the_source()
-        self._others = _Untaken(self._ids.take_unresolved())
+            self._failure = self._ids.error
+            self._end(self._failure)
+            self._raise_failure()
+            raise StopAsyncIteration
+        self._others = _Untaken(self._ids.take_unresolved(), self._ids.error)
         self._singles = self._start(
             self._others,
             permitted=self._feed.plan.pages > 0,
             on_end=self._singles_end,
         )
-
-    def _raise_error_of_the_source(self) -> None:
-        error, self._ids.error = self._ids.error, None
-        if error is None:
-            raise StopAsyncIteration
-        try:
-            raise error
-        finally:
-            del error  # or it would keep this frame alive
 
     # --- the consumer's side
 
@@ -208,24 +212,26 @@ class ListedRun:
         ready = self._ids.ready
         while not ready:
             if self._singles is not None:
-                return self._deliver(await self._next_single())
+                return self._deliver(await self._singles.next())
+            self._raise_failure()
             try:
                 await self._pages.next()
-            except PermissionDeniedError:
-                if self._is_over:
-                    raise
             except StopAsyncIteration:
-                self._look_up_the_others()
+                if not ready:
+                    self._look_up_the_others()
+            except Exception as error:
+                if error is not self._pages_error:
+                    raise
         self._feed.deliver()
         return self._deliver(ready.popleft())
 
-    async def _next_single(self) -> Outcome:
-        assert self._singles is not None  # noqa: S101 - for the type checker
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
         try:
-            return await self._singles.next()
-        except StopAsyncIteration:
-            self._raise_error_of_the_source()
-            raise
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # or it would keep this frame alive
 
     def _deliver(self, outcome: Outcome) -> Outcome:
         self._progress.deliver(_KINDS[type(outcome)], self._clock.now())

@@ -24,7 +24,7 @@ from diga_async._bulk.plan import Plan
 from diga_async._bulk.stream import Stream
 from diga_async._calls import Client, lifecycle_of, send, starter
 from diga_async._engine.call import Call
-from diga_async._models.errors import DigaError
+from diga_async._models.errors import DigaError, WrongLoopError
 from diga_async._models.options import Timeouts
 from diga_async._models.outcomes import PhonePage
 from diga_async._models.phone import Phone
@@ -121,6 +121,7 @@ class PhoneListing:
         self._page: deque[Phone] = deque()
         self._cursor = after
         self._delivered = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         """Request the first page."""
@@ -142,8 +143,12 @@ class PhoneListing:
 
     async def __anext__(self) -> Phone:
         """Return the next phone."""
+        loop = asyncio.get_running_loop()
+        if self._page and loop is not self._loop:
+            raise WrongLoopError("the listing belongs to another event loop")
         while not self._page:
             self._page.extend(await anext(self._pages))
+            self._loop = loop
             self._feed.go_on()
         phone = self._page.popleft()
         self._cursor = phone.id
