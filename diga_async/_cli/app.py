@@ -225,6 +225,7 @@ def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCo
         retry_failed=retry_failed,
         column=given.pop("column"),
         csv_raw=csv_raw,
+        via=given.pop("via"),
         messages=messages,
     )
     with verbose_log(is_on=verbose):

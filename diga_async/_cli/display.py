@@ -15,7 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from diga_async import Phone
-from diga_async._cli.progress import Standing, time_left
+from diga_async._cli.progress import (
+    ListStanding,
+    Standing,
+    throttled_words,
+    time_left,
+)
 from diga_async._cli.terminal import is_terminal, printable
 
 REFRESH_SECONDS = 0.2
@@ -28,6 +33,7 @@ STATUS_STYLES = {
 }
 OUTCOME_STYLES = {"found": "green", "missing": "yellow", "failed": "red"}
 _GAP = "   "
+_NO_ANSWER = f"{_GAP}no answer: waiting"
 
 
 class _Console(Console):
@@ -83,10 +89,38 @@ def _tally(standing: Standing) -> Text:
         text.append(f"{name} ")
         text.append(f"{count:,}", style=style if count else "")
         text.append(_GAP)
-    text.append(f"throttled {standing.stats.throttled:,}")
+    if standing.limit is None:
+        text.append(f"throttled {standing.stats.throttled:,}")
+    else:
+        text.append(throttled_words(standing.stats.throttled, standing.limit))
     if standing.outage:
-        text.append(f"{_GAP}no answer: waiting", style="bold red")
+        text.append(_NO_ANSWER, style="bold red")
     return text
+
+
+def list_view(standing: ListStanding) -> RenderableType:
+    """Draw a listing in two lines: how far it is, and how many phones it has."""
+    line = Table.grid(padding=(0, 1), expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    total = standing.total_pages
+    bar = ProgressBar(
+        total=total,
+        completed=standing.pages,
+        pulse=total is None,
+        complete_style="green",
+        pulse_style="green",
+    )
+    whole = "" if total is None else f"/{total:,}"
+    line.add_row(bar, Text(f"page {standing.pages:,}{whole}"))
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("phones ")
+    text.append(f"{standing.phones:,}", style="green")
+    if standing.throttled:
+        text.append(_GAP + throttled_words(standing.throttled, standing.limit))
+    if standing.outage:
+        text.append(_NO_ANSWER, style="bold red")
+    return Group(line, text)
 
 
 def can_redraw(console: Console) -> bool:

@@ -117,6 +117,15 @@ speed = _together(
         help="How many requests are sent in a second, at most. Without it, the "
         "server's limit is found.",
     ),
+    click.option(
+        "--via",
+        type=click.Choice(["each", "list", "auto"]),
+        metavar="each|list|auto",
+        default="each",
+        help="Look up each id by itself, or find the ids in the listing, 100 phones a "
+        "request; auto does what takes fewer requests. list and auto read all ids "
+        "first. [each]",
+    ),
 )
 connection = _together(
     click.option(
@@ -276,7 +285,7 @@ click.rich_click.OPTION_GROUPS = {
                 "--csv-raw",
             ],
         },
-        {"name": "Speed", "options": ["--concurrency", "--per-second"]},
+        {"name": "Speed", "options": ["--concurrency", "--per-second", "--via"]},
         {
             "name": "Connection",
             "options": [

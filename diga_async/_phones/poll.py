@@ -275,7 +275,7 @@ class Poller:
             concurrency=sys.maxsize,
             timeouts=self._timeouts,
             permitted=self._is_permitted or result.has_success,
-            is_part=True,
+            on_end=lambda *_: None,  # it is no run of ids: its end is not logged as one
         )
         run = self._run = Stream(starter(self._client, operations, plan))
         try:

@@ -44,11 +44,13 @@ SILENT = ClientStats(
 
 
 def bulletin(*, periodic=False):
-    return Bulletin("https://diga.example", 300.0, 0.0, periodic=periodic)
+    ends = "the run ends after 300 s of that, Ctrl-C ends it now"
+    return Bulletin("https://diga.example", ends, 0.0, periodic=periodic)
 
 
 def lines(bulletin, now, client=SILENT, **changes):
-    return list(bulletin.lines(now, attrs.evolve(STANDING, **changes), client))
+    standing = attrs.evolve(STANDING, **changes)
+    return list(bulletin.lines(now, client, standing.line))
 
 
 def test_a_line_comes_every_thirty_seconds():
