@@ -232,6 +232,49 @@ def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCo
         return fetch_phones(ClientOptions(**given), job)
 
 
+@diga_phone.command("list", epilog=options.LIST_EXIT_CODES)
+@options.filters
+@options.list_rows
+@options.list_connection
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_list(
+    out: Path | None, *, resume: bool, ids_only: bool, csv_raw: bool, **given: Any
+) -> ExitCode:
+    """
+    List the phones of the project.
+
+    Example: diga phone list --status assigned -o phones.csv
+
+    A terminal gets a table, a pipe gets JSON lines.
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    if out is None and csv_raw:
+        raise usage_error("--csv-raw needs -o OUT.csv")
+    if out is None and resume:
+        messages.note("nothing to resume without -o OUT; starting from the beginning")
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.listing import ListJob, list_phones, moment_of
+    from diga_async._cli.log import verbose_log
+
+    filters = {name: given.pop(name) for name in options.FILTERS}
+    for name in ("assigned_from", "assigned_until"):
+        option = f"--{name.replace('_', '-')}"
+        filters[name] = moment_of(option, given.pop(name))
+    job = ListJob(
+        invocation=Invocation.current(),
+        filters=filters,
+        out=out,
+        resume=resume,
+        ids_only=ids_only,
+        csv_raw=csv_raw,
+        messages=messages,
+    )
+    with verbose_log(is_on=verbose):
+        return list_phones(ClientOptions(**given), job)
+
+
 def _messages(quiet: bool, verbose: bool) -> tuple[Messages, bool]:  # noqa: FBT001
     if quiet and verbose:
         raise usage_error("--quiet and --verbose exclude each other")

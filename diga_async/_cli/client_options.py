@@ -21,6 +21,11 @@ from diga_async._cli.terminal import Messages
 from diga_async._client import DEFAULT_BASE_URL
 
 MAX_KEY_FILE_BYTES = 65_536
+#: More lookups in flight than this get a warning.
+MUCH_CONCURRENCY = 1024
+#: The CPU of a lookup with 2,048 in flight, measured as in "From 1 to 512 in flight"
+#: of docs/explanation/performance.md: 149 µs, and 83 µs with 64.
+COST_OF_MUCH = "1.7 times the CPU"
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +64,12 @@ class ClientOptions:
             CommandError: An option or a variable is wrong, or there is no key.
         """
         key, origin = _find_key(self.key_file, messages)
+        if self.concurrency is not None and self.concurrency > MUCH_CONCURRENCY:
+            messages.note(
+                f"warning: --concurrency {self.concurrency} may be slower than "
+                f"{MUCH_CONCURRENCY}: with 2,048 lookups in flight, each takes "
+                f"{COST_OF_MUCH} that it takes with 64, and a connection of its own"
+            )
         try:
             return DigaClient(
                 key,

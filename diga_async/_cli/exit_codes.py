@@ -85,6 +85,10 @@ _ARGUMENTS = {
     "concurrency": "--concurrency",
     "per_second": "--per-second",
     "total must": "--timeout must",
+    "timeout must": "--timeout must",
+    "every must": "--every must",
+    "inbound_agent_id": "--inbound-agent",
+    "outbound_agent_id": "--outbound-agent",
 }
 _ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, _ARGUMENTS))})\b")
 

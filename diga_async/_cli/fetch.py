@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 
 import attrs
@@ -12,10 +11,10 @@ from rich.console import RenderableType
 from diga_async import DigaClient, DigaError, PhoneLookups
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.display import run_view
+from diga_async._cli.ending import code_at_the_end, note_what_is_there, problem_in
 from diga_async._cli.exit_codes import (
     CommandError,
     ExitCode,
-    code_of,
     message_of,
     usage_error,
 )
@@ -233,7 +232,7 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
     with Interruption() as interruption, job.open_input() as source:
         job.check_input(source)
         with job.open_output() as output:
-            _note_what_is_there(job.messages, output)
+            note_what_is_there(job.messages, output)
             feed = job.feed(source, output)
             run = _Run(
                 client=client,
@@ -245,9 +244,11 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
                 output=output,
                 interruption=interruption,
             )
-            problem = _problem_in(lambda: asyncio.run(run.go()))
-            problem = _problem_in(output.finish) or problem
-            code = _code(problem, output, interruption)
+            problem = problem_in(lambda: asyncio.run(run.go()))
+            problem = problem_in(output.finish) or problem
+            code = code_at_the_end(
+                problem, output, interruption, otherwise=_code_of_rows(output)
+            )
             _conclude(job, run, problem, code)
             if problem is not None:
                 _hint_how_to_go_on(job, code, options.remedy_for(problem))
@@ -259,37 +260,9 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
             return code
 
 
-def _problem_in(step: Callable[[], None]) -> CommandError | DigaError | None:
-    """Return what ended *step* early, the second Ctrl-C aside."""
-    try:
-        # Ids that have no row yet will be asked again.
-        with suppress(asyncio.CancelledError, KeyboardInterrupt):
-            step()
-    except (CommandError, DigaError) as error:
-        return error
-    return None
-
-
-def _code(
-    problem: CommandError | DigaError | None, output: Output, interruption: Interruption
-) -> ExitCode:
-    if isinstance(output, OutputFile) and output.is_damaged:
-        return ExitCode.STOPPED
-    if interruption.count:
-        return ExitCode.INTERRUPTED
-    if problem is not None:
-        return code_of(problem, otherwise=ExitCode.STOPPED)
+def _code_of_rows(output: Output) -> ExitCode:
     others = output.outcomes["missing"] + output.outcomes["failed"]
     return ExitCode.NOT_ALL_FOUND if others else ExitCode.ALL_FOUND
-
-
-def _note_what_is_there(messages: Messages, output: Output) -> None:
-    if output.torn_bytes:
-        messages.note("the last row was torn; it was cut off")
-    rows = output.outcomes.total()
-    if rows:
-        has = "has" if isinstance(output, OutputFile) else "have"
-        messages.note(f"OUT {has} {counted(rows, 'row')} already")
 
 
 def _conclude(

@@ -29,6 +29,9 @@ LISTING_FAULTS = {
     "broken_records": "Make one record of a page no phone.",
 }
 
+#: The filters of a listing that are passed on as they are given.
+FILTERS = ("status", "inbound_agent_id", "outbound_agent_id", "order")
+
 # rich-click makes one line break of two.
 GET_EXIT_CODES = """\
 Exit codes:
@@ -58,6 +61,22 @@ Exit codes, for all rows in OUT:
 130  interrupted
 
 After 3, 4 and 130, --resume continues."""
+LIST_EXIT_CODES = """\
+Exit codes:
+
+0    all phones are listed
+
+1    a record that is not a phone was passed over
+
+2    an option is wrong; nothing was touched
+
+3    the key is refused or not permitted
+
+4    stopped early by an outage, a full disk, a closed pipe or a bad record
+
+130  interrupted
+
+After 3, 4 and 130, --resume continues."""
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
@@ -75,17 +94,29 @@ def _together(*added: Decorator) -> Decorator:
     return add
 
 
+_RESUME = click.option(
+    "--resume", is_flag=True, help="Continue where OUT ends, or start."
+)
+_CSV_RAW = click.option(
+    "--csv-raw",
+    is_flag=True,
+    help="Write CSV cells as they are. An apostrophe goes before a cell that a "
+    "spreadsheet would run as a formula without it.",
+)
+
+
+def _output(help_text: str) -> Decorator:
+    return click.option(
+        "-o", "--output", "out", metavar="OUT", type=_PATH, help=help_text
+    )
+
+
 rows = _together(
-    click.option(
-        "-o",
-        "--output",
-        "out",
-        metavar="OUT",
-        type=_PATH,
-        help="Where to write: OUT.jsonl or OUT.csv. JSON lines go to standard output "
-        "without it. A file that exists is not touched.",
+    _output(
+        "Where to write: OUT.jsonl or OUT.csv. JSON lines go to standard output "
+        "without it. A file that exists is not touched."
     ),
-    click.option("--resume", is_flag=True, help="Continue where OUT ends, or start."),
+    _RESUME,
     click.option(
         "--retry-failed",
         is_flag=True,
@@ -96,11 +127,56 @@ rows = _together(
         metavar="NAME",
         help="The column of the ids in a CSV, or their key in JSON lines.",
     ),
+    _CSV_RAW,
+)
+list_rows = _together(
+    _output(
+        "Where to write: OUT.jsonl or OUT.csv, with --ids OUT.txt or OUT.csv. "
+        "Without it, a terminal gets a table, and a pipe JSON lines. A file that "
+        "exists is not touched."
+    ),
+    _RESUME,
     click.option(
-        "--csv-raw",
-        is_flag=True,
-        help="Write CSV cells as they are. An apostrophe goes before a cell that a "
-        "spreadsheet would run as a formula without it.",
+        "--ids", "ids_only", is_flag=True, help="Write ids only, ready for fetch."
+    ),
+    _CSV_RAW,
+)
+filters = _together(
+    click.option(
+        "--status",
+        metavar="S",
+        help="Only phones of this status: reserved, pending_verification, assigned, "
+        "released, finished.",
+    ),
+    click.option(
+        "--inbound-agent",
+        "inbound_agent_id",
+        metavar="ID",
+        help="Only phones whose calls this agent answers.",
+    ),
+    click.option(
+        "--outbound-agent",
+        "outbound_agent_id",
+        metavar="ID",
+        help="Only phones that this agent calls from.",
+    ),
+    click.option(
+        "--assigned-from",
+        metavar="D",
+        help="Only phones assigned at this date or later, such as 2026-07-01 or "
+        "2026-07-01T09:30+02:00; without an offset it is UTC.",
+    ),
+    click.option(
+        "--assigned-until",
+        metavar="D",
+        help="Only phones assigned at this date or earlier; a day means its start.",
+    ),
+    click.option(
+        "--order",
+        type=click.Choice(["asc", "desc"]),
+        metavar="asc|desc",
+        default="desc",
+        help="The direction of the listing. [desc]",
     ),
 )
 speed = _together(
@@ -127,13 +203,7 @@ speed = _together(
         "first. [each]",
     ),
 )
-connection = _together(
-    click.option(
-        "--timeout",
-        metavar="S",
-        type=_AMOUNT,
-        help="Seconds for one lookup, with all its retries. [60]",
-    ),
+reach = _together(
     click.option(
         "--base-url",
         metavar="URL",
@@ -157,6 +227,20 @@ connection = _together(
         help="Allow plain http to another machine, which shows the key to the network.",
     ),
 )
+
+
+def _timeout(what: str) -> Decorator:
+    return click.option(
+        "--timeout",
+        metavar="S",
+        type=_AMOUNT,
+        help=f"Seconds for {what}, with all its retries. [60]",
+    )
+
+
+connection = _together(_timeout("one lookup"), reach)
+list_connection = _together(_timeout("one page"), reach)
+watch_connection = _together(_timeout("one request"), reach)
 verbose = click.option(
     "--verbose", is_flag=True, help="Log each retry and cool-down to standard error."
 )
@@ -268,6 +352,14 @@ faults = _together(
     )
 )
 
+_CONNECTION = [
+    "--timeout",
+    "--base-url",
+    "--key-file",
+    "--proxy",
+    "--allow-insecure-http",
+]
+
 click.rich_click.FORCE_TERMINAL = None  # a pipe is a pipe, even on GitHub
 click.rich_click.STYLE_HELPTEXT = ""  # not dim: help is there to be read
 click.rich_click.STYLE_EPILOG_TEXT = ""
@@ -286,16 +378,23 @@ click.rich_click.OPTION_GROUPS = {
             ],
         },
         {"name": "Speed", "options": ["--concurrency", "--per-second", "--via"]},
+        {"name": "Connection", "options": _CONNECTION},
+        {"name": "Messages", "options": ["--verbose", "--quiet", "--help"]},
+    ],
+    "diga phone list": [
         {
-            "name": "Connection",
+            "name": "Which phones",
             "options": [
-                "--timeout",
-                "--base-url",
-                "--key-file",
-                "--proxy",
-                "--allow-insecure-http",
+                "--status",
+                "--inbound-agent",
+                "--outbound-agent",
+                "--assigned-from",
+                "--assigned-until",
+                "--order",
             ],
         },
+        {"name": "Rows", "options": ["--output", "--resume", "--ids", "--csv-raw"]},
+        {"name": "Connection", "options": _CONNECTION},
         {"name": "Messages", "options": ["--verbose", "--quiet", "--help"]},
     ],
     "diga sandbox": [
