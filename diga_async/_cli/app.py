@@ -246,8 +246,6 @@ def diga_phone_list(
     List the phones of the project.
 
     Example: diga phone list --status assigned -o phones.csv
-
-    A terminal gets a table, a pipe gets JSON lines.
     """
     messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
     if out is None and csv_raw:

@@ -128,10 +128,14 @@ class ListJob:
             raise exists_error(self.out)
         return output_file(self.out, self.form, resume=self.resume)
 
-    def again(self) -> str:
-        """Write the command with the same options, for going on."""
-        out = () if self.out is not None else ("-o", "OUT.jsonl")
-        return self.invocation.again((), *out, "--resume", without=["resume"])
+    def how_to_go_on(self) -> str:
+        """Return the hint that follows an early end."""
+        if self.out is not None:
+            again = self.invocation.again((), "--resume", without=["resume"])
+            return f"to go on: {again}"
+        out = "OUT.txt" if self.ids_only else "OUT.jsonl"
+        again = self.invocation.again((), "-o", out, without=["resume"])
+        return f"to be able to go on, write to a file: {again}"
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -268,7 +272,8 @@ def list_phones(options: ClientOptions, job: ListJob) -> ExitCode:
 def _conclude(run: _Run, problem: Problem | None, code: ExitCode) -> None:
     """Tell how many phones there are, and why the listing ended early."""
     output = run.output
-    if not (isinstance(output, OutputFile) and output.is_damaged):
+    is_damaged = isinstance(output, OutputFile) and output.is_damaged
+    if not is_damaged and (run.seen or problem is None):
         rows, seen = output.outcomes.total(), counted(run.seen, "phone")
         in_out = f", {counted(rows, 'row')} in OUT" if run.job.out is not None else ""
         run.job.messages.note(f"{seen} listed{in_out}")
@@ -288,5 +293,4 @@ def _hint_how_to_go_on(run: _Run, problem: Problem | None, code: ExitCode) -> No
         return
     remedy = None if problem is None else run.options.remedy_for(problem)
     first = "" if remedy is None else f"{remedy} first; "
-    how = "to go on" if run.job.out is not None else "to be able to go on"
-    run.job.messages.note(f"{first}{how}: {run.job.again()}")
+    run.job.messages.note(f"{first}{run.job.how_to_go_on()}")
