@@ -58,7 +58,7 @@ class Project:
 
     # --- the transport
 
-    async def send(self, request, *, seconds, connect, on_begin=None):
+    async def send(self, request, *, seconds, **_options):
         self.requests.append((self.clock.now(), request.path))
         self.open += 1
         self.most_open = max(self.open, self.most_open)

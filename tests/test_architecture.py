@@ -35,8 +35,8 @@ ENTRIES = {"__main__": {"_cli"}, "_pytest_asyncio": set()}
 
 #: Layers of rules: no I/O, no clock, no randomness.
 PURE = {"_models", "_api", "_flow"}
-#: The rules of layers that wait and send.
-PURE_MODULES = {"_phones/changes.py", "_phones/paging.py"}
+#: Modules of rules in other layers.
+PURE_MODULES = {"_phones/changes.py", "_phones/page_plan.py", "_phones/paging.py"}
 IMPURE_MODULES = {"aiohttp", "asyncio", "logging", "os", "random", "socket", "time"}
 #: The libraries that a layer may use.
 LIBRARIES = {

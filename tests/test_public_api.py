@@ -32,6 +32,8 @@ CONTRACT = {
     "Phone",
     "PhoneBatch",
     "PhoneChanges",
+    "PhoneListing",
+    "PhonePage",
     "PhoneStatus",
     "RateLimitError",
     "RetryPolicy",

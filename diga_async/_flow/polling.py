@@ -1,6 +1,4 @@
-"""When the next poll begins, and how long no answer has come: pure rules."""
-
-import math
+"""When the next poll begins, and how long an outage lasts: pure rules."""
 
 JITTER = 0.1
 
@@ -24,16 +22,18 @@ def next_start(begun: float, now: float, every: float, chance: float) -> float:
     193.0
     """
     jitter = every * JITTER * (2.0 * chance - 1.0)
-    periods = max(1, math.ceil((now - begun - jitter) / every))
-    return max(now, begun + periods * every + jitter)
+    late = now - begun - jitter
+    if late <= every:
+        return max(now, begun + every + jitter)
+    return now + -late % every
 
 
-class Silence:
+class OutageTimer:
     """
     Measures for how long a client has had no answer, as a series of polls sees it.
 
-    The circuit breaker leaves out the time between polls, because nothing tries then;
-    to somebody who waits it counts.
+    A run leaves out the time in which it has no call under way. Between two polls there
+    is none either, but that time counts for a caller who waits.
     """
 
     def __init__(self) -> None:

@@ -189,7 +189,6 @@ class ConfigurationError(DigaError, ValueError):
     __module__ = "diga_async"
 
 
-@attrs.define(slots=False, eq=False, repr=False)
 class WaitError(DigaError):
     """
     The status that `wait_until` waits for cannot come any more.
@@ -203,7 +202,7 @@ class WaitError(DigaError):
 
     __module__ = "diga_async"
 
-    phone: Any = field(default=None, init=False)
+    phone: Any = None
 
 
 class WaitTimeoutError(WaitError, TimeoutError):

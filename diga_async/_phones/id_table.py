@@ -104,13 +104,15 @@ class IdTable:
         if self._observer.is_on:
             self._observer.lookup(lookup_event(text, error))
 
-    def resolve(self, phone: Phone, attempts: int, elapsed: float) -> None:
+    def resolve(
+        self, phone: Phone, attempts: int, elapsed: float, request_id: str | None
+    ) -> None:
         """Make the outcome of a phone that a page has shown, if its id is wanted."""
         number = phone.id.int
         phone_id = self.unresolved.pop(number, None)
         if phone_id is None:
             return
-        found = Found(phone_id, phone, attempts, elapsed)
+        found = Found(phone_id, phone, attempts, elapsed, request_id)
         self.ready.append(found)
         if self._repeated:
             self.ready.extend(repeat(found, self._repeated.pop(number, 0)))

@@ -29,12 +29,10 @@ from diga_async._models.errors import (
     PermissionDeniedError,
     WrongLoopError,
 )
-from diga_async._models.outcomes import Failed, Found, Missing, Outcome
+from diga_async._models.outcomes import OUTCOME_NAMES, Outcome
 from diga_async._models.stats import LookupStats
 from diga_async._phones.id_table import IdTable
 from diga_async._phones.page_plan import PagePlan, Via
-
-_KINDS = {Found: "found", Missing: "missing", Failed: "failed"}
 
 
 class _PageFeed:
@@ -77,9 +75,9 @@ class _PageFeed:
         ready = self._ids.ready
         before = len(ready)
         if isinstance(answer, Page):
-            attempts, elapsed = call.attempts, call.elapsed(now)
+            elapsed = call.elapsed(now)
             for phone in answer.phones:
-                self._ids.resolve(phone, attempts, elapsed)
+                self._ids.resolve(phone, call.attempts, elapsed, call.request_id)
         if len(ready) > before:
             self._page_ends.append(self._delivered + len(ready))
         else:
@@ -237,7 +235,7 @@ class ListedRun:
             del failure  # or it would keep this frame alive
 
     def _deliver(self, outcome: Outcome) -> Outcome:
-        self._progress.deliver(_KINDS[type(outcome)], self._clock.now())
+        self._progress.deliver(OUTCOME_NAMES[type(outcome)], self._clock.now())
         return outcome
 
     def halt(self, error: BaseException) -> None:

@@ -21,7 +21,7 @@ class PhoneOutcomes:
         assert phone_id is not None  # noqa: S101 - it is a phone's operation
         match answer:
             case Phone():
-                return Found(phone_id, answer, call.attempts, elapsed)
+                return Found(phone_id, answer, call.attempts, elapsed, call.request_id)
             case NotFoundError():
                 return Missing(phone_id, call.attempts, elapsed)
             case error:

@@ -275,7 +275,7 @@ class Poller:
             concurrency=sys.maxsize,
             timeouts=self._timeouts,
             permitted=self._is_permitted or result.has_success,
-            on_end=lambda *_: None,  # it is no run of ids: its end is not logged as one
+            on_end=lambda *_: None,  # it is no run of ids: its end is not logged
         )
         run = self._run = Stream(starter(self._client, operations, plan))
         try:

@@ -8,7 +8,7 @@ from uuid import UUID
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._calls import Client, lifecycle_of, send
 from diga_async._engine.call import Counters
-from diga_async._flow.polling import Silence, next_start
+from diga_async._flow.polling import OutageTimer, next_start
 from diga_async._flow.retry import is_throttling
 from diga_async._models.errors import (
     ConfigurationError,
@@ -84,7 +84,7 @@ class _Waiting:
         self._timeouts = timeouts
         self._seen: Phone | None = None
         self._failure: DigaError | None = None
-        self._silence = Silence()
+        self._outage = OutageTimer()
 
     async def end(self) -> Phone:
         """Return the phone once it has one of the statuses."""
@@ -137,7 +137,7 @@ class _Waiting:
 
     async def _poll(self, runtime: Runtime) -> None:
         """Read the phone; a transient failure waits for the next poll."""
-        self._measure_silence(runtime)
+        self._measure_outage(runtime)
         operation = get_phone(self._phone_id)
         timeouts = self._timeouts
         try:
@@ -155,15 +155,13 @@ class _Waiting:
         if self._timeout is not None:
             return False
         if is_throttling(error):  # an answer, or what an earlier one has asked for
-            self._silence = Silence()
+            self._outage = OutageTimer()
             return False
-        breaker, now = runtime.engine.breaker, runtime.engine.clock.now()
-        silence = self._measure_silence(runtime)
-        return silence >= breaker.most_seconds or breaker.is_hopeless(now)
+        return self._measure_outage(runtime) >= runtime.engine.breaker.most_seconds
 
-    def _measure_silence(self, runtime: Runtime) -> float:
+    def _measure_outage(self, runtime: Runtime) -> float:
         engine = runtime.engine
-        return self._silence.measure(engine.clock.now(), _answers(engine.counters))
+        return self._outage.measure(engine.clock.now(), _answers(engine.counters))
 
 
 def _answers(counters: Counters) -> int:

@@ -62,12 +62,21 @@ async def send(bot: Bot, chat_id: str, text: str) -> None:
 
 
 async def tell(bot: Bot, chat_id: str, diga: DigaClient) -> None:
-    baseline = await asyncio.to_thread(load)
+    baseline = await state(diga)
     async with diga.phones.watch(every=EVERY, baseline=baseline) as changes:
         async for change in changes:
             if text := text_of(change):
                 await send(bot, chat_id, text)
             await asyncio.to_thread(save, changes.phones)
+
+
+async def state(diga: DigaClient) -> Phones:
+    """Return what the chat knows: at the first start, the phones as they are now."""
+    phones = await asyncio.to_thread(load)
+    if phones is None:
+        phones = {phone.id: phone async for phone in diga.phones.list()}
+        await asyncio.to_thread(save, phones)
+    return phones
 
 
 def load() -> Phones | None:

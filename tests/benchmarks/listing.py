@@ -2,7 +2,8 @@
 Lookups through the listing, beside lookups by id: requests, time, CPU and memory.
 
     python tests/benchmarks/listing.py            everything, about four minutes
-    python tests/benchmarks/listing.py cpu        one of: fast, slow, unknown, cpu, memory
+    python tests/benchmarks/listing.py cpu        one of: fast, slow, unknown, cpu,
+                                                  memory
 
 The sandbox answers from a process of its own.
 """
@@ -143,7 +144,8 @@ async def memory():
                 before = tracemalloc.get_traced_memory()[0]
                 tracemalloc.reset_peak()
                 batch = await diga.phones.get_many(given, via="list")
-                kept, most = (m - before - alone for m in tracemalloc.get_traced_memory())
+                now, peak = tracemalloc.get_traced_memory()
+                kept, most = now - before - alone, peak - before - alone
                 print(
                     f"  ids as {name}: {kept / PHONES:.0f} bytes kept, "
                     f"{most / PHONES:.0f} at most"

@@ -341,6 +341,21 @@ class TestEnds:
         assert len(sandbox.requests) <= sent
         assert Counter([*seen, *lookups.unanswered]) == Counter(given)
 
+    @pytest.mark.parametrize("delivered", [1, 452])
+    async def test_halting_it_delivers_what_is_in_flight_first(
+        self, sandbox, diga, delivered
+    ):
+        """In the first run, or in the second."""
+        given = [*sandbox.phone_ids, *UNKNOWN]
+        lookups = diga.phones.iter_many(given, via="list", concurrency=2)
+        seen = [(await anext(lookups)).phone_id for _ in range(delivered)]
+        lookups.halt(LookupError())
+
+        assert isinstance(await collect(lookups, seen), LookupError)
+        assert Counter([*seen, *lookups.unanswered]) == Counter(given)
+        with pytest.raises(StopAsyncIteration):
+            await anext(lookups)
+
     async def test_it_ends_when_it_is_collected(self, sandbox, diga):
         lookups = diga.phones.iter_many(sandbox.phone_ids, via="list")
         await anext(lookups)

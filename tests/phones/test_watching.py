@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import pickle
+import sys
 import threading
 
 import attrs
@@ -906,3 +907,18 @@ def test_a_bot_that_is_killed_at_any_point_hears_every_change_that_still_holds(
         assert there == stored(project)
 
     asyncio.run(live())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
+async def test_eager_tasks_change_nothing():
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    project = Project(1, 2)
+    async with Watching(project, baseline={}) as watching:
+        assert sorted(watching.consumer.take()) == [(1, "new"), (2, "new")]
+        wait = watching.client.phones.wait_until(X, status="released", timeout=100.0)
+        waiting = asyncio.ensure_future(wait)
+        project.change(1, status="released")
+        assert await watching.poll() == [(1, "status")]
+        assert (await waiting).status == "released"
+    assert project.clock.waiting == []

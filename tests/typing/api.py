@@ -5,6 +5,7 @@ What must be accepted stands here plainly. What must be rejected has an ``ignore
 which the checkers call unused as soon as they accept it.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
@@ -25,13 +26,16 @@ from diga_async import (
     Found,
     InvalidResponseError,
     Limits,
+    ListingStats,
     LookupStats,
     Missing,
     Outcome,
     Phone,
     PhoneBatch,
     PhoneChanges,
+    PhoneListing,
     PhoneLookups,
+    PhonePage,
     PhoneStatus,
     RateLimitError,
     RetryPolicy,
@@ -157,6 +161,37 @@ async def collect(client: DigaClient) -> None:
     assert_type(batch.failures, Mapping[UUID | str, DigaError])
     assert_type(batch.unanswered, tuple[UUID | str, ...])
     batch.raise_for_failures()
+
+
+async def list_all(client: DigaClient, now: datetime) -> None:
+    listing = client.phones.list(
+        status=PhoneStatus.ASSIGNED, assigned_from=now, order="asc", page_size=50
+    )
+    assert_type(listing, PhoneListing)
+    async with listing as phones:
+        assert_type(phones, PhoneListing)
+        async for phone in phones:
+            assert_type(phone, Phone)
+        assert_type(phones.cursor, UUID | None)
+        assert_type(phones.stats, ListingStats)
+    assert_type([p async for p in client.phones.list(status="sold")], list[Phone])
+    client.phones.list(order="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def list_one_page(client: DigaClient) -> None:
+    page = await client.phones.list_page(page_size=20, after=UUID(int=1), timeouts=5)
+    assert_type(page, PhonePage)
+    assert_type(page.phones, tuple[Phone, ...])
+    assert_type(page.cursor, UUID | None)
+    assert_type(page.total_pages, int | None)
+    task = asyncio.create_task(client.phones.list_page())
+    assert_type(await task, PhonePage)
+
+
+async def look_up_by_listing(client: DigaClient, via: Literal["list", "auto"]) -> None:
+    assert_type(await client.phones.get_many([], via=via), PhoneBatch)
+    assert_type(client.phones.iter_many([], via="each"), PhoneLookups)
+    client.phones.iter_many([], via="pages")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def read_an_error(error: DigaError) -> None:
