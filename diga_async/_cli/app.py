@@ -148,7 +148,7 @@ def diga_completion(shell: str) -> ExitCode:
 
 @diga.group("phone", cls=_Group)
 def diga_phone() -> None:
-    """Look up a few phones, or a file of them."""
+    """Look up, list, watch and wait for phones."""
 
 
 @diga_phone.command("get", epilog=options.GET_EXIT_CODES)
@@ -271,6 +271,79 @@ def diga_phone_list(
     )
     with verbose_log(is_on=verbose):
         return list_phones(ClientOptions(**given), job)
+
+
+@diga_phone.command("watch", epilog=options.WATCH_EXIT_CODES)
+@click.argument("phone_ids", metavar="[ID...]", nargs=-1)
+@options.every(60)
+@options.watch_connection
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_watch(
+    phone_ids: tuple[str, ...], *, every: float, **given: Any
+) -> ExitCode:
+    """
+    Watch phones; print a line for each change.
+
+    Example: diga phone watch --every 30
+
+    Without an ID, every phone of the project is watched. Changes are those since the
+    first poll. A pipe gets JSON lines.
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.get import checked_id
+    from diga_async._cli.log import verbose_log
+    from diga_async._cli.watch import WatchJob, watch_phones
+
+    job = WatchJob(
+        phone_ids=[checked_id(text) for text in phone_ids],
+        every=every,
+        messages=messages,
+    )
+    with verbose_log(is_on=verbose):
+        return watch_phones(ClientOptions(**given), job)
+
+
+@diga_phone.command("wait", epilog=options.WAIT_EXIT_CODES)
+@click.argument("phone_id", metavar="ID")
+@options.wait_for
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON.")
+@options.reach
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_wait(
+    phone_id: str,
+    *,
+    statuses: tuple[str, ...],
+    every: float,
+    timeout: float | None,
+    as_json: bool,
+    **given: Any,
+) -> ExitCode:
+    """
+    Wait until a phone has a status; show it then.
+
+    Example: diga phone wait 3c90c3cc-0d44-4b50-8888-8dd25736052a --status assigned
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.get import checked_id
+    from diga_async._cli.log import verbose_log
+    from diga_async._cli.wait import WaitJob, wait_for_phone
+
+    job = WaitJob(
+        phone_id=checked_id(phone_id),
+        statuses=statuses,
+        every=every,
+        timeout=timeout,
+        as_json=as_json,
+        messages=messages,
+    )
+    with verbose_log(is_on=verbose):
+        return wait_for_phone(ClientOptions(**given), job)
 
 
 def _messages(quiet: bool, verbose: bool) -> tuple[Messages, bool]:  # noqa: FBT001

@@ -10,13 +10,19 @@ from diga_async import (
     AuthenticationError,
     ConfigurationError,
     DigaClient,
+    DigaError,
     Limits,
     PermissionDeniedError,
     Timeouts,
 )
 from diga_async._api.addresses import with_scheme
 from diga_async._api.messages import Secret, conceal
-from diga_async._cli.exit_codes import message_of, reason_of, usage_error
+from diga_async._cli.exit_codes import (
+    CommandError,
+    message_of,
+    reason_of,
+    usage_error,
+)
 from diga_async._cli.terminal import Messages
 from diga_async._client import DEFAULT_BASE_URL
 
@@ -99,6 +105,14 @@ class ClientOptions:
                 return f"give the key in {origin} the permission 'Phones: read'"
             case _:
                 return None
+
+    def with_remedy(
+        self, error: CommandError | DigaError, words: str | None = None
+    ) -> str:
+        """Return what *error* says, or *words*, and what the user can do about it."""
+        words = message_of(error) if words is None else words
+        remedy = self.remedy_for(error)
+        return words if remedy is None else f"{words}; {remedy}"
 
 
 def key_origin(key_file: Path | None) -> str | None:

@@ -29,7 +29,7 @@ def problem_in(step: Callable[[], None]) -> Problem | None:
 
 def code_at_the_end(
     problem: Problem | None,
-    output: Output,
+    output: Output | None,
     interruption: Interruption,
     *,
     otherwise: ExitCode,
@@ -39,7 +39,7 @@ def code_at_the_end(
 
     Args:
         problem: What ended it early; None when nothing did.
-        output: Where its rows went.
+        output: Where its rows went; None for a command without rows.
         interruption: Whether a signal came.
         otherwise: The code of a run that went to its end.
     """

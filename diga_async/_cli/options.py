@@ -77,6 +77,32 @@ Exit codes:
 130  interrupted
 
 After 3, 4 and 130, --resume continues."""
+WATCH_EXIT_CODES = """\
+Exit codes:
+
+0    every phone is finished, so that nothing can change any more
+
+2    an ID is no phone id, or an option is wrong; nothing was sent
+
+3    the key is refused or not permitted
+
+4    stopped early by a closed pipe or a full disk
+
+130  interrupted: the usual end"""
+WAIT_EXIT_CODES = """\
+Exit codes:
+
+0    the phone has the status
+
+1    the status cannot come, or there is no such phone
+
+2    ID is no phone id, or an option is wrong; nothing was sent
+
+3    the key is refused or not permitted
+
+4    the status did not come in time, or the server was down for too long
+
+130  interrupted"""
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
@@ -241,6 +267,36 @@ def _timeout(what: str) -> Decorator:
 connection = _together(_timeout("one lookup"), reach)
 list_connection = _together(_timeout("one page"), reach)
 watch_connection = _together(_timeout("one request"), reach)
+
+
+def every(seconds: int) -> Decorator:
+    """Return the option for the seconds between two polls."""
+    return click.option(
+        "--every",
+        metavar="S",
+        type=_AMOUNT,
+        default=seconds,
+        help=f"Seconds from poll to poll. [{seconds}]",
+    )
+
+
+wait_for = _together(
+    click.option(
+        "--status",
+        "statuses",
+        metavar="S",
+        multiple=True,
+        required=True,
+        help="The status to wait for; any of them if it is given several times.",
+    ),
+    every(30),
+    click.option(
+        "--timeout",
+        metavar="S",
+        type=_AMOUNT,
+        help="Seconds for the whole wait. [no limit]",
+    ),
+)
 verbose = click.option(
     "--verbose", is_flag=True, help="Log each retry and cool-down to standard error."
 )

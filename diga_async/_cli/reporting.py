@@ -15,10 +15,12 @@ from diga_async._cli.progress import Bulletin
 from diga_async._cli.terminal import Messages
 
 BULLETIN_SECONDS = 0.5
-#: What becomes of a run whose server stays silent.
-ENDS_AFTER_AN_OUTAGE = (
-    f"the run ends after {RetryPolicy().max_outage:.0f} s of that, Ctrl-C ends it now"
-)
+
+
+def ends_after_an_outage(what: str) -> str:
+    """Return what becomes of *what* if the server stays silent."""
+    seconds = RetryPolicy().max_outage
+    return f"{what} ends after {seconds:.0f} s of that, Ctrl-C ends it now"
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +41,7 @@ class Reporter:
     client: DigaClient
     server: str
     messages: Messages
-    in_the_end: str = ENDS_AFTER_AN_OUTAGE
+    in_the_end: str = ends_after_an_outage("the run")
     announcement: str | None = None
     line: Callable[[], str] | None = None
     view: Callable[[], RenderableType] | None = None
