@@ -111,6 +111,24 @@ def diga() -> None:
     """
 
 
+@diga.command("check", epilog=options.CHECK_EXIT_CODES)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@options.reach
+@_exits_with_its_code
+def diga_check(*, as_json: bool, **given: Any) -> ExitCode:
+    """
+    Check whether the server can be reached and accepts the key.
+
+    Example: diga check
+
+    It sends one request, for a single phone, and never prints the key.
+    """
+    from diga_async._cli.check import check
+    from diga_async._cli.client_options import ClientOptions
+
+    return check(ClientOptions(**given), as_json=as_json)
+
+
 @diga.command("demo")
 @_exits_with_its_code
 def diga_demo() -> ExitCode:

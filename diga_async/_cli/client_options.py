@@ -13,6 +13,7 @@ from diga_async import (
     DigaError,
     Limits,
     PermissionDeniedError,
+    RetryPolicy,
     Timeouts,
 )
 from diga_async._api.addresses import with_scheme
@@ -32,6 +33,10 @@ MUCH_CONCURRENCY = 1024
 #: The CPU of a lookup with 2,048 in flight, measured as in "From 1 to 512 in flight"
 #: of docs/explanation/performance.md: 149 µs, and 83 µs with 64.
 COST_OF_MUCH = "1.7 times the CPU"
+
+_ONCE = RetryPolicy(max_attempts=1)
+#: Stands for the key where nothing is sent.
+_NO_KEY = Secret("none")
 
 
 @attrs.frozen(kw_only=True)
@@ -76,10 +81,33 @@ class ClientOptions:
                 f"{MUCH_CONCURRENCY}: with 2,048 lookups in flight, each takes "
                 f"{COST_OF_MUCH} that it takes with 64, and a connection of its own"
             )
+        return self._client(key, origin)
+
+    def client_to_check(self, messages: Messages) -> tuple[DigaClient, str | None]:
+        """
+        Make a client that tries once, and tell why it has no key; None when it has.
+
+        Raises:
+            CommandError: An option or a variable other than the key is wrong.
+        """
+        keyless = self._client(_NO_KEY, "", retry=_ONCE)
+        try:
+            key, origin = _find_key(self.key_file, messages)
+            return self._client(key, origin, retry=_ONCE), None
+        except CommandError as error:
+            return keyless, str(error)
+
+    def _client(
+        self,
+        key: Secret,
+        origin: str,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    ) -> DigaClient:
         try:
             return DigaClient(
                 key,
                 base_url=self.base_url,
+                retry=retry,
                 timeouts=Timeouts() if self.timeout is None else self.timeout,
                 limits=Limits(
                     concurrency=self.concurrency or Limits().concurrency,

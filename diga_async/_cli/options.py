@@ -77,6 +77,16 @@ Exit codes:
 130  interrupted
 
 After 3, 4 and 130, --resume continues."""
+CHECK_EXIT_CODES = """\
+Exit codes:
+
+0    you can start
+
+2    there is no key, or the address is wrong
+
+3    the key is refused or not permitted
+
+4    the server cannot be reached, or does not answer"""
 WATCH_EXIT_CODES = """\
 Exit codes:
 
