@@ -130,10 +130,12 @@ class Diagnosis:
         if isinstance(self.route, UnreachableError):
             return _problem_of_route(self.route, self.setup)
         if self.setup.key_problem is not None:
+            origin = self.setup.key_origin
+            is_missing = "create a key with 'Phones: read' and set DIGA_API_KEY to it"
             return Problem(
                 step="key",
                 message=self.setup.key_problem,
-                next="create a key with 'Phones: read' and set DIGA_API_KEY to it",
+                next=f"correct the key in {origin}" if origin else is_missing,
                 code=ExitCode.USAGE,
             )
         if self.reply is None or isinstance(self.reply.answer, Page):
@@ -340,7 +342,7 @@ def _problem_of_route(error: UnreachableError, setup: Setup) -> Problem:
         case "tunnel":
             what = f"{peer} did not connect to {server}"
             following = "check the proxy's address, and user:password@ in it"
-        case "tls":
+        case _:
             what = f"{server} did not agree on TLS"
             following = (
                 f"check {_WHERE_TO_SET[False]}; where a proxy inspects TLS, set "
@@ -349,33 +351,6 @@ def _problem_of_route(error: UnreachableError, setup: Setup) -> Problem:
     return Problem(
         step={"tunnel": "proxy", "tls": "TLS"}.get(error.step, error.step),
         message=f"{what}: {error.reason}",
-        next=following,
-        code=ExitCode.STOPPED,
-    )
-
-
-_WHERE_TO_SET[bool(setup.proxy)]})"
-    instead = "" if setup.proxy else "; behind a company's proxy, set HTTPS_PROXY"
-    steps = {
-        "name": ("was not found", f"check {address} and this machine's DNS{instead}"),
-        "connection": (
-            "could not be connected to",
-            f"check {address} and the firewall{instead}",
-        ),
-        "tunnel": (
-            "did not connect to the server",
-            "check the proxy's address, and user:password@ in it",
-        ),
-        "tls": (
-            "did not agree on TLS",
-            "check the address; if a proxy inspects TLS, set SSL_CERT_FILE to its CA",
-        ),
-    }
-    what, following = steps[error.step]
-    names = {"tunnel": "proxy", "tls": "TLS"}
-    return Problem(
-        step=names.get(error.step, error.step),
-        message=f"{setup.proxy or setup.address} {what}: {error.reason}",
         next=following,
         code=ExitCode.STOPPED,
     )
