@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 import attrs
 from fakes import KEY, phone_fields, response
+from hypothesis import strategies as st
 
 from diga_async import DigaClient, Limits, RetryPolicy
 from diga_async._api.messages import Request, Response
@@ -165,3 +167,34 @@ def says(**changes: Any) -> Fault:
         return response(200, content | changes)
 
     return changed
+
+
+# --- projects that change
+
+
+@st.composite
+def comings_and_goings(draw: st.DrawFn) -> Any:
+    """Draw phones that stay, some that go or come, when, and where."""
+    stable = ids(draw(st.integers(0, 20)))
+    leaving, coming = ids(6, start=100), ids(6, start=200)
+    order = draw(st.permutations(stable + leaving))
+    moments = st.integers(0, 12)
+    goings = {i: draw(moments) for i in leaving}
+    comings = {i: (draw(moments), draw(st.integers(0, 30))) for i in coming}
+    return stable, order, goings, comings
+
+
+def changes_of(
+    goings: dict[UUID, int], comings: dict[UUID, tuple[int, int]]
+) -> list[Callable[[Project], object]]:
+    """Return what changes before each request."""
+
+    def change(project: Project, now: int) -> None:
+        for phone_id, moment in goings.items():
+            if moment == now:
+                project.phones.pop(phone_id, None)
+        for phone_id, (moment, position) in comings.items():
+            if moment == now:
+                project.move(phone_id, position)
+
+    return [partial(change, now=now) for now in range(13)]

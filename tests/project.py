@@ -1,11 +1,12 @@
 """A Diga project in memory, on a clock that tests turn by hand."""
 
 import asyncio
+import heapq
 from unittest import mock
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
-from fakes import KEY, FakeClock, phone_fields, response, turn
+from fakes import KEY, FakeClock, phone_fields, response
 
 from diga_async import APIConnectionError, DigaClient, Limits
 from diga_async._engine.credentials import key_opener
@@ -18,6 +19,31 @@ NOT_FOUND = response(404)
 def number(n):
     """Return the n-th id."""
     return UUID(int=n)
+
+
+class PatientClock(FakeClock):
+    """A clock that moves on when nothing is left to do at the present moment."""
+
+    async def advance(self, seconds):
+        await idle()
+        end = self._now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            due, _, timer = heapq.heappop(self._timers)
+            self._now = max(self._now, due)
+            if not timer.cancelled:
+                timer.callback()
+                await idle()
+        self._now = end
+        await idle()
+
+
+async def idle():
+    """Let everything run until it waits."""
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)  # uvloop hides it
+    for _ in range(300):
+        await asyncio.sleep(0)
+        if ready is not None and not ready:
+            return
 
 
 class Project:
@@ -35,7 +61,7 @@ class Project:
     """
 
     def __init__(self, *numbers, page_size=100, numbered=True):
-        self.clock = FakeClock()
+        self.clock = PatientClock()
         self.phones = {number(n): phone_fields(number(n)) for n in numbers}
         self.hidden = set()
         self.broken = {}
@@ -120,14 +146,9 @@ class Project:
     def forget(self):
         self.requests.clear()
 
-    async def advance(self, seconds, step=None):
-        """Let time pass, in steps that give each poll the turns that it needs."""
-        step = step or seconds
-        while seconds > 0:
-            await self.clock.advance(min(step, seconds))
-            seconds -= step
-        for _ in range(20):
-            await turn()
+    async def advance(self, seconds):
+        """Let time pass."""
+        await self.clock.advance(seconds)
 
     def client(self, *, chance=0.5, **options):
         """Return a client of this project, open in the running loop."""
@@ -154,5 +175,5 @@ def page_of(path):
 async def soon(awaitable):
     """Start something, and let it run until it waits."""
     task = asyncio.ensure_future(awaitable)
-    await turn()
+    await idle()
     return task

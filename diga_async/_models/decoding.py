@@ -226,6 +226,13 @@ def _uuid(value: Any, _: Any) -> UUID:
     return _same_uuid_of(value)
 
 
+def _own_uuid(value: Any, kind: Any) -> UUID:
+    """Read a record's own id, which no other record has: a cache would only miss."""
+    if type(value) is str and _is_uuid(value):
+        return uuid_of(value)
+    return _uuid(value, kind)
+
+
 def _moment(value: Any, _: Any) -> datetime:
     if type(value) is not str:
         raise _Mismatch.of_kind("a string", value)
@@ -293,6 +300,8 @@ def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
     hooks: dict[str, Any] = {
         a.name: override(struct_hook=_or_default(a)) for a in fields if _has_value(a)
     }
+    if "id" in names:
+        hooks["id"] = override(struct_hook=_own_uuid)
     structure = make_dict_structure_fn(kind, _CONVERTER, **hooks)
 
     def structure_record(value: Any, target: Any) -> _T:

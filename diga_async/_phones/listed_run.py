@@ -186,11 +186,12 @@ class ListedRun:
         if self._singles is not None:
             return  # another consumer has started it
         if not self._ids.unresolved:
-            self._failure = self._ids.error
+            self._failure, self._ids.error = self._ids.error, None
             self._end(self._failure)
             self._raise_failure()
             raise StopAsyncIteration
-        self._others = _Untaken(self._ids.take_unresolved(), self._ids.error)
+        error, self._ids.error = self._ids.error, None
+        self._others = _Untaken(self._ids.take_unresolved(), error)
         self._singles = self._start(
             self._others,
             permitted=self._feed.plan.pages > 0,
@@ -223,6 +224,7 @@ class ListedRun:
             except Exception as error:
                 if error is not self._pages_error:
                     raise
+                self._pages_error = None  # or it would keep this frame alive
         self._feed.deliver()
         return self._deliver(ready.popleft())
 

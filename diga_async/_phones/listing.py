@@ -284,16 +284,19 @@ async def read_page(
             return error
 
     page = await answer_of(pager.request())
-    phones = pager.read(page)
-    if pager.in_doubt:
-        if isinstance(page, DigaError):
-            raise page
-        pager.read(await answer_of(pager.request()))
-    pager.request()  # raises why there is no page
-    assert isinstance(page, Page)  # noqa: S101 - or the pager had raised
-    return PhonePage(
-        phones=phones,
-        cursor=page.cursor if page.has_more else None,
-        has_more=page.has_more,
-        total_pages=page.total_pages,
-    )
+    try:
+        phones = pager.read(page)
+        if pager.in_doubt:
+            if isinstance(page, DigaError):
+                raise page
+            pager.read(await answer_of(pager.request()))
+        pager.request()  # raises why there is no page
+        assert isinstance(page, Page)  # noqa: S101 - or the pager had raised
+        return PhonePage(
+            phones=phones,
+            cursor=page.cursor if page.has_more else None,
+            has_more=page.has_more,
+            total_pages=page.total_pages,
+        )
+    finally:
+        del page  # or an error would keep this frame alive

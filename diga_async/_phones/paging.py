@@ -15,7 +15,7 @@ with an empty page, which looks like the end. So an empty page is not believed:
 
 from collections import deque
 from enum import Enum, auto
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
 from diga_async._api.listing import (
@@ -106,16 +106,24 @@ class Pager:
         Return what to request next; None at the end of the listing.
 
         Raises:
-            DigaError: Why the listing cannot go on.
+            DigaError: Why the listing cannot go on; this ends it.
         """
         if self._error is not None:
-            raise self._error
+            self._raise_error()
         if self._step is _Step.END:
             return None
         if self._step is _Step.LOOKUP:
             assert self._cursor is not None  # noqa: S101 - only a cursor is in doubt
             return get_phone(self._cursor)
         return list_phones(self._query, page_size=self._page_size, after=self._after)
+
+    def _raise_error(self) -> NoReturn:
+        error, self._error, self._step = self._error, None, _Step.END
+        assert error is not None  # noqa: S101 - the caller has looked
+        try:
+            raise error
+        finally:
+            del error  # or it would keep this frame alive
 
     def read(self, answer: Answer[Any]) -> tuple[Phone, ...]:
         """Take the answer to the request; return the phones to deliver."""

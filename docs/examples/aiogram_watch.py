@@ -72,10 +72,11 @@ async def tell(bot: Bot, chat_id: str, diga: DigaClient) -> None:
 
 async def state(diga: DigaClient) -> Phones:
     """Return what the chat knows: at the first start, the phones as they are now."""
-    phones = await asyncio.to_thread(load)
-    if phones is None:
-        phones = {phone.id: phone async for phone in diga.phones.list()}
-        await asyncio.to_thread(save, phones)
+    known = await asyncio.to_thread(load)
+    if known is not None:
+        return known
+    phones: Phones = {phone.id: phone async for phone in diga.phones.list()}
+    await asyncio.to_thread(save, phones)
     return phones
 
 

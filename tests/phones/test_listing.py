@@ -6,10 +6,13 @@ from datetime import datetime
 from uuid import UUID
 
 import pytest
-from fakes import KEY, quick_client
+from fakes import KEY, quick_client, response
+from hypothesis import given, settings, strategies as st
 from model_api import (
     Project,
+    changes_of,
     client_of,
+    comings_and_goings,
     fails,
     has_a_broken_record,
     ids,
@@ -26,8 +29,10 @@ from diga_async import (
     InternalServerError,
     InvalidPhoneIdError,
     InvalidResponseError,
+    Limits,
     NotFoundError,
     PhoneStatus,
+    RateLimitError,
     RetryPolicy,
     WrongLoopError,
 )
@@ -335,6 +340,47 @@ class TestErrors:
             with pytest.raises(ConfigurationError, match="no Diga API"):
                 await diga.phones.list_page()
 
+    async def test_a_retry_after_beyond_max_outage_is_raised(self):
+        def busy(*_):
+            return response(429, {}, Retry_After="301")
+
+        project, read = Project.of(ids(20), faults=[None, busy]), []
+        async with client_of(project) as diga:
+            error = await collect(diga.phones.list(page_size=10), read)
+
+        assert isinstance(error, RateLimitError)
+        assert len(read) == 10
+
+    async def test_a_short_retry_after_is_waited_for(self):
+        def busy(*_):
+            return response(429, {}, Retry_After="0")
+
+        project, read = Project.of(ids(20), faults=[None, *[busy] * 9]), []
+        async with client_of(project) as diga:
+            phones = diga.phones.list(page_size=10)
+            assert await collect(phones, read) is None
+
+        assert len(read) == 20
+        assert phones.stats.throttled == 9
+
+    async def test_a_get_goes_ahead_of_pages(self):
+        """Two pages wait for the only slot; the lookup that comes last is next."""
+        project, gate = Project.of(ids(20)), asyncio.Semaphore(0)
+        limits = Limits(concurrency=1, adaptive=False)
+        async with client_of(project, gate=gate, limits=limits) as diga:
+            pages = [
+                asyncio.ensure_future(diga.phones.list_page(page_size=size))
+                for size in (5, 6)
+            ]
+            await settled()
+            looked_up = asyncio.ensure_future(diga.phones.get(UUID(int=1)))
+            await settled()
+            for _ in range(3):
+                gate.release()
+            await asyncio.gather(*pages, looked_up)
+
+        assert ["?" in path for path in project.seen] == [True, False, True]
+
     async def test_a_refused_key_is_raised(self, sandbox):
         async with quick_client(sandbox.url, KEY) as diga:
             with pytest.raises(AuthenticationError):
@@ -438,3 +484,27 @@ class TestAWalk:
 
         assert isinstance(walked.error, ConfigurationError)
         assert walked.phones == ()
+
+
+@given(
+    drawn=comings_and_goings(),
+    size=st.integers(1, 6),
+    gone=st.sampled_from([200, 400, 404, 422]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_phone_that_is_there_throughout_is_delivered_once(drawn, size, gone):
+    """While others come and go, or an error says that it cannot make sure."""
+    stable, order, goings, comings = drawn
+    project = Project.of(order, gone=gone, changes=changes_of(goings, comings))
+
+    async def run():
+        read = []
+        async with client_of(project) as diga:
+            phones = diga.phones.list(page_size=size, order="asc")
+            return await collect(phones, read), read
+
+    error, read = asyncio.run(run())
+    kept = [i for i in read if i in set(stable)]
+    there = [i for i in order if i in set(stable)]
+    assert kept == (there if error is None else there[: len(kept)])
+    assert error is None or error.phone_id in goings

@@ -1,12 +1,13 @@
 """The pager decides how a listing goes on."""
 
 import tracemalloc
+from functools import cached_property
 from uuid import UUID
 
 import pytest
 from fakes import phone_fields
 from hypothesis import given, settings, strategies as st
-from model_api import Project, ids
+from model_api import Project, changes_of, comings_and_goings, ids
 
 from diga_async import (
     APIConnectionError,
@@ -61,10 +62,11 @@ class Listing:
             self.delivered += [p.id for p in pager.read(answer)]
         self.pager = pager
 
-    @property
+    @cached_property
     def error(self):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - returned
             self.pager.request()
+        assert self.pager.request() is None
         return caught.value
 
     @property
@@ -264,32 +266,6 @@ class TestErrors:
 
         assert read.delivered == [A, B]
         assert read.error is error
-
-
-@st.composite
-def comings_and_goings(draw):
-    """Draw phones that stay, some that go or come, when, and where."""
-    stable = ids(draw(st.integers(0, 20)))
-    leaving, coming = ids(6, start=100), ids(6, start=200)
-    order = draw(st.permutations(stable + leaving))
-    moments = st.integers(0, 12)
-    goings = {i: draw(moments) for i in leaving}
-    comings = {i: (draw(moments), draw(st.integers(0, 30))) for i in coming}
-    return stable, order, goings, comings
-
-
-def changes_of(goings, comings):
-    """Return what changes before each request."""
-
-    def change(project, now):
-        for phone_id, moment in goings.items():
-            if moment == now:
-                project.phones.pop(phone_id, None)
-        for phone_id, (moment, position) in comings.items():
-            if moment == now:
-                project.move(phone_id, position)
-
-    return [lambda project, now=now: change(project, now) for now in range(13)]
 
 
 @given(

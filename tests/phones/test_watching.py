@@ -9,9 +9,9 @@ import threading
 
 import attrs
 import pytest
-from fakes import phone_fields, response, turn
+from fakes import phone_fields, response
 from hypothesis import given, settings, strategies as st
-from project import LOST, NOT_FOUND, Project, number, page_of, soon
+from project import LOST, NOT_FOUND, Project, idle, number, page_of, soon
 
 from diga_async import (
     AuthenticationError,
@@ -19,6 +19,7 @@ from diga_async import (
     ClientClosedError,
     ConfigurationError,
     InvalidPhoneIdError,
+    Limits,
     NotFoundError,
     PermissionDeniedError,
     Phone,
@@ -273,10 +274,10 @@ async def test_a_watch_outlives_any_outage():
     project = Project(1, 2, 3)
     async with Watching(project, client={}) as watching:
         project.answer = lambda _: LOST
-        await project.advance(7200.0, 30.0)
+        await project.advance(7200.0)
         project.change(1, status="released")
         project.answer = lambda _: None
-        await project.advance(120.0, 10.0)
+        await project.advance(120.0)
 
         assert watching.consumer.take() == [(1, "status")]
 
@@ -286,11 +287,11 @@ async def test_a_watch_by_id_outlives_any_outage():
     ids = [number(n) for n in range(1, 31)]
     async with Watching(project, ids, client={}) as watching:
         project.answer = lambda _: LOST
-        await project.advance(7200.0, 30.0)
+        await project.advance(7200.0)
         assert watching.stats.failed_polls > 0
         project.change(1, status="released")
         project.answer = lambda _: None
-        await project.advance(120.0, 10.0)
+        await project.advance(120.0)
 
         assert watching.consumer.take() == [(1, "status")]
 
@@ -486,12 +487,14 @@ async def test_no_api_at_the_first_poll_ends_the_watch(ids):
             await anext(changes)
 
 
-async def test_an_id_that_is_missing_alone_is_told_by_the_listing():
-    """Every poll has a 404 and no 200, so the listing is asked."""
+async def test_a_poll_with_404s_alone_asks_the_listing_once():
     project = Project(2)
     async with Watching(project, [X]) as watching:
-        assert [bool(page_of(path)) for path in project.paths] == [False, True]
-        assert page_of(project.paths[1])["limit"] == "1"
+        project.forget()
+        assert await watching.poll() == []
+        lookup, page = project.paths
+        assert page_of(lookup) is None
+        assert page_of(page)["limit"] == "1"
         assert watching.stats.failed_polls == 0
         project.add(1)
         assert await watching.poll() == [(1, "new")]
@@ -640,6 +643,19 @@ async def test_a_listing_that_cannot_be_read_leaves_given_ids_to_lookups():
         assert watching.stats.last_error.status == 500
 
 
+async def test_a_get_goes_ahead_of_a_poll():
+    project = Project(*range(1, 301))
+    project.seconds = 1.0
+    limits = Limits(adaptive=False, concurrency=1)
+    async with Watching(project, client={"limits": limits}) as watching:
+        getting = await soon(watching.client.phones.get(X))
+        await project.advance(2.0)
+
+        assert (await getting).id == X
+        assert project.lookups == [X]
+        assert project.pages < 4
+
+
 # --- the consumer
 
 
@@ -713,7 +729,7 @@ async def test_leaving_the_block_during_a_poll_leaves_nothing():
     project.seconds = 5.0
     async with project.client() as diga:
         async with diga.phones.watch([X]):
-            await turn()
+            await idle()
             assert project.open == 1
         assert project.open == 0
         assert project.clock.waiting == []
@@ -739,7 +755,7 @@ async def test_a_watch_that_is_dropped_ends():
         await asyncio.wait([waiting])
         del changes, waiting
         gc.collect()
-        await turn()
+        await idle()
 
         assert project.clock.waiting == []
 
