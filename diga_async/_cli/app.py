@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from diga_async import DigaError
-from diga_async._cli import options
+from diga_async._cli import help_pages, options, sandbox_options
 from diga_async._cli.exit_codes import (
     CommandError,
     ExitCode,
@@ -105,13 +105,15 @@ def diga() -> None:
 
     Try it without an account: diga demo
 
+    Check that your key works: diga check
+
     The key comes from DIGA_API_KEY, or from the file that DIGA_API_KEY_FILE names.
     There is no option for the key itself, since others on the same machine can read
     command lines.
     """
 
 
-@diga.command("check", epilog=options.CHECK_EXIT_CODES)
+@diga.command("check", epilog=help_pages.CHECK_EXIT_CODES)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @options.reach
 @_exits_with_its_code
@@ -169,7 +171,7 @@ def diga_phone() -> None:
     """Look up, list, watch and wait for phones."""
 
 
-@diga_phone.command("get", epilog=options.GET_EXIT_CODES)
+@diga_phone.command("get", epilog=help_pages.GET_EXIT_CODES)
 @click.argument("phone_ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each.")
 @options.connection
@@ -199,7 +201,7 @@ def diga_phone_get(
         raise
 
 
-@diga_phone.command("fetch", epilog=options.FETCH_EXIT_CODES)
+@diga_phone.command("fetch", epilog=help_pages.FETCH_EXIT_CODES)
 @click.argument("file", metavar="[FILE|-]", required=False)
 @options.rows
 @options.speed
@@ -250,7 +252,7 @@ def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCo
         return fetch_phones(ClientOptions(**given), job)
 
 
-@diga_phone.command("list", epilog=options.LIST_EXIT_CODES)
+@diga_phone.command("list", epilog=help_pages.LIST_EXIT_CODES)
 @options.filters
 @options.list_rows
 @options.list_connection
@@ -291,7 +293,7 @@ def diga_phone_list(
         return list_phones(ClientOptions(**given), job)
 
 
-@diga_phone.command("watch", epilog=options.WATCH_EXIT_CODES)
+@diga_phone.command("watch", epilog=help_pages.WATCH_EXIT_CODES)
 @click.argument("phone_ids", metavar="[ID...]", nargs=-1)
 @options.every(60)
 @options.watch_connection
@@ -324,7 +326,7 @@ def diga_phone_watch(
         return watch_phones(ClientOptions(**given), job)
 
 
-@diga_phone.command("wait", epilog=options.WAIT_EXIT_CODES)
+@diga_phone.command("wait", epilog=help_pages.WAIT_EXIT_CODES)
 @click.argument("phone_id", metavar="ID")
 @options.wait_for
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON.")
@@ -371,8 +373,8 @@ def _messages(quiet: bool, verbose: bool) -> tuple[Messages, bool]:  # noqa: FBT
 
 
 @diga.command("sandbox")
-@options.sandbox
-@options.faults
+@sandbox_options.settings
+@sandbox_options.faults
 @_exits_with_its_code
 def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     """
@@ -386,7 +388,8 @@ def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     from diga_async.sandbox import Faults, Sandbox
 
     shares = {
-        name: settings.pop(name) for name in options.FAULTS | options.LISTING_FAULTS
+        name: settings.pop(name)
+        for name in sandbox_options.FAULTS | sandbox_options.LISTING_FAULTS
     }
     try:
         sandbox = Sandbox(faults=Faults(**shares), **settings)

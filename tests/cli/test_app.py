@@ -15,7 +15,7 @@ import pytest
 
 import diga_async._cli
 from diga_async import __main__
-from diga_async._cli import demo, options, serve
+from diga_async._cli import demo, sandbox_options, serve
 from diga_async._cli.exit_codes import CommandError, ExitCode, code_of, message_of
 from diga_async.sandbox import Faults
 
@@ -212,7 +212,7 @@ def test_the_demo_is_drawn_while_it_runs(diga, monkeypatch):
 
 def test_every_fault_has_an_option():
     named = {field.name for field in attrs.fields(Faults)}
-    offered = set(options.FAULTS | options.LISTING_FAULTS)
+    offered = set(sandbox_options.FAULTS | sandbox_options.LISTING_FAULTS)
     assert offered == named - {"error_status", "drip_seconds"}
 
 

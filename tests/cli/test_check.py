@@ -63,16 +63,17 @@ def test_a_server_that_does_not_number_its_pages_leaves_it_unknown(diga, sandbox
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "name", "following"),
+    ("change", "expected"),
     [
-        ({"api_key": "another"}, 3, "key", "change the key in DIGA_API_KEY"),
-        ({"faults": Faults(forbidden=1.0)}, 3, "key", "'Phones: read'"),
-        ({"faults": Faults(errors=1.0)}, 4, "answer", "try again in a few minutes"),
-        ({"faults": Faults(resets=1.0)}, 4, "answer", "try again"),
-        ({"faults": Faults(garbage=1.0)}, 2, "answer", "check the address"),
+        ({"api_key": "another"}, (3, "key", "change the key in DIGA_API_KEY")),
+        ({"faults": Faults(forbidden=1.0)}, (3, "key", "'Phones: read'")),
+        ({"faults": Faults(errors=1.0)}, (4, "answer", "in a few minutes")),
+        ({"faults": Faults(resets=1.0)}, (4, "answer", "try again")),
+        ({"faults": Faults(garbage=1.0)}, (2, "answer", "check the address")),
     ],
 )
-def test_each_failure_names_the_next_step(diga, sandbox, change, code, name, following):
+def test_each_failure_names_the_next_step(diga, sandbox, change, expected):
+    code, name, following = expected
     for setting, value in change.items():
         setattr(sandbox, setting, value)
     ended, printed, words = diga("check")
