@@ -121,8 +121,8 @@ class Phones:
             timeouts: How long each id may take; a number is the `total` in
                 seconds. It starts with the id's first attempt and stands still
                 while the client is throttled.
-            via: ``"each"`` looks up every id by itself. ``"list"`` reads the pages
-                of the listing, and looks up only the ids that were not there.
+            via: ``"each"`` sends a request for every id. ``"list"`` reads the pages of
+                the listing, and looks up singly only the ids that were not there.
                 ``"auto"`` does what takes fewer requests. Both read *phone_ids* to
                 the end first, so ``"list"`` needs a source with a length and does
                 not go with *ordered*; ``"auto"`` is ``"each"`` there.

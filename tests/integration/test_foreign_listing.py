@@ -1,4 +1,4 @@
-"""The listing of a server nobody here wrote: FastAPI, uvicorn and pydantic."""
+"""The listing of a server that is not ours: FastAPI, uvicorn and pydantic."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
