@@ -192,10 +192,11 @@ class Diagnosis:
             yield Line("", "next", problem.next)
 
     def _route_lines(self, route: Route) -> Iterator[Line]:
-        whose = "proxy's name" if self.setup.proxy else "name"
         first, *others = route.addresses
         more = f" and {len(others)} more" if others else ""
-        yield Line("ok", whose, f"{first}{more}, found in {_short(route.name_seconds)}")
+        whose = " (the proxy)" if self.setup.proxy else ""
+        took = _short(route.name_seconds)
+        yield Line("ok", "name", f"{first}{more}{whose}, found in {took}")
         how = f"with {route.tls}" if route.tls else "without TLS"
         through = " through the proxy" if self.setup.proxy else ""
         took = _short(route.connect_seconds)

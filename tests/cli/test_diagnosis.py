@@ -89,7 +89,7 @@ def test_a_user_who_can_start_sees_a_report_without_a_complaint():
 def test_a_proxy_is_named():
     text = text_of(diagnosis(setup=THROUGH_A_PROXY))
     assert "proxy: http://***@proxy.example:3128 (from HTTPS_PROXY)" in text
-    assert "proxy's name: 203.0.113.7" in text
+    assert "name: 203.0.113.7 and 1 more (the proxy), found in 12 ms" in text
     assert "with TLSv1.3 through the proxy" in text
 
 
