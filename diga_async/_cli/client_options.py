@@ -30,8 +30,8 @@ from diga_async._client import DEFAULT_BASE_URL
 MAX_KEY_FILE_BYTES = 65_536
 #: More lookups in flight than this get a warning.
 MUCH_CONCURRENCY = 1024
-#: The CPU of a lookup with 2,048 in flight, measured as in "From 1 to 512 in flight"
-#: of docs/explanation/performance.md: 149 µs, and 83 µs with 64.
+#: What a lookup costs with 2,048 in flight: 149 µs of CPU, and 83 µs with 64, where
+#: tests/benchmarks/scaling.py measures them (its part *wide*).
 COST_OF_MUCH = "1.7 times the CPU"
 
 _ONCE = RetryPolicy(max_attempts=1)
