@@ -78,7 +78,7 @@ class ClientOptions:
         if self.concurrency is not None and self.concurrency > MUCH_CONCURRENCY:
             messages.note(
                 f"warning: --concurrency {self.concurrency} may be slower than "
-                f"{MUCH_CONCURRENCY}: with 2,048 lookups in flight, each takes "
+                f"{MUCH_CONCURRENCY:,}: with 2,048 lookups in flight, each takes "
                 f"{COST_OF_MUCH} that it takes with 64, and a connection of its own"
             )
         return self._client(key, origin)

@@ -84,7 +84,7 @@ def _distance(standing: Standing) -> Table:
 
 
 def _tally(standing: Standing) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text()
     for name, style in OUTCOME_STYLES.items():
         count = standing.outcomes[name]
         text.append(f"{name} ")
@@ -114,7 +114,7 @@ def list_view(standing: ListStanding) -> RenderableType:
     )
     whole = "" if total is None else f"/{total:,}"
     line.add_row(bar, Text(f"page {standing.pages:,}{whole}"))
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text()
     text.append("phones ")
     text.append(f"{standing.phones:,}", style="green")
     if standing.throttled:
