@@ -74,8 +74,10 @@ class Run(Generic[R]):
         self._permitted = plan.permitted
         self._workers: dict[asyncio.Task[None], Entry[R] | None] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
-        for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
-            worker = asyncio.ensure_future(self._work())
+        workers = min(plan.concurrency, source.length or plan.concurrency)
+        for number in range(1, workers + 1):
+            name = f"diga_async: worker {number} of {workers}"
+            worker = self._loop.create_task(self._work(), name=name)
             # With eager tasks (Python 3.12) it may hold an entry already.
             self._workers.setdefault(worker, None)
             worker.add_done_callback(self._worker_done)
@@ -253,7 +255,8 @@ class Run(Generic[R]):
         self._error = None
         self.abandon()
         # The caller may be cancelled meanwhile, by anyio again and again.
-        await asyncio.shield(asyncio.ensure_future(self._end()))
+        ending = asyncio.create_task(self._end(), name="diga_async: closing a run")
+        await asyncio.shield(ending)
 
     async def _end(self) -> None:
         await self.wait_for_workers()

@@ -147,7 +147,8 @@ class SingleFlight:
             counters=(self._engine.counters,),
         )
         shared = self._shared[key] = _SharedCall(key, call)
-        shared.task = task = asyncio.ensure_future(self._run(shared))
+        name = f"diga_async: {operation.path}"
+        shared.task = task = asyncio.create_task(self._run(shared), name=name)
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, shared))
         return shared

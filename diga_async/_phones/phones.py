@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from diga_async._api.listing import (
@@ -27,11 +27,15 @@ from diga_async._models.outcomes import (
 from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._phones.listed_run import ListedRun
 from diga_async._phones.listing import PhoneListing, read_page
-from diga_async._phones.lookups import PhoneIds, PhoneLookups
+from diga_async._phones.lookups import PhoneIds, PhoneLookups, Statuses
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._phones.page_plan import Via, check_via
-from diga_async._phones.waiting import Statuses, wait_until
-from diga_async._phones.watching import PhoneChanges, watch
+
+if TYPE_CHECKING:
+    from diga_async._phones.watching import PhoneChanges
+
+# Not every program waits or watches, so what does is imported by its method.
+# ruff: noqa: PLC0415
 
 
 class Phones:
@@ -370,6 +374,8 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._phones.waiting import wait_until
+
         return wait_until(
             self._client,
             phone_id,
@@ -386,7 +392,7 @@ class Phones:
         every: float = 60.0,
         baseline: Mapping[UUID, Phone | None] | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> PhoneChanges:
+    ) -> "PhoneChanges":
         """
         Watch phones; stream their changes.
 
@@ -427,6 +433,8 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._phones.watching import watch
+
         return watch(
             self._client,
             phone_ids,

@@ -12,8 +12,6 @@ What aiohttp does by itself and must not do here, each seen on the wire:
 """
 
 import asyncio
-import select
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -26,6 +24,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+
+from diga_async._transport.polling import Poller
 
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 _CLOSING: set[asyncio.Task[None]] = set()
@@ -183,7 +183,7 @@ class _Guard(aiohttp.BaseConnector):
         super().__init__(limit=0)
         self._lent = connector
         self._owned = owned
-        self._polls: dict[int, select.poll] = {}
+        self._poller = Poller()
         self.allowed_protocol_schema_set = connector.allowed_protocol_schema_set
 
     @property
@@ -240,18 +240,7 @@ class _Guard(aiohttp.BaseConnector):
         descriptor = -1 if sock is None else sock.fileno()
         if descriptor < 0:
             return False
-        if sys.platform == "win32":
-            return bool(select.select([descriptor], [], [], 0)[0])
-        return bool(self._poll_of(descriptor).poll(0))
-
-    def _poll_of(self, descriptor: int) -> "select.poll":
-        # It knows a number only, so it serves whatever connection has that number
-        # now. A fork beside a poll would leave it unusable: so none outlives a guard.
-        poll = self._polls.get(descriptor)
-        if poll is None:
-            poll = self._polls[descriptor] = select.poll()
-            poll.register(descriptor, select.POLLIN)
-        return poll
+        return self._poller.is_readable(descriptor)
 
 
 class _NoCookies(aiohttp.DummyCookieJar):

@@ -33,6 +33,7 @@ import pytest
 import rich_click
 import uvicorn
 from aiohttp import web
+from frameworks import need, need_imports
 
 import diga_async
 import diga_async._cli.app
@@ -64,14 +65,6 @@ PROGRAMS = (
     "sync_phones",
 )
 """The examples that run to their end; the tutorial runs two more."""
-
-NEEDED = {
-    "celery_tasks": "celery",
-    "flask_service": "flask",
-    "phone_cache": "cachetools",
-    "structlog_logging": "structlog",
-}
-"""The examples that need a package which not every environment has."""
 
 ON_PAGES = ("first_phone", "first_run")
 
@@ -151,9 +144,9 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     monkeypatch.syspath_prepend(EXAMPLES)
 
     def load(name: str) -> types.ModuleType:
-        if name in NEEDED:
-            pytest.importorskip(NEEDED[name])
-        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        path = EXAMPLES / f"{name}.py"
+        need_imports(path.read_text(encoding="utf-8"))
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -172,6 +165,8 @@ def test_a_page_does_what_it_shows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The blocks of a page are one program."""
+    for block in blocks_of(page):
+        need_imports(block.source)
     names: dict[str, Any] = {
         "__name__": "__main__",
         "diga": DigaClient(),
@@ -722,7 +717,7 @@ async def test_the_telegram_bot_answers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Real aiogram polls a Bot API over HTTP, and dispatches."""
-    pytest.importorskip("aiogram")
+    need("aiogram")
     api = BotAPI(f"/phone {KNOWN}", "/phone", "/phone x", f"/phone {UNKNOWN}")
 
     async with polling(api, example("aiogram_bot"), monkeypatch):
@@ -744,7 +739,7 @@ async def test_a_telegram_bot_that_stops_during_a_lookup_sends_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Its session is closed by then: an answer would log a traceback."""
-    pytest.importorskip("aiogram")
+    need("aiogram")
     sandbox.faults = Faults(hangs=1.0)
     api = BotAPI(f"/phone {KNOWN}")
 
@@ -779,7 +774,7 @@ async def test_the_telegram_bot_has_words_for_every_error(
     example: Callable[[str], Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pytest.importorskip("aiogram")
+    need("aiogram")
     bot = example("aiogram_bot")
     async with DigaClient() as diga:
         said = [await bot.status_of(diga, str(case.phone_id)) for _ in range(2)]
@@ -968,7 +963,6 @@ def alter(sandbox: Sandbox, chance: random.Random) -> None:
 def discord_cog(example: Callable[[str], Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of audioop, on 3.12
-        pytest.importorskip("discord")
         return example("discord_cog")
 
 
@@ -982,6 +976,13 @@ class Chat:
         self.said.append(words)
 
 
+# discord.py asks asyncio, whose function is deprecated since 3.14.
+of_discord = pytest.mark.filterwarnings(
+    "ignore:'asyncio.iscoroutinefunction':DeprecationWarning"
+)
+
+
+@of_discord
 async def test_the_discord_bot_answers_and_closes_what_its_cog_opened(
     sandbox: Sandbox, discord_cog: Any
 ) -> None:
@@ -1003,6 +1004,7 @@ async def test_the_discord_bot_answers_and_closes_what_its_cog_opened(
     assert cog.diga.closed
 
 
+@of_discord
 async def test_the_discord_bot_has_words_for_every_error(
     case: Case,
     discord_cog: Any,
@@ -1036,10 +1038,8 @@ def test_the_tests_on_pages_pass(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of audioop, on 3.12
-        if needed:
-            pytest.importorskip(needed)
+    if needed:
+        need(needed)
     for name in (tested, f"test_{tested}"):
         path = EXAMPLES / f"{name}.py"
         if path.exists():
@@ -1106,7 +1106,7 @@ def sections(page: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("section", "ending"),
-    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest"])],
+    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest", "-n", "2"])],
 )
 def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) -> None:
     fences = FENCE.findall(sections(ROOT / "README.md")[section])
@@ -1114,7 +1114,7 @@ def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) ->
     assert [kind for kind, _ in fences] == ["sh"]
     (command,) = fences[0][1].splitlines()
     words = shlex.split(command.replace("/diga ", "/ diga "))
-    assert words[-2:] == ending
+    assert words[-len(ending) :] == ending
     assert words[:3] == ["python3", "-m", "venv"]
 
 
