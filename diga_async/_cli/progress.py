@@ -123,17 +123,27 @@ class Bulletin:
         in_the_end: What becomes of a run whose server stays silent.
         now: When the run begins.
         periodic: Whether to print where the run stands, every 30 seconds.
+        polls: Whether the run asks from time to time: after a failure it goes on
+            expecting an answer while it asks nothing.
     """
 
     def __init__(
-        self, server: str, in_the_end: str, now: float, *, periodic: bool
+        self,
+        server: str,
+        in_the_end: str,
+        now: float,
+        *,
+        periodic: bool,
+        polls: bool = False,
     ) -> None:
         self._server = server
         self._in_the_end = in_the_end
         self._next_line = now + LINE_SECONDS if periodic else float("inf")
         self._answered_at = now
         self._answers = 0
+        self._lost = 0
         self._server_errors = 0
+        self._polls = polls
         self._is_silent = False
 
     def lines(
@@ -161,15 +171,17 @@ class Bulletin:
                 yield f"{self._server} answers again"
             self._is_silent = False
             self._answers = answers
-            self._server_errors = client.server_errors
+            self._lost, self._server_errors = client.lost, client.server_errors
             self._answered_at = now
             return
-        if not (client.outage or client.in_flight):
+        has_errors = client.server_errors != self._server_errors
+        has_failed = has_errors or client.lost != self._lost
+        is_due = client.outage or client.in_flight or (self._polls and has_failed)
+        if not is_due:
             self._answered_at = now  # nothing is asked, so no answer is due
         silence = now - self._answered_at
         if silence >= SILENT_SECONDS and not self._is_silent:
             self._is_silent = True
-            has_errors = client.server_errors != self._server_errors
             what = "only server errors (5xx)" if has_errors else "no answer"
             yield f"{what} from {self._server} for {silence:.0f} s; {self._in_the_end}"
 

@@ -32,6 +32,7 @@ class Reporter:
         client: Its statistics tell whether the server answers.
         server: Where the command asks.
         messages: Where lines go.
+        polls: Whether it asks from time to time, and not all the time.
         in_the_end: What becomes of the command if the server stays silent.
         announcement: The first line, where no bar is drawn; None for none.
         line: Writes the periodic line where no bar is drawn; None for none.
@@ -41,6 +42,7 @@ class Reporter:
     client: DigaClient
     server: str
     messages: Messages
+    polls: bool = False
     in_the_end: str = ends_after_an_outage("the run")
     announcement: str | None = None
     line: Callable[[], str] | None = None
@@ -71,6 +73,7 @@ class Reporter:
             self.in_the_end,
             time.monotonic(),
             periodic=periodic and self.line is not None,
+            polls=self.polls,
         )
         while True:
             await asyncio.sleep(BULLETIN_SECONDS)

@@ -77,6 +77,7 @@ def wait_for_phone(options: ClientOptions, job: WaitJob) -> ExitCode:
         client=client,
         server=options.server,
         messages=job.messages,
+        polls=True,
         in_the_end=ends_after_an_outage("the wait")
         if job.timeout is None
         else "the wait goes on, Ctrl-C ends it now",

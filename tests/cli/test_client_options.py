@@ -199,7 +199,7 @@ def test_much_concurrency_gets_a_warning_with_what_it_costs(capsys):
     assert client(concurrency=1025)._lifecycle.options.limits.concurrency == 1025
     warning = capsys.readouterr().err
     assert warning.startswith("diga: warning: --concurrency 1025 may be slower")
-    assert "with 2,048 lookups in flight, each takes 1.7 times the CPU" in warning
+    assert "with 2,048 lookups in flight, each takes 1.6 times the CPU" in warning
 
 
 def test_without_a_key_a_client_can_still_be_checked():

@@ -11,8 +11,14 @@ from diga_async import Phone
 from diga_async._cli.phone_rows import LISTED, IdLines, PhoneCsv, PhoneLines
 from diga_async._cli.rows import PHONE_COLUMNS
 
-FORMATS = [PhoneLines(), PhoneCsv(), PhoneCsv(raw=True), IdLines(), IdLines(b"id\n")]
-every_format = pytest.mark.parametrize("form", FORMATS, ids=repr)
+FORMATS = {
+    "lines": PhoneLines(),
+    "csv": PhoneCsv(),
+    "raw csv": PhoneCsv(raw=True),
+    "ids": IdLines(),
+    "csv of ids": IdLines(b"id\n"),
+}
+every_format = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
 
 
 def row(**changes):

@@ -185,6 +185,23 @@ def test_a_run_that_asks_nothing_expects_no_answer():
     assert lines(bulletin(), 100.0, attrs.evolve(idle, outage=True)) != []
 
 
+def test_a_poll_that_failed_still_expects_an_answer_in_the_pause():
+    polls = Bulletin(
+        "https://diga.example", "it goes on", 0, periodic=False, polls=True
+    )
+    idle = attrs.evolve(SILENT, in_flight=0)
+    failed = attrs.evolve(idle, lost=1)
+    assert lines(polls, 50.0, idle) == []
+    assert lines(polls, 53.0, failed) == []
+    assert lines(polls, 54.0, failed) == [
+        "no answer from https://diga.example for 4 s; it goes on"
+    ]
+    answered = attrs.evolve(failed, found=1)
+    assert lines(polls, 80.0, answered) == ["https://diga.example answers again"]
+    assert lines(polls, 100.0, answered) == []
+    assert lines(bulletin(), 60.0, failed) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "seconds"),
     [
