@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import aiohttp
 import attrs
 
+from diga_async._api.listing import PhoneQuery, list_phones
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
@@ -20,6 +21,7 @@ from diga_async._engine.credentials import Credentials
 from diga_async._engine.engine import Engine, Settings
 from diga_async._engine.observer import Hook, Observer
 from diga_async._engine.single_flight import SingleFlight
+from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import (
     ClientClosedError,
     WrongLoopError,
@@ -53,11 +55,12 @@ class Options:
 class Runtime:
     """One client at work in one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests replace the last two
         self,
         options: Options,
         credentials: Credentials,
         counters: Counters,
+        address: AddressCheck | None = None,
         *,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
@@ -75,13 +78,16 @@ class Runtime:
         self.engine = Engine(
             Settings(
                 base_url=options.base_url,
+                proxy=options.proxy,
                 retry=options.retry,
                 limits=options.limits,
+                control=list_phones(PhoneQuery(), page_size=1),
                 headers=options.headers,
             ),
             credentials,
             self._transport,
             counters,
+            address=address,
             observer=Observer(options.on_event),
             clock=clock,
             chance=chance,
@@ -96,7 +102,8 @@ class Runtime:
     @property
     def is_current(self) -> bool:
         """Whether the caller is in the loop, thread and process it belongs to."""
-        return asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
+        # In this order: a forked child has no running loop.
+        return os.getpid() == self._pid and asyncio.get_running_loop() is self.loop
 
     def start(self, source: Source, plan: Plan[R]) -> Run[R]:
         """Start a run."""
@@ -105,6 +112,16 @@ class Runtime:
         run = Run(self.engine, source, plan, self._runs.discard)
         self._runs.add(run)
         return run
+
+    def keep_no_connections(self) -> None:
+        """Close each connection after its response: nothing will close it later."""
+        self._transport.keep_none()
+
+    async def close_connections(self) -> None:
+        """Close the connections: the loop ends, and other generators with it."""
+        for flight in (self.single_flight, self.bulk_flight):
+            await flight.wait(CLOSE_SECONDS)  # what those have asked for
+        await self._transport.close()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Start a task of the client's own, which ends when the client is closed."""
@@ -146,6 +163,7 @@ class Runtime:
                 await self.bulk_flight.close()
                 for run in runs:
                     await run.wait_for_workers()
+                await self.engine.close()
                 if self._tasks:
                     await asyncio.wait(tuple(self._tasks))
                 await self._transport.close()

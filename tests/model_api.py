@@ -112,6 +112,7 @@ class ModelTransport:
     """Answers from a project; as slowly as *gate* opens, if there is one."""
 
     closed = False
+    blocked = 0.0
 
     def __init__(self, project: Project, gate: asyncio.Semaphore | None = None) -> None:
         self.project = project

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 from unittest import mock
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
@@ -69,6 +70,8 @@ class Project:
         self.seconds = 0.0
         self.requests = []
         self.closed = False
+        self.blocked = 0.0
+        self.size = math.inf
         self.open = self.most_open = 0
         self._page_size = page_size
         self._numbered = numbered

@@ -5,12 +5,14 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import attrs
 from yarl import URL
 
 from diga_async._api.messages import Endpoint
 from diga_async._models.errors import ConfigurationError
 from diga_async._version import __version__
 
+API_VERSION = "/v1"
 _AUTHORITY = r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
 _BASE_URL = re.compile(
     rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)",
@@ -22,13 +24,45 @@ _PROXY = re.compile(
 )
 
 
+@attrs.frozen
+class Peer:
+    """
+    What a request is sent to, as errors name it.
+
+    Attributes:
+        host: The server's name or address.
+        port: The server's port.
+        proxy: ``host:port`` of the proxy, without credentials; None when there is none.
+    """
+
+    host: str
+    port: int
+    proxy: str | None = None
+
+
+def peer_of(url: URL, proxy: str | None = None) -> Peer:
+    """
+    Return what a request to *url* is sent to.
+
+    >>> peer_of(URL("https://api.diga.io"), "http://user:password@proxy.corp:3128")
+    Peer(host='api.diga.io', port=443, proxy='proxy.corp:3128')
+    """
+    return Peer(url.host or "", url.port or 0, proxy and _authority(URL(proxy)))
+
+
+def _authority(url: URL) -> str:
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
+    return f"{host}:{url.port}"
+
+
 def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> str:
     """
     Check a base URL; return it without a slash at its end.
 
     Raises:
         ConfigurationError: It is not an http(s) address, contains credentials or
-            a query, or would send the key unencrypted to another machine.
+            a query, ends in the version of the API, or would send the key
+            unencrypted to another machine.
     """
     match = _sound_match(_BASE_URL, base_url)
     if match is None:
@@ -42,8 +76,13 @@ def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> st
             "base_url is plain http to another machine, so the key would travel "
             "unencrypted; use https, or pass allow_insecure_http=True"
         )
+    path = match["path"].rstrip("/")
+    if path.endswith(API_VERSION):
+        raise ConfigurationError(
+            f"base_url must not end in {API_VERSION}: the client adds it to every path"
+        )
     authority = (match["host"] + (match["port"] or "")).lower()
-    return f"{scheme}://{authority}{match['path'].rstrip('/')}"
+    return f"{scheme}://{authority}{path}"
 
 
 def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:

@@ -1,18 +1,18 @@
 """`Call`: one operation on its way, what is counted of it, and how it ended."""
 
-import asyncio
 from collections import Counter
 from typing import Generic, TypeVar
 from uuid import UUID
 
 import attrs
 
+from diga_async._api.addresses import Peer
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
+from diga_async._flow.circuit_breaker import Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
-    APITimeoutError,
     DigaError,
     InvalidResponseError,
     NotFoundError,
@@ -20,7 +20,8 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
-from diga_async._transport.connections import Attempt
+from diga_async._transport.deadlines import Attempt
+from diga_async._transport.failures import Limit, timeout_error
 
 T = TypeVar("T")
 
@@ -47,12 +48,13 @@ class Call(Progress, Generic[T]):
         started: When the first attempt began, on the client's clock.
         sending: Whether a request of it is open.
         halted: Whether nothing more may be sent for it.
-        renewed: Whether another key was asked for on its account.
+        renewed: Whether another key was asked for since its last answer but 401.
         authorization: The header that its last request had.
         attempt: The open attempt of a single call.
         begun: When that attempt began.
         last: Why the previous attempt failed.
-        asking: The time limit of the key callable, while that is asked.
+        silence: How long its run has had no answer; None for a single call.
+        is_short: Whether its last attempt was not sent, for want of a local resource.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
         request_id: The ``X-Request-Id`` of the last response.
@@ -69,7 +71,8 @@ class Call(Progress, Generic[T]):
     attempt: Attempt | None = None
     begun: float = 0.0
     last: DigaError | None = None
-    asking: asyncio.Timeout | None = None
+    silence: Silence | None = None
+    is_short: bool = False
     rate_limit: tuple[int, float] | None = None
     request_id: str | None = None
 
@@ -95,9 +98,30 @@ class Call(Progress, Generic[T]):
         for counters in self.counters:
             counters.in_flight -= 1
 
-    def note(self, answer: Answer[T], seconds: float) -> AnswerKind:
-        """Record an attempt's answer and its duration; return the kind of answer."""
+    def withdraw(self, seconds: float) -> None:
+        """Undo the start of an attempt that could not be sent."""
+        if self.started == self.begun:
+            self.started = None
+        elif self.bulk:
+            self.deadline += seconds
+        for counters in self.counters:
+            counters.requests -= 1
+
+    def note(
+        self, answer: Answer[T], seconds: float, *, counts: bool = True
+    ) -> AnswerKind:
+        """
+        Record an attempt's answer and its duration; return the kind of answer.
+
+        Args:
+            answer: What it brought.
+            seconds: How long it took.
+            counts: Whether it counts as an attempt; a failed probe does not.
+        """
         self.count(answer)
+        if not counts:
+            self.uncount()
+            self.deadline += seconds
         kind = kind_of(answer, self.operation)
         for counters in self.counters:
             counters.answers[kind] += 1
@@ -118,15 +142,17 @@ class Call(Progress, Generic[T]):
         """Remember the open attempt."""
         self.attempt = attempt
 
-    def extend(self, deadline: float, now: float) -> None:
-        """Move the deadline to a later one, for a follower that has more time."""
-        more = deadline - self.deadline
-        self.deadline = deadline
-        if self.asking is not None:
-            self.asking.reschedule((self.asking.when() or 0.0) + more)
+    def extend(self, deadline: float, attempt: float, now: float) -> None:
+        """Allow as much as a follower does that has more time, all in all or a try."""
+        if attempt > self.timeouts.attempt:
+            self.timeouts = attrs.evolve(self.timeouts, attempt=attempt)
+        elif deadline <= self.deadline:
+            return
+        self.deadline = max(deadline, self.deadline)
         if self.attempt is not None:
             left = self.begun + self.timeouts.attempt - now
-            self.attempt.extend(min(left, self.deadline - now))
+            most = self.deadline - now
+            self.attempt.extend(min(left, most), most)
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since the first attempt began."""
@@ -162,19 +188,21 @@ def status_of(answer: object) -> int | None:
     return None if isinstance(answer, DigaError) else 200
 
 
-def deadline_error(call: Call[T], now: float) -> DigaError:
-    """Return why there is no answer, now that the deadline has passed."""
+def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:
+    """Return why there is no answer from *peer*, now that the deadline has passed."""
     if call.sending:
-        connected = call.attempt is not None and call.attempt.connected
-        error: DigaError = APITimeoutError(
-            "the deadline came before an answer",
-            phase="read" if connected else "connect",
-        )
-        call = attrs.evolve(call, attempts=call.attempts + 1)
-    else:
-        error = call.last or APITimeoutError(
-            "the deadline came before the first attempt", phase="wait"
-        )
+        return attempt_error(call, now, peer, "total", call.timeouts.total)
+    error = call.last or timeout_error(peer, "wait", "total", call.timeouts.total)
+    return final(call, error, now)
+
+
+def attempt_error(
+    call: Call[T], now: float, peer: Peer, limit: Limit, seconds: float
+) -> DigaError:
+    """Return the error of a caller that gives up on the open attempt of a call."""
+    connected = call.attempt is not None and call.attempt.connected
+    error = timeout_error(peer, "read" if connected else "connect", limit, seconds)
+    call = attrs.evolve(call, attempts=call.attempts + 1)
     return final(call, error, now)
 
 

@@ -6,6 +6,7 @@ nothing is coerced, what is not published is kept in the class's ``extra``.
 """
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -290,6 +291,8 @@ def _kept(value: Any, where: str, depth: int = 0) -> Any:
             _kept(item, _longer(where, f"[{position}]"), depth + 1)
             for position, item in enumerate(value)
         ]
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _Mismatch("a number without a finite value", where)
     elif type(value) not in _KINDS:
         raise _Mismatch.of_kind("JSON", value, where)
     return value

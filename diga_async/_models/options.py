@@ -71,7 +71,7 @@ class Timeouts:
     Attributes:
         total: For one lookup: waiting for a slot, every attempt, every pause.
             In a run it starts with an id's first attempt and stands still while
-            the client delays the id: for the rate limiter or an outage.
+            the client delays the id: for the rate limiter, an outage or the key.
         attempt: For one request, from connecting to the last byte.
         connect: For a new connection: name resolution, TCP and TLS.
 
@@ -104,7 +104,8 @@ class RetryPolicy:
     ``chance * min(base * 2 ** failures, max_delay)``.
 
     Attributes:
-        max_attempts: Requests for one lookup, those answered 429 apart.
+        max_attempts: Requests for one lookup. Not counted are those answered 429, a
+            401 that leads to a new key, and in a run the failed probes of an outage.
             With 1 nothing is retried, and a `get` fails at the first 429;
             a run still retries a throttled id.
         base_delay: Seconds before the first retry, at most.

@@ -136,6 +136,8 @@ class Phones:
 
             - `AuthenticationError` when the key is refused,
             - `PermissionDeniedError` when a 403 comes before any 200 or 404,
+            - `ConfigurationError` when there is no Diga API at the client's
+              address: at its first 404 the client asks the listing as well,
             - `RateLimitError` or `InternalServerError` when ``Retry-After``
               asks for more than `RetryPolicy.max_outage`,
             - the last error when no answer came for `RetryPolicy.max_outage`,

@@ -25,7 +25,8 @@ from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 
 from diga_async._api.messages import Headers, Request, Response
-from diga_async._transport.connections import CURRENT, Pool
+from diga_async._transport.connections import Pool
+from diga_async._transport.deadlines import CURRENT
 
 _READ = frozenset({"3.14.4", "3.14.5"})
 """
@@ -162,7 +163,11 @@ class Exchange:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
     ) -> Response:
         response = await self._session.get(
-            request.url, headers=request.headers, timeout=timeout, **self._options
+            request.url,
+            headers=request.headers,
+            timeout=timeout,
+            middlewares=(*self._session._middlewares, _note_loss),  # noqa: SLF001
+            **self._options,
         )
         try:
             return await _received(
@@ -207,6 +212,17 @@ class Exchange:
             session=self._session,
             ssl=self._options.get("ssl", True),
         )
+
+
+async def _note_loss(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Remember why a connection was lost: aiohttp forgets it, to try again."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        CURRENT.get().loss = error
+        raise
 
 
 async def _ask(connection: Connection, request: Request) -> Response:

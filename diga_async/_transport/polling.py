@@ -1,5 +1,6 @@
 """Whether a socket has something to read, asked without waiting."""
 
+import asyncio
 import select
 import sys
 
@@ -29,3 +30,10 @@ else:
                 poll = self._polls[descriptor] = select.poll()
                 poll.register(descriptor, select.POLLIN)
             return bool(poll.poll(0))
+
+
+def is_readable(transport: asyncio.BaseTransport | None, poller: Poller) -> bool:
+    """Whether the system holds bytes of a connection, or its end, for asyncio."""
+    sock = None if transport is None else transport.get_extra_info("socket")
+    descriptor = -1 if sock is None else sock.fileno()
+    return descriptor >= 0 and poller.is_readable(descriptor)

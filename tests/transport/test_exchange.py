@@ -168,7 +168,8 @@ async def what_comes_of(move: Move) -> tuple[object, ...]:
                 try:
                     made.append(repr(await diga.phones.get(PHONE_ID)))
                 except DigaError as error:
-                    seen = attrs.asdict(error) | {"elapsed": 0.0}
+                    seen = attrs.asdict(error) | {"elapsed": 0.0, "port": 0}
+                    seen["reason"] = seen["reason"].replace(server.url, "")
                     made.append(f"{type(error).__name__} {seen}")
         return (*made, server.asked)
 
