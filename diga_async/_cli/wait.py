@@ -127,5 +127,6 @@ def _words_for(
             return message_of(problem)
     limit = f" after {job.timeout:g} s" if job.timeout is not None else ""
     cause = problem.__cause__
-    why = f"; the last poll failed: {cause}" if isinstance(cause, DigaError) else ""
-    return f"{words}{limit}{why}"
+    if not isinstance(cause, DigaError):
+        return f"{words}{limit}"
+    return f"{words}{limit}; the last poll failed: {message_of(cause)}"

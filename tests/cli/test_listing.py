@@ -350,7 +350,8 @@ def test_progress_is_drawn_on_a_terminal(diga, project, out, monkeypatch):
         monkeypatch.setattr(f"diga_async._cli.{module}.is_terminal", lambda _: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(listing, "list_view", lambda s: drawn.append(s) or "")
-    project.latency = 0.25
+    monkeypatch.setattr("diga_async._cli.display.REFRESH_SECONDS", 0.01)
+    project.latency = 0.05
     assert diga("phone", "list", "-o", out)[0] == 0
     assert (drawn[0].pages, drawn[0].phones) == (0, 0)
     assert drawn[-1].total_pages == 3
