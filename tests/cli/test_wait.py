@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 
 import pytest
 
@@ -94,11 +95,14 @@ def test_past_the_timeout_the_last_status_is_told(wait_for, phone_id):
     )
 
 
-def test_past_the_timeout_the_failure_of_the_last_poll_is_told(wait_for, sandbox):
-    sandbox.faults = Faults(errors=1.0)
-    code, _, words = wait_for("--status", "assigned", "--timeout", 0.3)
+def test_past_the_timeout_the_failure_of_the_last_poll_is_told(wait_for):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    arguments = ("--status", "assigned", "--timeout", 1, "--base-url", address)
+    code, _, words = wait_for(*arguments)
     assert code == 4
-    assert "could not be read after 0.3 s" in words
+    assert "could not be read after 1 s" in words
+    assert "; the last poll failed: could not connect to 127.0.0.1:" in words
 
 
 @pytest.mark.parametrize(
