@@ -214,7 +214,7 @@ class _Run:
             settled=delivered if total is None else done,
             total=total,
             outage=client.outage,
-            limit=server_limit(client, self.options.per_second),
+            limit=server_limit(client),
         )
 
 

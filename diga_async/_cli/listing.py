@@ -234,7 +234,7 @@ class _Run:
             total_pages=total,
             throttled=client.throttled,
             outage=client.outage,
-            limit=server_limit(client, None),
+            limit=server_limit(client),
         )
 
 

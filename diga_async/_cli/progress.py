@@ -13,8 +13,6 @@ from diga_async._cli.terminal import counted
 LINE_SECONDS = 30.0
 #: A server that is silent for this long is mentioned.
 SILENT_SECONDS = 4.0
-#: A rate above this share of the user's own cap is that cap, and no throttling.
-OWN_CAP_SHARE = 0.9
 #: Rates below are written with a decimal.
 FEW = 10
 
@@ -186,16 +184,13 @@ class Bulletin:
             yield f"{what} from {self._server} for {silence:.0f} s; {self._in_the_end}"
 
 
-def server_limit(client: ClientStats, per_second: float | None) -> float | None:
+def server_limit(client: ClientStats) -> float | None:
     """
     Return the requests a second that the server's throttling allows.
 
-    None when it holds nothing back, and when a cap of *per_second* does.
+    None when no such limit is known, and when only a cap of the user's own limits.
     """
-    if client.rate is None or not client.throttled:
-        return None
-    is_own_cap = per_second is not None and client.rate > OWN_CAP_SHARE * per_second
-    return None if is_own_cap else client.rate
+    return client.rate if client.limiter == "limited" else None
 
 
 def throttled_words(throttled: int, limit: float | None) -> str:

@@ -44,7 +44,10 @@ SILENT = ClientStats(
     lost=0,
     retries=0,
     in_flight=2,
+    limiter="free",
     rate=None,
+    slots=64,
+    resumes_in=0.0,
     outage=False,
 )
 
@@ -106,18 +109,19 @@ def test_the_line_says_what_the_server_throttles_to(limit, words):
 
 
 @pytest.mark.parametrize(
-    ("rate", "throttled", "per_second", "limit"),
+    ("limiter", "rate", "limit"),
     [
-        (None, 9, None, None),
-        (198.0, 0, None, None),
-        (198.0, 9, None, 198.0),
-        (198.0, 9, 1000.0, 198.0),
-        (49.5, 9, 50.0, None),
+        ("free", None, None),
+        ("capped", 50.0, None),
+        ("limited", 197.6, 197.6),
+        ("limited", None, None),
+        ("probing", 1.0, None),
+        ("cooling_down", 90.0, None),
     ],
 )
-def test_a_cap_of_the_users_own_is_no_throttling(rate, throttled, per_second, limit):
-    client = attrs.evolve(SILENT, rate=rate, throttled=throttled)
-    assert server_limit(client, per_second) == limit
+def test_a_cap_of_the_users_own_is_no_throttling(limiter, rate, limit):
+    client = attrs.evolve(SILENT, limiter=limiter, rate=rate)
+    assert server_limit(client) == limit
 
 
 @pytest.mark.parametrize(
