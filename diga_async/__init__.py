@@ -1,5 +1,5 @@
 """
-Asyncio client for the Diga API: look up phones by id, one by one or by the million.
+Asyncio client for the Diga API: read phones by id, by the million, or by listing.
 
 Names resolve on first use (PEP 562), so that importing the package alone
 loads no aiohttp.
