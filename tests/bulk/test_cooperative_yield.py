@@ -11,6 +11,7 @@ from diga_async._bulk.cooperative_yield import (
     SAMPLE,
     SATURATED,
     CooperativeYield,
+    thread_switches,
 )
 
 
@@ -19,12 +20,16 @@ class Load:
 
     def __init__(self) -> None:
         self.time = self.worked = 0.0
+        self.slept = self.preempted = 0
 
     def now(self) -> float:
         return self.time
 
     def cpu(self) -> float:
         return self.worked
+
+    def switches(self) -> tuple[int, int]:
+        return self.slept, self.preempted
 
 
 async def see(stile: CooperativeYield, load: Load, part: float) -> None:
@@ -38,7 +43,7 @@ async def see(stile: CooperativeYield, load: Load, part: float) -> None:
 
 async def stile_under(part: float) -> CooperativeYield:
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu)
+    stile = CooperativeYield(load.now, load.cpu, load.switches)
     await see(stile, load, part)
     return stile
 
@@ -75,6 +80,31 @@ async def test_at_first_a_loop_is_taken_to_be_busy() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("slept", "preempted", "is_saturated"),
+    [(0, 1, True), (3, 3, True), (3, 2, False), (0, 0, False)],
+)
+async def test_a_loop_that_waits_for_the_core_is_saturated(
+    slept: int, preempted: int, *, is_saturated: bool
+) -> None:
+    """Another process on the core leaves it half of the time, whatever it has to do."""
+    load = Load()
+    stile = CooperativeYield(load.now, load.cpu, load.switches)
+    load.slept, load.preempted = slept, preempted
+    await see(stile, load, SATURATED / 2)
+
+    assert stile._is_saturated is is_saturated
+
+
+def test_a_thread_that_sleeps_is_counted_where_the_system_counts() -> None:
+    before, _ = thread_switches()
+    for _ in range(3):
+        time.sleep(0.001)
+    after, _ = thread_switches()
+
+    assert after - before >= 3 or after == 0
+
+
 async def test_where_there_is_time_to_spare_one_goes_on_at_once_in_each_turn() -> None:
     stile = await stile_under(SATURATED - 0.01)
 
@@ -93,7 +123,7 @@ async def test_many_do_not_go_one_by_one() -> None:
 
 async def test_it_sees_when_the_loop_becomes_busy_and_when_no_more() -> None:
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu)
+    stile = CooperativeYield(load.now, load.cpu, load.switches)
     seen = []
     for part in (0.1, 0.9, 0.2):
         await see(stile, load, part)
