@@ -1,0 +1,221 @@
+"""
+`HttpConnection`: our own protocol on a connection that aiohttp made.
+
+aiohttp connects: names, TLS, proxies and the pool that was lent stay its business.
+Then this protocol takes the place of aiohttp's, so that a request costs one write and
+one future, and none of the objects with which a session follows redirects, keeps
+cookies and streams bodies.
+"""
+
+import asyncio
+import select
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp.connector import Connection
+
+from diga_async._api.messages import Response
+from diga_async._transport.connections import READ_BYTES, TimeLimits
+from diga_async._transport.reader import ResponseReader
+
+Reply = Response | Exception
+"""A response, or why there is none; it is a result, so that no future keeps it."""
+
+
+class Unusable(Exception):  # noqa: N818 - it says what happens next, to this package
+    """This connection does not let another protocol take over."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """
+    One connection, and at most one request on it.
+
+    Args:
+        connection: What aiohttp's connector returned.
+        limits: Ends requests that take too long.
+        on_idle: Is told when a response has come and another request may follow.
+        on_end: Is told when the connection is closed or lost.
+
+    Attributes:
+        connected: True, as of every attempt that has its connection.
+        timer: Of `limits`.
+        idle_since: When the last response came, on the event loop's clock.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_ended",
+        "_limits",
+        "_loop",
+        "_on_end",
+        "_on_idle",
+        "_owner",
+        "_poll",
+        "_reader",
+        "_theirs",
+        "_transport",
+        "idle_since",
+        "timer",
+    )
+
+    connected = True
+
+    def __init__(
+        self,
+        connection: Connection,
+        limits: TimeLimits,
+        *,
+        on_idle: Callable[["HttpConnection"], object],
+        on_end: Callable[["HttpConnection"], object],
+    ) -> None:
+        self._owner = connection
+        self._limits = limits
+        self._loop = limits.loop
+        self._on_idle = on_idle
+        self._on_end = on_end
+        self._answer: asyncio.Future[Reply] | None = None
+        self._ended = False
+        self._reader = ResponseReader(self._loop)
+        self.timer: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+        self._take_over(connection)
+
+    def _take_over(self, connection: Connection) -> None:
+        transport, theirs = connection.transport, connection.protocol
+        if transport is None or theirs is None:
+            raise ConnectionError("the connection was lost before it was used")
+        self._transport: Any = transport
+        self._theirs = theirs
+        self._poll = _poll_of(transport)
+        try:
+            transport.set_protocol(self)
+            has_taken = transport.get_protocol() is self
+        except (AttributeError, NotImplementedError, TypeError):
+            has_taken = False
+        if not has_taken:
+            raise Unusable
+        if getattr(transport, "max_size", 0) > READ_BYTES:
+            self._transport.max_size = READ_BYTES
+
+    # --- a request
+
+    def ask(
+        self, request: bytes, most: int, seconds: float | None = None
+    ) -> "asyncio.Future[Reply]":
+        """
+        Send *request*; return a future of the reply.
+
+        Args:
+            request: The bytes.
+            most: How many bytes of a body are read.
+            seconds: How long it may take; None where something else ends it.
+        """
+        self._answer = answer = self._loop.create_future()
+        self._reader.expect(most)
+        self._transport.write(request)
+        if seconds is not None:
+            self._limits.begin(self, seconds)
+        return answer
+
+    def extend(self, seconds: float) -> None:
+        """Let the request take so many seconds from now instead."""
+        self._limits.end(self)
+        self._limits.begin(self, seconds)
+
+    def expire(self) -> None:
+        """End the request, because its time is over."""
+        self._reply(TimeoutError())
+        self.close()
+
+    def is_usable(self, oldest: float) -> bool:
+        """
+        Whether what comes next can only be meant for the next request.
+
+        Args:
+            oldest: When it must have been used last, at least.
+        """
+        # The system may hold bytes of the connection, or its end, for asyncio.
+        return not self._ended and self.idle_since >= oldest and not self._poll(0)
+
+    # --- what asyncio tells
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; resolve the request when its response is complete."""
+        answer = self._answer
+        if answer is None or answer.done():  # not asked for, or not any more
+            self.close()
+            return
+        try:
+            response = self._reader.feed(data)
+        except Exception as error:  # noqa: BLE001 - a parser may raise any
+            self._reply(error.with_traceback(None))
+            self.close()
+            return
+        if response is None:
+            return
+        self._reply(response)
+        if self._reader.is_clean and not self._transport.get_write_buffer_size():
+            self.idle_since = self._loop.time()
+            self._on_idle(self)
+        else:
+            self.close()
+
+    def _reply(self, reply: Reply) -> None:
+        answer, self._answer = self._answer, None
+        self._limits.end(self)
+        if answer is not None and not answer.done():
+            answer.set_result(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Resolve the request with what there is; let aiohttp forget the connection."""
+        if self._answer is not None:
+            self._reply(self._last(error))
+        self._end()
+        self._theirs.connection_lost(error)
+
+    def _last(self, error: Exception | None) -> Reply:
+        """Return the response that the end completes, or why there is none."""
+        response = None
+        if error is None:
+            try:
+                response = self._reader.feed_eof()
+            except Exception as raised:  # noqa: BLE001 - a parser may raise any
+                return raised.with_traceback(None)
+        return response or ConnectionError("the connection was lost")
+
+    # --- its end
+
+    def close(self) -> None:
+        """Close it; a request on it gets no reply any more."""
+        self._limits.end(self)
+        self._end()
+
+    def give_back(self) -> None:
+        """Return a clean connection to aiohttp's pool."""
+        self._ended = True
+        self._transport.set_protocol(self._theirs)
+        self._owner.release()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._owner.close()
+        self._on_end(self)
+
+
+def _poll_of(transport: asyncio.BaseTransport) -> Callable[[float], object]:
+    """Return a function that says whether a connection has something to be read."""
+    sock = transport.get_extra_info("socket")
+    descriptor = -1 if sock is None else sock.fileno()
+    if descriptor < 0:
+        return lambda _: False
+    if sys.platform == "win32":
+        return lambda seconds: select.select([descriptor], [], [], seconds)[0]
+    # Each connection has its own: two threads must not poll with the same.
+    poll = select.poll()
+    with suppress(OSError):
+        poll.register(descriptor, select.POLLIN)
+    return poll.poll

@@ -1,0 +1,221 @@
+"""
+`ResponseReader`: bytes of one connection in, whole responses out; it does no I/O.
+
+It reads with aiohttp's parser, and looks at what a parser does not tell: whether a
+response ended exactly where its bytes ended, and how much came that is no body.
+"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+from aiohttp import http
+
+from diga_async._api.messages import Response
+
+MAX_FIELDS = 128
+"""How many fields a head may have; older parsers of aiohttp accept any number."""
+
+MAX_HEAD_BYTES = 1 << 18
+"""How long the head of a response may be."""
+
+MAX_OVERHEAD, OVERHEAD_A_BYTE = 1 << 16, 8
+"""How much may come between the bytes of a body: chunk sizes, trailers."""
+
+PIECE_BYTES = 1 << 16
+"""How much is parsed together: the parser makes objects of all of it."""
+
+_END_OF_HEAD = b"\r\n\r\n"
+_NO_BODY = frozenset({101, 204, 304})
+
+
+class Malformed(ValueError):
+    """What came is not one HTTP response, or not one of reasonable size."""
+
+
+class ResponseReader:
+    """
+    Reads the responses of one connection, one after the other.
+
+    Each response has a parser of its own: what is left of one response cannot become
+    a part of the next. (To keep a parser would save 0.4 µs.)
+
+    Args:
+        loop: The event loop, which aiohttp's streams ask for.
+
+    Attributes:
+        is_clean: Whether nothing is left of the last response, nor came after it, so
+            that the connection may carry another request.
+    """
+
+    __slots__ = (
+        "_body",
+        "_head",
+        "_loop",
+        "_most",
+        "_parser",
+        "_payload",
+        "_pending",
+        "_raw_body",
+        "_tail",
+        "is_clean",
+    )
+
+    # What aiohttp's streams and parsers ask of the protocol of a connection. All that
+    # comes is taken out of a stream as it comes, so nothing needs to be paused.
+    _reading_paused = False
+    connected = True
+
+    def pause_reading(self) -> None:
+        """Nothing: a piece is small."""
+
+    def resume_reading(self, *_: Any, **__: Any) -> None:
+        """Nothing: reading is never paused."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser: Any = None
+        self._pending: bytearray | None = None
+        self.is_clean = True
+
+    def expect(self, most: int) -> None:
+        """Begin a response whose body has *most* bytes at most."""
+        self._most = most
+        self._parser = http.HttpResponseParser(
+            self,  # type: ignore[arg-type] - as far as it asks for one
+            self._loop,
+            PIECE_BYTES,
+            payload_exception=aiohttp.ClientPayloadError,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
+
+    def feed(self, data: bytes) -> Response | None:
+        """
+        Read *data*; return the response when it is complete.
+
+        Raises:
+            Exception: What came is not HTTP.
+        """
+        if self._pending is None and len(data) <= PIECE_BYTES:
+            messages, is_upgraded, _ = self._parser.feed_data(data)
+            if len(messages) == 1 and not is_upgraded:
+                response = self._whole(data, *messages[0])
+                if response is not None:
+                    return response
+            return self._piece(data, messages, is_upgraded=is_upgraded)
+        for start in range(0, len(data), PIECE_BYTES):
+            piece = data[start : start + PIECE_BYTES]
+            messages, is_upgraded, _ = self._parser.feed_data(piece)
+            response = self._piece(piece, messages, is_upgraded=is_upgraded)
+            if response is not None:
+                self.is_clean &= start + PIECE_BYTES >= len(data)
+                return response
+        return None
+
+    def _whole(self, data: bytes, head: Any, payload: Any) -> Response | None:
+        """Return the response that *data* is, no more and no less: the common case."""
+        lengths = head.headers.getall("Content-Length", ())
+        if len(lengths) != 1 or head.chunked or head.should_close or head.code < 200:  # noqa: PLR2004
+            return None
+        size = int(lengths[0])
+        if (
+            size > self._most
+            or not payload.is_eof()
+            or len(data) != data.find(_END_OF_HEAD) + 4 + size
+            or len(head.headers) > MAX_FIELDS
+        ):
+            return None
+        self._parser = None
+        return Response(head.code, head.headers, payload.read_nowait())
+
+    # --- a response in pieces, without a length, or with anything before or after it
+
+    def _piece(
+        self, piece: bytes, messages: Any, *, is_upgraded: bool
+    ) -> Response | None:
+        self._begin()
+        assert self._pending is not None  # noqa: S101 - for the type checker
+        if self._head is None:
+            self._pending += piece
+        else:
+            self._raw_body += len(piece)
+        self._tail = (self._tail + piece)[-len(_END_OF_HEAD) :]
+        for head, payload in messages:
+            self._message(head, payload)
+        if self._head is None:
+            _require(len(self._pending) <= MAX_HEAD_BYTES)
+            return None
+        self.is_clean &= not is_upgraded
+        return self._read_body()
+
+    def _begin(self) -> None:
+        if self._pending is None:
+            self._pending, self._tail, self._body = bytearray(), b"", bytearray()
+            self._head = self._payload = None
+            self._raw_body = 0
+
+    def _message(self, head: Any, payload: Any) -> None:
+        """Take one head; only the first that is not interim belongs to the request."""
+        if self._head is not None:
+            self.is_clean = False
+            return
+        assert self._pending is not None  # noqa: S101 - for the type checker
+        _, _, self._pending = self._pending.partition(_END_OF_HEAD)
+        if 100 <= head.code < 200 and head.code != 101:  # noqa: PLR2004
+            return  # another follows: RFC 9110 section 15.2
+        _require(len(head.headers) <= MAX_FIELDS)
+        # aiohttp's parser in Python takes the first of two lengths (RFC 9112
+        # section 6.3), so the end of such a response is not known.
+        _require(len(head.headers.getall("Content-Length", ())) <= 1)
+        self._head, self._payload = head, payload
+        self._raw_body = len(self._pending)
+        self.is_clean &= not head.should_close
+
+    def _read_body(self) -> Response | None:
+        head, payload = self._head, self._payload
+        if head.code not in _NO_BODY:
+            self._body += payload.read_nowait()
+        if len(self._body) > self._most:
+            self.is_clean = False
+            return self._end(None)
+        read = len(self._body)
+        _require(self._raw_body - read <= MAX_OVERHEAD + OVERHEAD_A_BYTE * read)
+        if not payload.is_eof():
+            if head.code in _NO_BODY:
+                self.is_clean = False
+                return self._end(b"")
+            return None
+        self.is_clean &= self._ends_exactly()
+        return self._end(bytes(self._body))
+
+    def _ends_exactly(self) -> bool:
+        head = self._head
+        if head.code in _NO_BODY:
+            return self._raw_body == 0
+        if head.chunked:
+            return self._tail == _END_OF_HEAD
+        return self._raw_body == len(self._body)
+
+    def _end(self, body: bytes | None) -> Response:
+        response = Response(self._head.code, self._head.headers, body)
+        self._parser = self._pending = self._head = self._payload = None
+        return response
+
+    def feed_eof(self) -> Response | None:
+        """
+        Return the response that the end of the connection completes; None without one.
+
+        Raises:
+            Exception: It is not complete.
+        """
+        self.is_clean = False
+        if self._pending is None or self._head is None:
+            return None
+        self._parser.feed_eof()
+        return self._read_body()
+
+
+def _require(is_so: bool) -> None:  # noqa: FBT001 - as an assertion
+    if not is_so:
+        raise Malformed
