@@ -1,20 +1,20 @@
-"""The command `diga`, or one line that says what it lacks."""
+"""The command `diga`; without the extra `cli`, one line that says how to get it."""
 
 import sys
 
-_OF_THE_EXTRA = {"click", "rich", "rich_click"}
+_EXTRA_MODULES = {"click", "rich", "rich_click"}
 
 
 def main() -> None:
     """
-    Run the command line; exits with its code.
+    Run the command line; exit with its code.
 
     .. versionadded:: 0.1.0
     """
     try:
-        from diga_async._cli import app  # noqa: PLC0415 - the extra may not be there
+        from diga_async._cli import app  # noqa: PLC0415 - the extra may be missing
     except ModuleNotFoundError as error:
-        if error.name not in _OF_THE_EXTRA:
+        if error.name not in _EXTRA_MODULES:
             raise
         sys.exit(_without_extra())
     app.run()
@@ -27,5 +27,5 @@ def _without_extra() -> int:
     return 2
 
 
-if __name__ == "__main__":  # pragma: no cover - by processes of their own
+if __name__ == "__main__":  # pragma: no cover - runs in processes of its own
     main()

@@ -47,7 +47,7 @@ class DigaClient:
     then belongs to that loop. After that loop was closed, it opens again in the next.
 
     Args:
-        api_key: The key, printable ASCII without blanks; by default
+        api_key: The key, printable ASCII without blanks or quotes; by default
             ``DIGA_API_KEY``. A callable, plain or async, is asked for the key on
             first use, and once more whenever the key was refused.
         base_url: The server; by default ``DIGA_BASE_URL``, then
@@ -119,15 +119,18 @@ class DigaClient:
             _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),
             allow_insecure_http=insecure,
         )
+        proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
-            proxy = environment_proxy(url)
+            proxy, proxy_name = environment_proxy(url), "HTTPS_PROXY"
         options = Options(
             base_url=url,
             session=_of_kind_or_none(session, aiohttp.ClientSession, "session"),
             timeouts=Timeouts.of(timeouts),
             retry=_of_kind(retry, RetryPolicy, "retry"),
             limits=_of_kind(limits, Limits, "limits"),
-            proxy=check_proxy(proxy, url, allow_insecure_http=insecure),
+            proxy=check_proxy(
+                proxy, url, name=proxy_name, allow_insecure_http=insecure
+            ),
             ssl=_of_kind_or_none(ssl, SSLContext, "ssl"),
             trace_configs=_all_of_kind(
                 trace_configs, aiohttp.TraceConfig, "trace_configs"

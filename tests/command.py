@@ -9,7 +9,7 @@ from diga_async.sandbox import Sandbox
 
 @pytest.fixture
 def blocking_is_fine(nothing_blocks):
-    """Allow it: a command has nothing else to do while it writes a row."""
+    """Allow blocking calls: a command may block while it writes a row."""
     nothing_blocks.deactivate()
     yield
     nothing_blocks.activate()
@@ -34,8 +34,8 @@ def ids(sandbox, tmp_path):
 
 @pytest.fixture
 def diga(blocking_is_fine, monkeypatch, capfd, tmp_path):
-    """Run the command; return its exit code, its output and what it said."""
-    from diga_async import __main__  # noqa: PLC0415 - not all tests need it
+    """Run the command; return its exit code, its output and its messages."""
+    from diga_async import __main__  # noqa: PLC0415 - few tests need it
 
     monkeypatch.chdir(tmp_path)
 

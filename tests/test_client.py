@@ -191,6 +191,16 @@ class TestMaking:
         monkeypatch.setenv("NO_PROXY", "diga.example")
         assert proxy(trust_env=True) is None
 
+    def test_a_proxy_variable_without_a_scheme_is_read_as_http(self, monkeypatch):
+        monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+        client = DigaClient(KEY, base_url="https://diga.example", trust_env=True)
+        assert client._lifecycle.options.proxy == "http://proxy.example:3128"
+
+    def test_a_proxy_variable_that_cannot_be_used_is_named(self, monkeypatch):
+        monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")
+        with pytest.raises(ConfigurationError, match="HTTPS_PROXY must be http"):
+            DigaClient(KEY, base_url="https://diga.example", trust_env=True)
+
     def test_a_client_shows_its_key_nowhere(self):
         client = DigaClient(KEY)
 

@@ -59,10 +59,20 @@ def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:
 
 
 def check_proxy(
-    proxy: object, base_url: str, *, allow_insecure_http: bool = False
+    proxy: object,
+    base_url: str,
+    *,
+    name: str = "proxy",
+    allow_insecure_http: bool = False,
 ) -> str | None:
     """
     Check a proxy's address; None stays None.
+
+    Args:
+        proxy: The address.
+        base_url: Where requests through it go.
+        name: The argument or variable that holds it, for the message.
+        allow_insecure_http: Whether the proxy may see the key.
 
     Raises:
         ConfigurationError: It is not an http(s) address, or would see the key.
@@ -71,10 +81,22 @@ def check_proxy(
         return None
     match = _sound_match(_PROXY, proxy)
     if match is None:
-        raise ConfigurationError("proxy must be http(s)://[user:password@]host[:port]")
+        raise ConfigurationError(
+            f"{name} must be http(s)://[user:password@]host[:port]"
+        )
     if base_url.startswith("http:") and not allow_insecure_http:
         raise ConfigurationError("a proxy would see the key; use an https base_url")
     return match[0]
+
+
+def with_scheme(proxy: str) -> str:
+    """
+    Read a proxy without a scheme as http, as curl and pip do.
+
+    >>> with_scheme("proxy.example:3128")
+    'http://proxy.example:3128'
+    """
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def is_loopback(host: str) -> bool:

@@ -126,9 +126,6 @@ class Response:
     body: bytes | None
 
 
-_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
-
-
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]{0,4094}[\x21-\x7e])?|")
 #: What the client itself says of a request, its connection and its body.
@@ -161,16 +158,3 @@ def check_headers(headers: object) -> dict[str, Secret]:
     if len({name.lower() for name in checked}) < len(checked):
         raise ConfigurationError("headers: a name is given twice")
     return checked
-
-
-def check_key(key: object) -> Secret:
-    """
-    Return *key* as the value of an Authorization header (RFC 6750 section 2.1).
-
-    Raises:
-        ConfigurationError: It is not printable ASCII without blanks.
-    """
-    key = conceal(key)
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
-        raise ConfigurationError("the API key must be printable ASCII without blanks")
-    return Secret(f"Bearer {key}")

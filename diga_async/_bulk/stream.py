@@ -75,6 +75,16 @@ class Stream(Generic[R]):
             await self._run.aclose()
         self._closed = True
 
+    def halt(self, error: BaseException) -> None:
+        """
+        Send nothing more; raise *error* once what is in flight was delivered.
+
+        Pauses before retries end, and their ids stay unanswered.
+        The command line calls this at the first Ctrl-C.
+        """
+        if self._run is not None:
+            self._run.halt(error)
+
     @property
     def stats(self) -> LookupStats:
         """

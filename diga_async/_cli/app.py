@@ -1,90 +1,57 @@
 """The command `diga`: arguments in, an exit code out."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 
 from diga_async import DigaError
+from diga_async._cli import options
 from diga_async._cli.exit_codes import (
     CommandError,
     ExitCode,
     code_of,
+    message_of,
     reason_of,
     usage_error,
 )
-from diga_async._cli.terminal import forgive_encodings, is_terminal, say
+from diga_async._cli.invocation import Invocation
+from diga_async._cli.terminal import (
+    Messages,
+    forgiving_standard_error,
+    is_terminal,
+    replace_unknown_characters,
+    say,
+)
 from diga_async._version import __version__
 
-if TYPE_CHECKING:
-    from diga_async import DigaClient
-
-# Everything heavy is imported by the command that needs it: --help must be quick.
+# Each command imports what it needs, so that --help stays quick.
 # ruff: noqa: PLC0415
-
-FAULTS = {
-    "errors": "Answered 503.",
-    "resets": "The connection is reset before an answer.",
-    "hangs": "Nothing comes back.",
-    "truncated": "The connection is closed in the middle of the body.",
-    "garbage": "200 with a body that is no JSON.",
-    "slow_bodies": "The body drips for 5 seconds.",
-    "repeated": "The same answer comes a second time, unasked.",
-    "wrong_ids": "200 with another phone's record.",
-    "forbidden": "403.",
-    "unknown_fields": "Phones with fields that nobody announced.",
-    "unknown_values": "Phones with enum values that nobody announced.",
-}
-
-click.rich_click.FORCE_TERMINAL = None  # a pipe is a pipe, on GitHub too
-click.rich_click.STYLE_HELPTEXT = ""  # what is said is to be read, so it is not dim
-click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"
-click.rich_click.RANGE_STRING = ""  # whoever is out of a range is told of it
-click.rich_click.OPTION_GROUPS = {
-    "diga sandbox": [
-        {
-            "name": "Options",
-            "options": [
-                "--port",
-                "--phones",
-                "--seed",
-                "--write-ids",
-                "--latency",
-                "--per-second",
-                "--burst",
-                "--retry-after",
-                "--help",
-            ],
-        },
-        {
-            "name": "Faults, as shares of the requests from 0 to 1",
-            "options": [f"--{name.replace('_', '-')}" for name in FAULTS],
-        },
-    ],
-}
 
 
 def run() -> None:
-    """Run the command that the arguments ask for; exits with its code."""
-    if sys.stdout is None:  # its number would go to a file or a socket
-        say("there is no standard output")
-        sys.exit(ExitCode.USAGE)
-    forgive_encodings()
-    diga(prog_name="diga")
+    """Run the command that the arguments ask for; exit with its code."""
+    with forgiving_standard_error():
+        if sys.stdout is None:  # its descriptor would go to a file or a socket
+            say("there is no standard output")
+            sys.exit(ExitCode.USAGE)
+        replace_unknown_characters()
+        diga(prog_name="diga")
 
 
-def _ending(command: Callable[..., ExitCode]) -> Callable[..., None]:
-    """Make *command* end with its exit code, and with a line instead of a traceback."""
+def _exits_with_its_code(command: Callable[..., ExitCode]) -> Callable[..., None]:
+    """End *command* with its exit code, and an error with one line."""
 
     @wraps(command)
-    def ended(**options: Any) -> None:
-        sys.exit(_code_of(partial(command, **options)))
+    def exiting(**given: Any) -> None:
+        sys.exit(_code_of(partial(command, **given)))
 
-    return ended
+    return exiting
 
 
 def _code_of(command: Callable[[], ExitCode]) -> ExitCode:
@@ -92,7 +59,7 @@ def _code_of(command: Callable[[], ExitCode]) -> ExitCode:
         code = command()
         sys.stdout.flush()
     except (CommandError, DigaError) as error:
-        say(str(error))
+        say(message_of(error))
         return code_of(error, otherwise=ExitCode.NOT_ALL_FOUND)
     except KeyboardInterrupt:
         say("interrupted")
@@ -105,254 +72,199 @@ def _code_of(command: Callable[[], ExitCode]) -> ExitCode:
 
 
 def _discard_output() -> None:
-    # Python would try once more to print what is left, and complain.
+    # At the exit, Python would try again to print what is left, and complain.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
-def _connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say where the server is."""
-    for option in (
-        click.option(
-            "--allow-insecure-http",
-            is_flag=True,
-            help="Allow plain http to another machine: whoever is on the way sees "
-            "the key.",
-        ),
-        click.option(
-            "--base-url",
-            metavar="URL",
-            help="The server, instead of DIGA_BASE_URL or https://api.diga.io.",
-        ),
-    ):
-        command = option(command)
-    return command
+class _Group(click.RichGroup):
+    """A group that points from a command in the wrong place to the right one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; name another one when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = args[0] if args[0] in diga_phone.commands else None
+            if ctx.command is diga_phone and "-" in args[0]:  # as in a UUID
+                meant = f"get {args[0]}"
+            if meant is None:
+                raise
+            text = f"{error.message} Did you mean 'diga phone {meant}'?"
+            raise click.UsageError(text, ctx) from None
 
 
-def _make_client(
-    *, base_url: str | None, allow_insecure_http: bool, **limits: Any
-) -> "DigaClient":
-    from diga_async import DigaClient, Limits
-
-    given = {name: value for name, value in limits.items() if value is not None}
-    return DigaClient(
-        base_url=base_url,
-        allow_insecure_http=allow_insecure_http,
-        limits=Limits(**given),
-    )
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="diga", message="%(prog)s %(version)s")
 def diga() -> None:
     """
-    Look up phones at the Diga API, one by one or by the million.
+    Look up phones at the Diga API, a single one or a million.
 
-    The key comes from DIGA_API_KEY; there is no option for it,
-    since others on the same machine can read command lines.
+    Try it without an account: diga demo
+
+    The key comes from DIGA_API_KEY, or from the file that DIGA_API_KEY_FILE names.
+    There is no option for the key itself, since others on the same machine can read
+    command lines.
     """
 
 
-@diga.command()
-@_ending
-def demo() -> ExitCode:
+@diga.command("demo")
+@_exits_with_its_code
+def diga_demo() -> ExitCode:
     """
-    Look 2,000 phones up in a sandbox that misbehaves.
+    Look up 2,000 phones on a flaky local server.
 
-    Needs no account and no network; takes about ten seconds.
+    Needs no account and no network, and takes about ten seconds.
     """
-    from diga_async._cli import demo
+    from diga_async._cli.demo import show_demo
 
-    return demo.demo()
-
-
-@diga.group()
-def phone() -> None:
-    """Look up one phone, or a file of them."""
+    return show_demo()
 
 
-@phone.command()
-@click.argument("phone_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
-@_connection
-@_ending
-def get(phone_id: str, *, as_json: bool, **connection: Any) -> ExitCode:
+@diga.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@_exits_with_its_code
+def diga_completion(shell: str) -> ExitCode:
     """
-    Show one phone.
+    Print the completion script of a shell.
+
+    Example: diga completion bash >> ~/.bashrc
 
     \b
-    Exit codes:
-      0  it was found
-      1  it is missing, or the lookup failed
-      2  ID is none, or an option is wrong
-      3  the key is refused or not permitted
+    For zsh:  diga completion zsh > "${fpath[1]}/_diga"
+    For fish: diga completion fish > ~/.config/fish/completions/diga.fish
     """  # noqa: D301 - click looks for the character, not for its name
-    from diga_async._cli import get
+    from click.shell_completion import get_completion_class
 
-    make_client = partial(_make_client, **connection)
-    return get.get(make_client, phone_id, as_json=as_json)
+    script = get_completion_class(shell)
+    if script is None:  # pragma: no cover - click.Choice allows what click has
+        raise usage_error(f"no completion for {shell}")
+    click.echo(script(diga, {}, "diga", "_DIGA_COMPLETE").source())
+    return ExitCode.ALL_FOUND
 
 
-@phone.command()
-@click.argument("file", metavar="[FILE|-]", required=False)
-@click.option(
-    "-o",
-    "--output",
-    "out",
-    metavar="OUT",
-    type=click.Path(path_type=Path),
-    help="Where to write: OUT.jsonl or OUT.csv. JSON lines to standard output "
-    "without it. A file that exists is not touched.",
-)
-@click.option("--resume", is_flag=True, help="Go on where OUT ends, or start it.")
-@click.option(
-    "--retry-failed",
-    is_flag=True,
-    help="Take the failed rows out of OUT, then go on as with --resume.",
-)
-@click.option(
-    "--concurrency",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Lookups at once, at most. [64]",
-)
-@click.option(
-    "--per-second",
-    metavar="N",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Requests a second, at most. The limit of the server is found without it.",
-)
-@_connection
-@_ending
-def fetch(
-    file: str | None,
-    out: Path | None,
-    *,
-    resume: bool,
-    retry_failed: bool,
-    **client_options: Any,
+@diga.group("phone", cls=_Group)
+def diga_phone() -> None:
+    """Look up a few phones, or a file of them."""
+
+
+@diga_phone.command("get", epilog=options.GET_EXIT_CODES)
+@click.argument("phone_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each.")
+@options.connection
+@options.verbose
+@_exits_with_its_code
+def diga_phone_get(
+    phone_ids: tuple[str, ...], *, as_json: bool, verbose: bool, **given: Any
 ) -> ExitCode:
+    """
+    Show phones, in the order of their ids.
+
+    Example: diga phone get 3c90c3cc-0d44-4b50-8888-8dd25736052a
+    """
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.get import get_phones
+    from diga_async._cli.log import verbose_log
+
+    client_options = ClientOptions(**given)
+    client = client_options.client(Messages())
+    try:
+        with verbose_log(is_on=verbose):
+            return get_phones(client, phone_ids, as_json=as_json)
+    except DigaError as error:
+        if remedy := client_options.remedy_for(error):
+            reason = f"{message_of(error)}; {remedy}"
+            raise CommandError(ExitCode.REFUSED, reason) from None
+        raise
+
+
+@diga_phone.command("fetch", epilog=options.FETCH_EXIT_CODES)
+@click.argument("file", metavar="[FILE|-]", required=False)
+@options.rows
+@options.speed
+@options.connection
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCode:
     """
     Look up every id in FILE; write one row for each distinct one.
 
-    FILE has one id a line, or ids in its first column, as a CSV.
-    Blank lines, lines that begin with # and a header are passed over.
+    Example: diga phone fetch ids.csv -o phones.jsonl
+
+    FILE has one id a line, or it is a CSV with a column named phone_id or id, or it
+    has JSON lines with a phone_id or id each. It may be UTF-16, and packed by gzip.
+    Of an earlier OUT, only the failed rows are looked up.
     Without FILE, or with -, ids come from standard input.
 
-    The first Ctrl-C waits for what is under way, the second does not.
-
-    \b
-    Exit codes, of all that is in OUT:
-      0    all are found
-      1    some are missing or failed
-      2    wrong usage; nothing was touched
-      3    the key is refused or not permitted
-      4    stopped early by an outage, a full disk or a closed pipe
-      130  interrupted
-    After 3, 4 and 130, --resume goes on.
-    """  # noqa: D301 - click looks for the character, not for its name
+    The first Ctrl-C finishes the requests in flight, the second stops now.
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    resume, retry_failed = given.pop("resume"), given.pop("retry_failed")
+    csv_raw = given.pop("csv_raw")
     if out is None and retry_failed:
         raise usage_error("--retry-failed needs -o OUT")
+    if out is None and csv_raw:
+        raise usage_error("--csv-raw needs -o OUT.csv")
     if out is None and resume:
-        say("nothing to resume without -o OUT; starting afresh")
+        messages.note("nothing to resume without -o OUT; starting from the beginning")
     if file is None and is_terminal(sys.stdin):
-        raise usage_error("name a FILE with phone ids, or send them to standard input")
-    from diga_async._cli import fetch
+        raise usage_error("name a FILE with phone ids, or pipe them in")
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.fetch import Job, fetch_phones
+    from diga_async._cli.log import verbose_log
 
-    job = fetch.Job(
+    job = Job(
+        invocation=Invocation.current(),
         file="-" if file is None else file,
         out=out,
         resume=resume,
         retry_failed=retry_failed,
+        column=given.pop("column"),
+        csv_raw=csv_raw,
+        messages=messages,
     )
-    return fetch.fetch(partial(_make_client, **client_options), job)
+    with verbose_log(is_on=verbose):
+        return fetch_phones(ClientOptions(**given), job)
 
 
-def _shares(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each fault."""
-    for name, text in reversed(FAULTS.items()):
-        option = f"--{name.replace('_', '-')}"
-        share = click.FloatRange(0, 1)
-        add = click.option(option, default=0.0, metavar="SHARE", type=share, help=text)
-        command = add(command)
-    return command
+def _messages(quiet: bool, verbose: bool) -> tuple[Messages, bool]:  # noqa: FBT001
+    if quiet and verbose:
+        raise usage_error("--quiet and --verbose exclude each other")
+    return Messages(quiet=quiet), verbose
 
 
-def _seconds(
-    _context: click.Context, _parameter: click.Parameter, text: str
-) -> tuple[float, float]:
-    """Read seconds, or the least and the most of them."""
-    least, _, most = text.partition("-")
-    try:
-        return float(least), float(most or least)
-    except ValueError:
-        raise click.BadParameter("give seconds as 0.05, or as 0.02-0.08") from None
-
-
-@diga.command()
-@click.option(
-    "--port",
-    default=0,
-    metavar="P",
-    type=click.IntRange(0, 65535),
-    help="The port to listen on. [any that is free]",
-)
-@click.option(
-    "--phones",
-    default=1000,
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="How many phones to serve. [1000]",
-)
-@click.option(
-    "--seed", default=0, metavar="N", help="Makes other phones and another key. [0]"
-)
-@click.option(
-    "--write-ids",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the ids of the phones to a new file, one a line.",
-)
-@click.option(
-    "--latency",
-    default="0",
-    metavar="SECONDS",
-    callback=_seconds,
-    help="Before each answer: seconds, or a range such as 0.02-0.08. [0]",
-)
-@click.option(
-    "--per-second",
-    metavar="N",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Requests a second that are let through; the rest is answered 429. [all]",
-)
-@click.option(
-    "--burst",
-    default=20,
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Requests that may come ahead of --per-second. [20]",
-)
-@click.option(
-    "--retry-after",
-    metavar="SECONDS",
-    help="What a 429 asks for in Retry-After. [nothing]",
-)
-@_shares
-@_ending
-def sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
+@diga.command("sandbox")
+@options.sandbox
+@options.faults
+@_exits_with_its_code
+def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     """
-    Serve made-up phones on this machine, to point other programs at.
+    Serve made-up phones on this machine, for other programs to look up.
 
-    Prints where it is and its key, as lines for a shell; serves until Ctrl-C.
+    Example: diga sandbox --port 8080 --errors 0.05
+
+    Prints its address and its key as lines for a shell, and serves until Ctrl-C.
     """
-    from diga_async._cli import serve
+    from diga_async._cli.serve import serve_until_stopped
     from diga_async.sandbox import Faults, Sandbox
 
-    shares = {name: settings.pop(name) for name in FAULTS}
+    shares = {
+        name: settings.pop(name) for name in options.FAULTS | options.LISTING_FAULTS
+    }
     try:
-        served = Sandbox(faults=Faults(**shares), **settings)
+        sandbox = Sandbox(faults=Faults(**shares), **settings)
     except ValueError as error:
-        raise usage_error(str(error)) from None
-    return serve.serve(served, write_ids)
+        raise usage_error(_setting_message(error)) from None
+    return serve_until_stopped(sandbox, write_ids)
+
+
+def _setting_message(error: ValueError) -> str:
+    """Return the message of attrs, with the option where it names the setting."""
+    message = str(error.args[0])
+    return re.sub(
+        r"^'(\w+)'", lambda name: f"--{name[1].replace('_', '-')}", message, count=1
+    )

@@ -1,4 +1,4 @@
-"""`diga demo`: 2,000 lookups in a sandbox that misbehaves."""
+"""`diga demo`: 2,000 lookups on a flaky local server."""
 
 import asyncio
 import sys
@@ -16,15 +16,15 @@ from rich.text import Text
 from diga_async import DigaClient, Failed, Found, LookupStats, Outcome, Phone
 from diga_async._cli.display import (
     OUTCOME_STYLES,
-    Standing,
     console_for,
     live,
     phone_table,
     run_view,
 )
 from diga_async._cli.exit_codes import ExitCode
-from diga_async._cli.rows import outcome_name
+from diga_async._cli.progress import Standing
 from diga_async._cli.terminal import printable
+from diga_async._models.outcomes import OUTCOME_NAMES
 from diga_async.sandbox import Faults, Sandbox
 
 LOOKUPS = 2000
@@ -33,10 +33,10 @@ BROKEN = 5
 PER_SECOND = 300.0
 
 INTRODUCTION = f"""\
-A sandbox on this machine lets {PER_SECOND:,.0f} requests a second through.
-It tells nobody of the limit.
-One request in twenty meets an error, a reset or an answer cut short.
-Looking {LOOKUPS:,} phones up in it; no account and no network are needed.
+A flaky local server stands in for Diga.
+It accepts {PER_SECOND:,.0f} requests a second, a limit that it does not announce.
+One request in twenty meets an error, a reset or a truncated answer.
+Looking up {LOOKUPS:,} phones; this needs no account and no network.
 """
 NEXT = """\
 Next: set DIGA_API_KEY, and try "diga phone get ID" or "diga phone fetch FILE".\
@@ -44,54 +44,54 @@ Next: set DIGA_API_KEY, and try "diga phone get ID" or "diga phone fetch FILE".\
 
 
 @attrs.define(eq=False)
-class _Haul:
-    """What came back: counted, and one phone kept of each kind."""
+class _Results:
+    """The outcomes, counted, and one phone of each kind."""
 
     outcomes: Counter[str] = attrs.field(factory=Counter)
     phones: dict[tuple[str, str], Phone] = attrs.field(factory=dict)
-    complaint: str = ""
+    failure: str = ""
 
-    def take(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
-        self.outcomes[outcome_name(outcome)] += 1
+        self.outcomes[OUTCOME_NAMES[type(outcome)]] += 1
         if isinstance(outcome, Failed):
-            self.complaint = str(outcome.error)
+            self.failure = str(outcome.error)
         elif isinstance(outcome, Found):
             phone = outcome.phone
             self.phones.setdefault((phone.status, phone.telephony_provider), phone)
 
 
-def demo() -> ExitCode:
-    """Show what the client does, to somebody who has no account."""
+def show_demo() -> ExitCode:
+    """Show what the client does, without an account."""
     return asyncio.run(_demo(console_for(sys.stdout)))
 
 
 async def _demo(out: Console) -> ExitCode:
     out.print(INTRODUCTION)
-    async with _misbehaving_sandbox() as sandbox:
-        haul, stats = await _look_up(sandbox)
-    out.print(_result(haul, stats))
-    out.print(phone_table(haul.phones.values()))
+    async with _flaky_sandbox() as sandbox:
+        results, stats = await _look_up(sandbox)
+    out.print(_result(results, stats))
+    out.print(phone_table(results.phones.values()))
     out.print(NEXT)
     return ExitCode.ALL_FOUND
 
 
-async def _look_up(sandbox: Sandbox) -> tuple[_Haul, LookupStats]:
-    haul = _Haul()
+async def _look_up(sandbox: Sandbox) -> tuple[_Results, LookupStats]:
+    results = _Results()
     async with (
         DigaClient(sandbox.api_key, base_url=sandbox.url) as client,
         client.phones.iter_many(_ids(sandbox)) as lookups,
         live(
             console_for(sys.stderr),
-            lambda: _view(haul, lookups.stats, outage=client.stats.outage),
+            lambda: _view(results, lookups.stats, outage=client.stats.outage),
         ),
     ):
         async for outcome in lookups:
-            haul.take(outcome)
-    return haul, lookups.stats
+            results.add(outcome)
+    return results, lookups.stats
 
 
-def _misbehaving_sandbox() -> Sandbox:
+def _flaky_sandbox() -> Sandbox:
     sandbox = Sandbox(
         LOOKUPS - MISSING,
         latency=(0.02, 0.08),
@@ -111,33 +111,41 @@ def _ids(sandbox: Sandbox) -> list[UUID]:
     return phone_ids
 
 
-def _view(haul: _Haul, stats: LookupStats, *, outage: bool) -> RenderableType:
+def _view(results: _Results, stats: LookupStats, *, outage: bool) -> RenderableType:
     return run_view(
         Standing(
-            outcomes=haul.outcomes,
+            outcomes=results.outcomes,
             stats=stats,
-            settled=haul.outcomes.total(),
+            settled=results.outcomes.total(),
             total=LOOKUPS,
             outage=outage,
         )
     )
 
 
-def _result(haul: _Haul, stats: LookupStats) -> Panel:
-    rate = haul.outcomes.total() / stats.elapsed
+def _result(results: _Results, stats: LookupStats) -> Panel:
+    rate = results.outcomes.total() / stats.elapsed
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", style="bold", no_wrap=True)
     table.add_column(style="dim")
     for name, count, remark in (
-        ("found", f"{haul.outcomes['found']:,}", "records, decoded and checked"),
-        ("missing", f"{haul.outcomes['missing']:,}", "404: an answer, no failure"),
-        ("failed", f"{haul.outcomes['failed']:,}", haul.complaint),
-        ("retried", f"{stats.retries:,}", "asked again after what may pass"),
-        ("throttled", f"{stats.throttled:,}", "429: slowed down, and lost nothing"),
-        ("rate", f"{rate:,.0f}/s", f"of the {PER_SECOND:,.0f} it was not told of"),
+        ("found", f"{results.outcomes['found']:,}", "records, decoded and checked"),
+        (
+            "missing",
+            f"{results.outcomes['missing']:,}",
+            "404: an answer, not a failure",
+        ),
+        ("failed", f"{results.outcomes['failed']:,}", results.failure),
+        ("retried", f"{stats.retries:,}", "after transient failures"),
+        (
+            "throttled",
+            f"{stats.throttled:,}",
+            "429: the client slowed down and lost none",
+        ),
+        ("rate", f"{rate:,.0f}/s", f"found the unannounced limit of {PER_SECOND:,.0f}"),
     ):
         style = OUTCOME_STYLES.get(name, "cyan")
         table.add_row(Text(name, style=style), count, Text(printable(remark)))
-    title = f"{haul.outcomes.total():,} lookups in {stats.elapsed:.1f} s"
+    title = f"{results.outcomes.total():,} lookups in {stats.elapsed:.1f} s"
     return Panel(table, title=title, title_align="left", box=ROUNDED, expand=False)

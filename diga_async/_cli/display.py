@@ -1,13 +1,11 @@
-"""What people see: a run as it goes, what it came to, and phones."""
+"""What a terminal shows: a run as it goes, and phones."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TextIO
 
-import attrs
 from rich.box import ROUNDED, SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from diga_async import LookupStats, Phone
+from diga_async import Phone
+from diga_async._cli.progress import Standing, time_left
 from diga_async._cli.terminal import is_terminal, printable
 
 REFRESH_SECONDS = 0.2
@@ -31,43 +30,16 @@ OUTCOME_STYLES = {"found": "green", "missing": "yellow", "failed": "red"}
 _GAP = "   "
 
 
-@attrs.frozen(kw_only=True)
-class Standing:
-    """
-    Where a run stands, for people.
-
-    Attributes:
-        outcomes: How many are found, missing and failed, earlier runs included.
-        stats: Of this run.
-        settled: How much of *total* is behind us.
-        total: How much there is; None when only the end will tell.
-        outage: Whether the run waits for a server that does not answer.
-    """
-
-    outcomes: Counter[str]
-    stats: LookupStats
-    settled: int
-    total: int | None
-    outage: bool
-
-    @property
-    def remaining_seconds(self) -> float | None:
-        """An estimate of the time left; None when there is nothing to go by."""
-        if self.total is None or not self.stats.rate:
-            return None
-        return max(0, self.total - self.settled) / self.stats.rate
-
-
 class _Console(Console):
-    """A console that leaves it to the command how to end when nobody reads."""
+    """A console that lets the command decide how to end when its reader is gone."""
 
     def on_broken_pipe(self) -> None:
-        """Raise the error that is being handled again, instead of `SystemExit`."""
+        """Raise the error that is being handled, instead of `SystemExit`."""
         raise  # noqa: PLE0704 - rich calls it where it caught the error
 
 
 def console_for(stream: TextIO) -> Console:
-    """Return a console that sends a pipe no control characters, whatever is set."""
+    """Return a console that never sends control characters to a pipe."""
     return _Console(
         file=stream,
         force_terminal=is_terminal(stream),
@@ -78,7 +50,7 @@ def console_for(stream: TextIO) -> Console:
 
 
 def run_view(standing: Standing) -> RenderableType:
-    """Draw a run in two lines: how far it is, and what it came to."""
+    """Draw a run in two lines: how far it is, and its outcomes."""
     return Group(_distance(standing), _tally(standing))
 
 
@@ -99,22 +71,9 @@ def _distance(standing: Standing) -> Table:
         bar,
         Text(f"{standing.settled:,}{whole}"),
         Text(f"{standing.stats.rate:,.0f}/s", style="cyan"),
-        Text(_left(standing.remaining_seconds), style="cyan"),
+        Text(f"{time_left(standing.remaining_seconds)} left", style="cyan"),
     )
     return line
-
-
-def _left(seconds: float | None) -> str:
-    """
-    Write a time to wait.
-
-    >>> _left(3725.2)
-    '1:02:06 left'
-    """
-    if seconds is None:
-        return "-:--:-- left"
-    whole = timedelta(seconds=int(seconds) + (seconds % 1 > 0))
-    return f"{whole} left"
 
 
 def _tally(standing: Standing) -> Text:
@@ -126,16 +85,21 @@ def _tally(standing: Standing) -> Text:
         text.append(_GAP)
     text.append(f"throttled {standing.stats.throttled:,}")
     if standing.outage:
-        text.append(f"{_GAP}no answers: waiting", style="bold red")
+        text.append(f"{_GAP}no answer: waiting", style="bold red")
     return text
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether lines can be replaced: not in a pipe or a dumb terminal."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 @asynccontextmanager
 async def live(
     console: Console, draw: Callable[[], RenderableType]
 ) -> AsyncIterator[None]:
-    """Draw a few times a second while the block lasts; nothing in a pipe."""
-    if not console.is_terminal or console.is_dumb_terminal:
+    """Draw a few times a second while the block lasts, where that is possible."""
+    if not can_redraw(console):
         yield
         return
     with Live(draw(), console=console, auto_refresh=False, transient=True) as view:
@@ -153,26 +117,8 @@ async def _keep_drawing(view: Live, draw: Callable[[], RenderableType]) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
 
 
-def summary(outcomes: Counter[str], stats: LookupStats) -> Iterable[str]:
-    """
-    Say in a line or two what a run came to.
-
-    Args:
-        outcomes: How many are found, missing and failed, earlier runs included.
-        stats: Of this run.
-    """
-    yield ", ".join(f"{outcomes[name]:,} {name}" for name in OUTCOME_STYLES)
-    asked = stats.found + stats.missing + stats.failed
-    if asked:
-        pace = asked / stats.elapsed if stats.elapsed else 0.0
-        yield (
-            f"{asked:,} looked up in {stats.elapsed:,.1f} s, {pace:,.0f} a second; "
-            f"{stats.retries:,} retried, {stats.throttled:,} throttled"
-        )
-
-
 def phone_panel(phone: Phone) -> Panel:
-    """Draw one phone; its payment link and SIP user stay out of sight."""
+    """Draw one phone without its payment link and SIP credentials."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -185,17 +131,17 @@ def phone_panel(phone: Phone) -> Panel:
 def _facts(phone: Phone) -> Iterable[tuple[str, Text]]:
     yield "status", status_text(phone)
     texts = {
-        "provider": phone.telephony_provider,
+        "telephony provider": phone.telephony_provider,
         "nickname": phone.nickname,
-        "regions": ", ".join(phone.region_codes),
-        "assigned": _moment(phone.assigned_at),
-        "leaves": _moment(phone.scheduled_release_at),
-        "released": _moment(phone.released_at),
-        "reserved until": _moment(phone.reservation_expires_at),
-        "answered by": phone.inbound_agent_id and str(phone.inbound_agent_id),
-        "calls by": phone.outbound_agent_id and str(phone.outbound_agent_id),
-        "SIP trunk": phone.sip_config and "set up (--json shows it)",
-        "checkout": phone.checkout_url and "open (--json shows the link)",
+        "region codes": ", ".join(phone.region_codes),
+        "assigned at": _moment(phone.assigned_at),
+        "scheduled release at": _moment(phone.scheduled_release_at),
+        "released at": _moment(phone.released_at),
+        "reservation expires at": _moment(phone.reservation_expires_at),
+        "inbound agent id": phone.inbound_agent_id and str(phone.inbound_agent_id),
+        "outbound agent id": phone.outbound_agent_id and str(phone.outbound_agent_id),
+        "SIP config": phone.sip_config and "set (--json shows it)",
+        "checkout URL": phone.checkout_url and "set (--json shows it)",
         "id": str(phone.id),
     }
     for name, text in texts.items():
@@ -208,7 +154,7 @@ def _moment(moment: datetime | None) -> str:
 
 
 def status_text(phone: Phone) -> Text:
-    """Write a phone's status in its colour."""
+    """Return a phone's status in its colour."""
     return Text(printable(phone.status), style=STATUS_STYLES.get(phone.status, ""))
 
 

@@ -1,5 +1,6 @@
 """How a command ends: its exit code, and the one line that says why."""
 
+import re
 from enum import IntEnum
 
 from diga_async import (
@@ -36,23 +37,23 @@ class CommandError(Exception):
 
 
 def usage_error(reason: str) -> CommandError:
-    """Return what ends a command that was called wrongly."""
+    """Return the error for a command that was called wrongly."""
     return CommandError(ExitCode.USAGE, reason)
 
 
 def stopped(doing: str, error: OSError) -> CommandError:
-    """Return what ends a command that the system will not let go on."""
+    """Return the error for a command that the system does not let go on."""
     return CommandError(ExitCode.STOPPED, f"{doing}: {reason_of(error)}")
 
 
 def reason_of(error: OSError) -> str:
     """
-    Say what the system said, without numbers and paths.
+    Return the system's words for *error*, without numbers and paths.
 
     >>> reason_of(FileNotFoundError(2, "No such file or directory", "ids.txt"))
     'no such file or directory'
     """
-    words = error.strerror or type(error).__name__
+    words = error.strerror or str(error) or type(error).__name__
     return words[:1].lower() + words[1:]
 
 
@@ -62,7 +63,7 @@ def code_of(error: CommandError | DigaError, otherwise: ExitCode) -> ExitCode:
 
     Args:
         error: What ended it.
-        otherwise: The code for what has no code of its own.
+        otherwise: The code for an error that has no code of its own.
     """
     match error:
         case CommandError(code=code):
@@ -73,3 +74,28 @@ def code_of(error: CommandError | DigaError, otherwise: ExitCode) -> ExitCode:
             return ExitCode.USAGE
         case _:
             return otherwise
+
+
+_ARGUMENTS = {
+    "pass allow_insecure_http=True": "give --allow-insecure-http",
+    "allow_insecure_http": "--allow-insecure-http",
+    "an https base_url": "https for the base URL (--base-url or DIGA_BASE_URL)",
+    "base_url": "the base URL (--base-url or DIGA_BASE_URL)",
+    "proxy must": "--proxy must",
+    "concurrency": "--concurrency",
+    "per_second": "--per-second",
+    "total must": "--timeout must",
+}
+_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, _ARGUMENTS))})\b")
+
+
+def message_of(error: CommandError | DigaError) -> str:
+    """
+    Return what *error* says, with options where the library names its arguments.
+
+    >>> message_of(ConfigurationError("per_second must be a finite number above 0"))
+    '--per-second must be a finite number above 0'
+    """
+    if isinstance(error, CommandError):
+        return str(error)
+    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], str(error))

@@ -1,29 +1,44 @@
 """`diga phone fetch`: many phones, to a file or to standard output."""
 
 import asyncio
-import shlex
 import sys
+import time
 from collections.abc import Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from pathlib import Path
 
 import attrs
 from rich.console import RenderableType
 
-from diga_async import DigaClient, DigaError, PhoneLookups
-from diga_async._cli.display import Standing, console_for, live, run_view, summary
-from diga_async._cli.exit_codes import CommandError, ExitCode, code_of
-from diga_async._cli.feed import Feed, Input, feed_of, input_lines
-from diga_async._cli.output_file import OutputFile, format_of, output_file
-from diga_async._cli.rows import row_of
+from diga_async import DigaClient, DigaError, PhoneLookups, RetryPolicy
+from diga_async._cli.client_options import ClientOptions
+from diga_async._cli.display import can_redraw, console_for, live, run_view
+from diga_async._cli.exit_codes import (
+    CommandError,
+    ExitCode,
+    code_of,
+    message_of,
+    usage_error,
+)
+from diga_async._cli.feed import Feed, feed_of
+from diga_async._cli.input_file import InputFile, input_file
+from diga_async._cli.invocation import Invocation
+from diga_async._cli.output_file import (
+    OutputFile,
+    exists_error,
+    format_of,
+    output_file,
+)
+from diga_async._cli.progress import Bulletin, Standing, summary
+from diga_async._cli.rows import Format
 from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import StandardOutput, standard_output
-from diga_async._cli.terminal import is_terminal, say
+from diga_async._cli.terminal import Messages, counted, is_terminal, say
+from diga_async._models.outcomes import row_of
+
+BULLETIN_SECONDS = 0.5
+#: What is in flight at the first Ctrl-C gets this long to finish.
+DRAIN_SECONDS = 10.0
 
 Output = OutputFile | StandardOutput
 
@@ -31,48 +46,91 @@ Output = OutputFile | StandardOutput
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    What is to be fetched.
+    What is to be fetched, as the options say.
 
     Attributes:
+        invocation: The command line, for hints.
         file: Where the ids are; ``-`` is standard input.
         out: Where the rows go; None is standard output.
-        resume: Whether to go on with an OUT that is there.
+        resume: Whether to go on with an OUT that exists.
         retry_failed: Whether its failed rows are to be asked again.
+        column: The name of the column of ids; None to find it.
+        csv_raw: Whether cells that a spreadsheet would run stay as they are.
+        messages: What the user is told.
+        form: The format of *out*, made from its name.
 
     Raises:
         CommandError: The name of *out* asks for no format.
     """
 
+    invocation: Invocation
     file: str
     out: Path | None
     resume: bool = False
     retry_failed: bool = False
+    column: str | None = None
+    csv_raw: bool = False
+    messages: Messages = Messages()  # noqa: RUF009 - frozen
+    form: Format | None = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        """Refuse a name before anything is touched."""
-        if self.out is not None:
-            format_of(self.out)
+    @form.default
+    def _form_of_out(self) -> Format | None:
+        return None if self.out is None else format_of(self.out, csv_raw=self.csv_raw)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an OUT that exists is welcome."""
+        return self.resume or self.retry_failed
+
+    def open_input(self) -> AbstractContextManager[InputFile]:
+        """Open what holds the ids."""
+        return input_file(self.file, column=self.column)
+
+    def check_input(self, source: InputFile) -> None:
+        """
+        Refuse an input before anything is written.
+
+        Raises:
+            CommandError: It holds no ids, or it is OUT, or OUT exists.
+        """
+        if self.out is None:
+            if source.is_same_file(sys.stdout.fileno()):
+                raise usage_error(f"standard output is {source.name} itself")
+        elif source.is_same_file(str(self.out)):
+            raise usage_error(
+                f"FILE and OUT are the same file, {self.out}; nothing was touched"
+            )
+        elif not self.goes_on and self.out.exists():
+            raise exists_error(self.out)
+        source.find_id()
+        if source.reader.header is not None:
+            self.messages.note(f"the ids are in column {source.reader.header!r}")
 
     def open_output(self) -> AbstractContextManager[Output]:
         """Open what the rows go to."""
-        if self.out is None:
+        if self.out is None or self.form is None:
             return standard_output()
-        resume = self.resume or self.retry_failed
-        return output_file(self.out, resume=resume, retry_failed=self.retry_failed)
+        return output_file(
+            self.out, self.form, resume=self.goes_on, retry_failed=self.retry_failed
+        )
 
     def again(self, *options: str) -> str:
-        """Write the command that does the same again, with *options*."""
-        out = "OUT.jsonl" if self.out is None else str(self.out)
-        return shlex.join(["diga", "phone", "fetch", self.file, "-o", out, *options])
+        """Write the command with the same options, but *options* for going on."""
+        out = () if self.out is not None else ("-o", "OUT.jsonl")
+        return self.invocation.again(
+            [self.file], *out, *options, without=("resume", "retry_failed")
+        )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class _Run:
     """One run: ids from *source* through *feed*, rows to *output*."""
 
     client: DigaClient
+    server: str
+    messages: Messages
     lookups: PhoneLookups
-    source: Input
+    source: InputFile
     feed: Feed
     output: Output
     interruption: Interruption
@@ -82,47 +140,85 @@ class _Run:
         Write a row for each id.
 
         Raises:
-            CommandError: There is no writing or no reading any more.
+            CommandError: Rows cannot be written, or ids cannot be read, any more;
+                or the first Ctrl-C came.
             DigaError: The run ended early.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
-        self.interruption.listen(self._drain, task.cancel)
-        async with self.client, self.lookups, self._live():
+        self.interruption.listen(lambda: self._drain(task), task.cancel)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.client)
+            await stack.enter_async_context(self.lookups)
+            await self._show_progress(stack)
             async for outcome in self.lookups:
                 await self.output.write(row_of(outcome))
 
-    def _drain(self) -> None:
+    def _drain(self, task: asyncio.Task[None]) -> None:
+        """Send nothing more; write what is in flight, within a bound."""
         self.feed.stop()
-        left = self.feed.taken - self._handed_out
-        say(f"finishing {left:,} lookups; Ctrl-C again to stop now")
+        # A request has a limit of its own; a pager that reads the rows has none.
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, task.cancel)
+        self.lookups.halt(CommandError(ExitCode.INTERRUPTED, "interrupted"))
+        if in_flight := self.lookups.stats.in_flight:
+            requests = counted(in_flight, "request")
+            self.messages.note(f"finishing {requests}; Ctrl-C again to stop now")
+        else:
+            self.messages.note("interrupted")
 
-    @property
-    def _handed_out(self) -> int:
-        stats = self.lookups.stats
-        return stats.found + stats.missing + stats.failed
+    async def _show_progress(self, stack: AsyncExitStack) -> None:
+        console = console_for(sys.stderr)
+        # Rows on the screen are progress enough, and a bar would mix with them.
+        has_rows = isinstance(self.output, StandardOutput) and is_terminal(sys.stdout)
+        if can_redraw(console):
+            if not (has_rows or self.messages.quiet):
+                await stack.enter_async_context(live(console, self._view))
+            periodic = False
+        else:
+            self._announce()
+            periodic = True
+        reporting = asyncio.create_task(self._report(periodic=periodic))
+        stack.push_async_callback(_end, reporting)
 
-    def _live(self) -> AbstractAsyncContextManager[None]:
-        # Rows on the screen and a bar that redraws itself get in each other's way.
-        alone = isinstance(self.output, OutputFile) or not is_terminal(sys.stdout)
-        return live(console_for(sys.stderr), self._view) if alone else nullcontext()
+    def _announce(self) -> None:
+        total = self.source.total
+        what = "ids" if total is None else counted(total, "id")
+        but = ", except those in OUT" if self.output.outcomes.total() else ""
+        self.messages.note(f"looking up {what} at {self.server}{but}")
+
+    async def _report(self, *, periodic: bool) -> None:
+        outage = RetryPolicy().max_outage
+        bulletin = Bulletin(self.server, outage, time.monotonic(), periodic=periodic)
+        while True:
+            await asyncio.sleep(BULLETIN_SECONDS)
+            now, client = time.monotonic(), self.client.stats
+            for line in bulletin.lines(now, self._standing(), client):
+                self.messages.note(line)
 
     def _view(self) -> RenderableType:
-        source, handed_out = self.source, self._handed_out
-        settled = source.read - self.feed.taken + handed_out
-        total = None if source.total is None else max(source.total, source.read)
-        return run_view(
-            Standing(
-                outcomes=self.output.outcomes,
-                stats=self.lookups.stats,
-                settled=handed_out if total is None else settled,
-                total=total,
-                outage=self.client.stats.outage,
-            )
+        return run_view(self._standing())
+
+    def _standing(self) -> Standing:
+        stats = self.lookups.stats
+        delivered = stats.found + stats.missing + stats.failed
+        total = self.source.total
+        # What the input repeats, or OUT has, is done without a lookup.
+        done = self.source.given - self.feed.taken + delivered
+        return Standing(
+            outcomes=self.output.outcomes,
+            stats=stats,
+            settled=delivered if total is None else done,
+            total=total,
+            outage=self.client.stats.outage,
         )
 
 
-def fetch(make_client: Callable[[], DigaClient], job: Job) -> ExitCode:
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
     """
     Look up every id that has no row yet, and write its row.
 
@@ -130,32 +226,44 @@ def fetch(make_client: Callable[[], DigaClient], job: Job) -> ExitCode:
         The exit code, judged over the whole of the output.
 
     Raises:
-        CommandError: Nothing was begun, or the output cannot be closed.
-        DigaError: The client cannot be made.
+        CommandError: Nothing was begun.
     """
-    client = make_client()
-    with (
-        Interruption() as interruption,
-        input_lines(job.file) as source,
-        job.open_output() as output,
-    ):
-        _say_what_is_there(output)
-        feed = feed_of(source, output.done, _say_header)
-        lookups = client.phones.iter_many(feed)
-        problem = _run(_Run(client, lookups, source, feed, output, interruption))
-        code = _code(problem, output, interruption)
-        for line in summary(output.outcomes, lookups.stats):
-            say(line)
-        _say_how_to_go_on(job, output, code, problem)
-        return code
+    client = options.client(job.messages)
+    with Interruption() as interruption, job.open_input() as source:
+        job.check_input(source)
+        with job.open_output() as output:
+            _note_what_is_there(job.messages, output)
+            feed = feed_of(source, output.done)
+            run = _Run(
+                client=client,
+                server=options.server,
+                messages=job.messages,
+                lookups=client.phones.iter_many(feed),
+                source=source,
+                feed=feed,
+                output=output,
+                interruption=interruption,
+            )
+            problem = _problem_in(lambda: asyncio.run(run.go()))
+            problem = _problem_in(output.finish) or problem
+            code = _code(problem, output, interruption)
+            _conclude(job, run, problem, code)
+            if problem is not None:
+                _hint_how_to_go_on(job, code, options.remedy_for(problem))
+            elif interruption.count:
+                job.messages.note(_how_to_go_on(job))
+            elif output.outcomes["failed"] and job.out is not None:
+                again = job.again("--retry-failed")
+                job.messages.note(f"to ask again for the failed ids: {again}")
+            return code
 
 
-def _run(run: _Run) -> CommandError | DigaError | None:
-    """Return what ended the run early, signals aside."""
+def _problem_in(step: Callable[[], None]) -> CommandError | DigaError | None:
+    """Return what ended *step* early, the second Ctrl-C aside."""
     try:
-        # The second signal breaks it off: what has no row will be asked again.
+        # Ids that have no row yet will be asked again.
         with suppress(asyncio.CancelledError, KeyboardInterrupt):
-            asyncio.run(run.go())
+            step()
     except (CommandError, DigaError) as error:
         return error
     return None
@@ -164,6 +272,8 @@ def _run(run: _Run) -> CommandError | DigaError | None:
 def _code(
     problem: CommandError | DigaError | None, output: Output, interruption: Interruption
 ) -> ExitCode:
+    if isinstance(output, OutputFile) and output.is_damaged:
+        return ExitCode.STOPPED
     if interruption.count:
         return ExitCode.INTERRUPTED
     if problem is not None:
@@ -172,29 +282,40 @@ def _code(
     return ExitCode.NOT_ALL_FOUND if others else ExitCode.ALL_FOUND
 
 
-def _say_header(header: str) -> None:
-    say(f"passed over the header {header!r}")
-
-
-def _say_what_is_there(output: Output) -> None:
+def _note_what_is_there(messages: Messages, output: Output) -> None:
     if output.torn_bytes:
-        say("the last row was torn; it was cut off")
-    if output.outcomes.total():
-        say(f"{output.outcomes.total():,} rows are there already")
+        messages.note("the last row was torn; it was cut off")
+    rows = output.outcomes.total()
+    if rows:
+        has = "has" if isinstance(output, OutputFile) else "have"
+        messages.note(f"OUT {has} {counted(rows, 'row')} already")
 
 
-def _say_how_to_go_on(
-    job: Job, output: Output, code: ExitCode, problem: CommandError | DigaError | None
+def _conclude(
+    job: Job, run: _Run, problem: CommandError | DigaError | None, code: ExitCode
 ) -> None:
-    if problem is not None:
-        say(f"stopped early: {problem}")
-    if code not in {ExitCode.ALL_FOUND, ExitCode.NOT_ALL_FOUND}:
-        say(_how_to_go_on(job))
-    elif output.outcomes["failed"] and job.out is not None:
-        say(f"to ask again for what failed: {job.again('--retry-failed')}")
+    """Tell how many rows there are, and why the run ended early."""
+    reader, output = run.source.reader, run.output
+    if reader.left_out:
+        rows = counted(reader.left_out, "row")
+        job.messages.note(f"left out {rows} of {run.source.name} that are not failed")
+    elif not reader.read and problem is None:
+        job.messages.note(f"no ids in {run.source.name}")
+    if not (isinstance(output, OutputFile) and output.is_damaged):
+        for line in summary(output.outcomes, run.lookups.stats):
+            job.messages.note(line)
+    if problem is not None and code is not ExitCode.INTERRUPTED:
+        say(f"stopped early: {message_of(problem)}")
+
+
+def _hint_how_to_go_on(job: Job, code: ExitCode, remedy: str | None) -> None:
+    if code is not ExitCode.USAGE:
+        first = "" if remedy is None else f"{remedy} first; "
+        job.messages.note(f"{first}{_how_to_go_on(job)}")
 
 
 def _how_to_go_on(job: Job) -> str:
     if job.out is None:
-        return f"a run that writes to a file can be gone on with: {job.again()}"
-    return f"to go on: {job.again('--resume')}"
+        return f"to be able to go on, write to a file: {job.again()}"
+    same_ids = ", with the same ids on standard input" if job.file == "-" else ""
+    return f"to go on{same_ids}: {job.again('--resume')}"

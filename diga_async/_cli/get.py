@@ -1,36 +1,103 @@
-"""`diga phone get`: one phone."""
+"""`diga phone get`: a few phones, for people or for programs."""
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from uuid import UUID
 
-from diga_async import DigaClient, NotFoundError, Phone
-from diga_async._cli.exit_codes import CommandError, ExitCode
+from diga_async import (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    DigaClient,
+    DigaError,
+    InvalidPhoneIdError,
+    NotFoundError,
+    PermissionDeniedError,
+    Phone,
+)
+from diga_async._api.phones import phone_id_of
+from diga_async._cli.exit_codes import ExitCode, message_of, usage_error
 from diga_async._cli.rows import json_text
+from diga_async._cli.terminal import say
+
+AT_THE_SAME_TIME = 64
+#: What fails for one id fails for all of them.
+_FATAL = (
+    AuthenticationError,
+    PermissionDeniedError,
+    ConfigurationError,
+    ClientClosedError,
+)
 
 
-def get(
-    make_client: Callable[[], DigaClient], phone_id: str, *, as_json: bool
+def get_phones(
+    client: DigaClient, phone_ids: Sequence[str], *, as_json: bool
 ) -> ExitCode:
-    """Print one phone, for people or for programs."""
-    phone = asyncio.run(_look_up(make_client(), phone_id))
-    if as_json:
-        sys.stdout.write(json_text(phone.to_dict(), indent=2) + "\n")
-    else:
-        _show(phone)
-    return ExitCode.ALL_FOUND
+    """
+    Print phones in the order of their ids; report the others on standard error.
+
+    Raises:
+        CommandError: One of *phone_ids* is no phone id; nothing was sent.
+        DigaError: The key was refused, or every lookup would fail alike.
+    """
+    checked = [_checked(text) for text in phone_ids]
+    return asyncio.run(_print_phones(client, checked, as_json=as_json))
 
 
-async def _look_up(client: DigaClient, phone_id: str) -> Phone:
+def _checked(text: str) -> UUID:
+    try:
+        return phone_id_of(text)
+    except InvalidPhoneIdError as error:
+        raise usage_error(f"{text[:100]!r} is no phone id: {error}") from None
+
+
+async def _print_phones(
+    client: DigaClient, phone_ids: Sequence[UUID], *, as_json: bool
+) -> ExitCode:
+    slots = asyncio.Semaphore(AT_THE_SAME_TIME)
+    code = ExitCode.ALL_FOUND
     async with client:
+        lookups = [asyncio.create_task(_look_up(client, i, slots)) for i in phone_ids]
+        try:
+            for phone_id, lookup in zip(phone_ids, lookups, strict=True):
+                found = await lookup
+                if isinstance(found, Phone):
+                    _print(found, as_json=as_json)
+                else:
+                    say(_complaint(phone_id, found, is_alone=len(phone_ids) == 1))
+                    code = ExitCode.NOT_ALL_FOUND
+        finally:
+            for lookup in lookups:
+                lookup.cancel()
+            await asyncio.gather(*lookups, return_exceptions=True)
+    return code
+
+
+async def _look_up(
+    client: DigaClient, phone_id: UUID, slots: asyncio.Semaphore
+) -> Phone | DigaError:
+    async with slots:
         try:
             return await client.phones.get(phone_id)
-        except NotFoundError:
-            reason = f"the key's project has no phone {phone_id}"
-            raise CommandError(ExitCode.NOT_ALL_FOUND, reason) from None
+        except _FATAL:
+            raise
+        except DigaError as error:
+            return error
 
 
-def _show(phone: Phone) -> None:
-    from diga_async._cli.display import console_for, phone_panel  # noqa: PLC0415 - rich
+def _complaint(phone_id: UUID, error: DigaError, *, is_alone: bool) -> str:
+    if isinstance(error, NotFoundError):
+        return f"there is no phone {phone_id} in the key's project"
+    message = message_of(error)
+    named = is_alone or str(phone_id) in message
+    return message if named else f"{phone_id}: {message}"
 
-    console_for(sys.stdout).print(phone_panel(phone))
+
+def _print(phone: Phone, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json_text(phone.to_dict()) + "\n")
+    else:
+        from diga_async._cli.display import console_for, phone_panel  # noqa: PLC0415
+
+        console_for(sys.stdout).print(phone_panel(phone))

@@ -1,97 +1,226 @@
-"""Phone ids out of lines of text: one a line, or the first column of a CSV."""
+"""Phone ids in lines of text: one a line, a column of a CSV, or JSON lines."""
 
 import csv
 import itertools
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 from uuid import UUID
+
+import attrs
 
 from diga_async import InvalidPhoneIdError
 from diga_async._api.phones import phone_id_of
+from diga_async._cli.rows import OUTCOMES, unguarded
 
 SEPARATORS = ",;\t"
 KEY_CHARACTERS = 100
+#: Names of the column of ids, best first; compared without case.
+_NAMES = tuple(
+    re.compile(name, re.IGNORECASE)
+    for name in (r"phone[ _-]?(id|uuid)s?", "id", r"uuid|ids|uuids")
+)
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
-_NAME_OF_IDS = re.compile(r"(phone)?[ _-]?(id|uuid)s?", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+# What programs put around an id, and no terminal shows.
+_INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
 
 Id = UUID | str
 Key = bytes | str
 
 
-def ids_in(
-    lines: Iterable[str], *, as_csv: bool, on_header: Callable[[str], object]
-) -> Iterator[Id]:
+class UnreadableRowError(Exception):
+    """A row of the input cannot be read."""
+
+
+class NoSuchColumnError(Exception):
+    """The input has no column of the name that was given."""
+
+
+@attrs.define(eq=False)
+class IdReader:
     """
-    Yield the ids, or what stands in their place.
+    Reads the ids in *lines*, or what stands in their place.
 
-    Blank lines, and lines that begin with ``#``, are passed over.
-    So is the first row when it is no id and looks like a header.
+    Blank lines, and lines that begin with ``#``, are skipped.
+    So are a header, and the rows of an earlier OUT that are not failed.
 
-    >>> list(ids_in(["phone_id", "", "no-id, x"], as_csv=False, on_header=print))
-    phone_id
+    >>> list(IdReader(["phone_id", "", "no-id, x"]))
     ['no-id']
 
     Args:
         lines: The text, line by line.
-        as_csv: Whether rows are those of a CSV, whose cells may span lines.
-        on_header: Is told of the header.
+        as_csv: Whether the lines are those of a CSV, whose cells may span lines.
+        column: The name of the column, or of the key of a JSON line.
 
-    Raises:
-        csv.Error: *as_csv*, and it is none.
+    Attributes:
+        header: What the header calls the column of the ids; None before it was read,
+            and without one.
+        is_named: Whether a name in the header, and not its place, says which column
+            holds the ids.
+        left_out: How many rows of an earlier OUT were skipped.
+        read: How many ids were read.
+
+    Iterating raises
+
+    - `UnreadableRowError` for a broken row of a CSV or a broken JSON line,
+    - `NoSuchColumnError` when *column* is not in the header.
     """
-    rows = _csv_rows(lines) if as_csv else _line_rows(lines)
-    is_first = True
-    for cells in rows:
-        given = cells[0].strip() if cells else ""
-        if not given or given.startswith("#"):
-            continue
-        phone_id = _id_or_text(given)
-        if is_first and _is_header(phone_id, cells, as_csv=as_csv):
-            on_header(given)
-        else:
-            yield phone_id
-        is_first = False
+
+    lines: Iterable[str]
+    as_csv: bool = False
+    column: str | None = None
+    header: str | None = attrs.field(default=None, init=False)
+    is_named: bool = attrs.field(default=False, init=False)
+    left_out: int = attrs.field(default=0, init=False)
+    read: int = attrs.field(default=0, init=False)
+
+    def __iter__(self) -> Iterator[Id]:
+        """Yield the ids."""
+        lines = iter(self.lines)
+        first = next((line for line in lines if _is_of_use(line)), None)
+        if first is None:
+            return
+        separator = None
+        if named := _SEPARATOR_LINE.fullmatch(first.strip()):
+            separator = named[1]
+            first = next(lines, "")
+        lines = itertools.chain((first,), lines)
+        is_json = first.lstrip(_INVISIBLE).startswith("{")
+        given = self._json_rows(lines) if is_json else self._rows(lines, separator)
+        for text in given:
+            self.read += 1
+            yield id_or_text(text)
+
+    def _json_rows(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in filter(_is_of_use, lines):
+            row = _object_in(line)
+            if _is_settled(row.get("phone_id"), row.get("outcome")):
+                self.left_out += 1
+                continue
+            given = self._value_in(row)
+            if not isinstance(given, str):
+                names = self.column or "phone_id or id"
+                raise UnreadableRowError(f"it has no text named {names}")
+            yield _clean(given)
+
+    def _value_in(self, row: dict[str, Any]) -> Any:
+        if self.column is not None:
+            return row.get(self.column)
+        return row.get("phone_id", row.get("id"))
+
+    def _rows(self, lines: Iterator[str], separator: str | None) -> Iterator[str]:
+        first = next(lines, "")
+        likely = separator or max(SEPARATORS, key=first.count)
+        header = [_clean(cell) for cell in _cells_of(first, likely)]
+        index = self._column_in(header)
+        is_table = separator is not None or (index is not None and len(header) > 1)
+        lines = itertools.chain((first,), lines)
+        as_csv = self.as_csv or is_table
+        rows = _csv_rows(lines, likely) if as_csv else _line_rows(lines)
+        if index is not None or self._is_header(header):
+            next(rows, None)
+            self.header, self.is_named = header[index or 0], index is not None
+        is_earlier_out = header[:2] == ["phone_id", "outcome"]
+        for cells in rows:
+            given = _clean(cells[index or 0]) if len(cells) > (index or 0) else ""
+            if is_earlier_out and len(cells) > 1 and _is_settled(given, cells[1]):
+                self.left_out += 1
+            elif given and not given.startswith("#"):
+                yield given
+
+    def _column_in(self, header: list[str]) -> int | None:
+        """Return the index of the column of ids; None when no name says it."""
+        if self.column is not None:
+            for name in (str.strip, str.casefold):
+                names = list(map(name, header))
+                if name(self.column) in names:
+                    return names.index(name(self.column))
+            raise NoSuchColumnError(", ".join(header))
+        if any(isinstance(id_or_text(cell), UUID) for cell in header):
+            return None
+        found = (
+            index
+            for name in _NAMES
+            for index, cell in enumerate(header)
+            if name.fullmatch(cell)
+        )
+        return next(found, None)
+
+    def _is_header(self, first: list[str]) -> bool:
+        """Whether a row without a known name looks like a header."""
+        if any(isinstance(id_or_text(cell), UUID) for cell in first):
+            return False
+        return self.as_csv or len(first) > 1
+
+
+def _is_of_use(line: str) -> bool:
+    text = line.strip()
+    return bool(text) and not text.startswith("#")
+
+
+def _object_in(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.lstrip(_INVISIBLE))
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise UnreadableRowError("it is not a JSON object on a line of its own")
+    return row
+
+
+def _is_settled(phone_id: object, outcome: object) -> bool:
+    """Whether a row is one of an earlier OUT, and is not failed."""
+    is_row = phone_id is not None and outcome in OUTCOMES
+    return is_row and outcome != "failed"
+
+
+def _cells_of(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return line.split(separator)
 
 
 def _line_rows(lines: Iterable[str]) -> Iterator[list[str]]:
     for line in lines:
-        yield [cell.strip().strip('"') for cell in _SEPARATOR.split(line, maxsplit=1)]
+        yield _SEPARATOR.split(line, maxsplit=1)
 
 
-def _csv_rows(lines: Iterable[str]) -> Iterator[list[str]]:
-    lines = iter(lines)
-    first = next(lines, "")
-    separator = max(SEPARATORS, key=first.count)
-    return csv.reader(
-        itertools.chain((first,), lines), delimiter=separator, strict=True
-    )
+def _csv_rows(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, delimiter=separator, strict=True)
+    except csv.Error as error:
+        raise UnreadableRowError(str(error)) from None
 
 
-def _id_or_text(given: str) -> Id:
+def _clean(cell: str) -> str:
+    bare = unguarded(cell.strip().strip(_INVISIBLE).strip())
+    is_quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
+    return bare[1:-1].strip() if is_quoted else bare
+
+
+def id_or_text(given: str) -> Id:
+    """Return the id that *given* is, or else *given*."""
     try:
         return phone_id_of(given)
     except InvalidPhoneIdError:
         return given
 
 
-def _is_header(first: Id, cells: list[str], *, as_csv: bool) -> bool:
-    if isinstance(first, UUID):
-        return False
-    return as_csv or len(cells) > 1 or _NAME_OF_IDS.fullmatch(first) is not None
-
-
 def key_of(phone_id: Id) -> Key:
     """
     Return what two occurrences of one id have in common, in few bytes.
 
-    Text that is no id is told apart by as much of it as a row keeps.
+    Text that is no id is compared as far as a row keeps it.
     """
     return phone_id.bytes if isinstance(phone_id, UUID) else phone_id[:KEY_CHARACTERS]
 
 
 def key_of_text(text: str) -> Key:
     """Return the key of an id as a row holds it."""
-    return key_of(_id_or_text(text))
+    return key_of(id_or_text(text))
 
 
 def distinct(ids: Iterable[Id], done: set[Key]) -> Iterator[Id]:

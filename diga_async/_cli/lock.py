@@ -1,16 +1,16 @@
-"""One run for one file: a lock that ends with the process, however it ends."""
+"""A lock on an open file, which ends with the process however that ends."""
 
 import os
 import sys
 
-if sys.platform == "win32":  # pragma: no cover - nobody here has one
+if sys.platform == "win32":  # pragma: no cover - tests run on POSIX
     import msvcrt
 
-    # Locked bytes cannot be read by others: take one where no row will be.
+    # Others cannot read locked bytes, so the locked one lies beyond any row.
     _FAR = 2**31 - 2
 
     def lock(descriptor: int) -> bool:
-        """Lock an open file for this process; say whether nobody else had."""
+        """Lock an open file for this process; return whether it was free."""
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -22,7 +22,7 @@ else:
     import fcntl
 
     def lock(descriptor: int) -> bool:
-        """Lock an open file for this process; say whether nobody else had."""
+        """Lock an open file for this process; return whether it was free."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -31,7 +31,7 @@ else:
 
 
 def is_at(descriptor: int, path: str) -> bool:
-    """Whether *path* still names the open file, and no other has taken its place."""
+    """Whether *path* still names the open file, and no other replaced it."""
     try:
         there = os.stat(path)  # noqa: PTH116 - the twin of fstat
     except FileNotFoundError:

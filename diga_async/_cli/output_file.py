@@ -1,7 +1,7 @@
 """
-The file a fetch writes to: one run at a time, whole rows, nothing lost or done twice.
+The file a fetch writes to: one run at a time, whole rows, nothing lost or repeated.
 
-What is done is not kept anywhere else: the file itself says so.
+Progress is kept nowhere else: the rows in the file say which ids are done.
 """
 
 import os
@@ -12,35 +12,45 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diga_async._cli import lock
-from diga_async._cli.exit_codes import CommandError, reason_of, stopped, usage_error
+from diga_async._cli.exit_codes import (
+    CommandError,
+    ExitCode,
+    reason_of,
+    stopped,
+    usage_error,
+)
 from diga_async._cli.ids import Key, key_of_text
 from diga_async._cli.rows import Csv, Format, JsonLines, Row
 
-FORMATS: dict[str, type[Format]] = {".jsonl": JsonLines, ".csv": Csv}
-
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FLAGS = (
     os.O_RDWR
     | os.O_APPEND
     | os.O_CREAT
     | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a named pipe must not hold us up
+    | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not block
     | getattr(os, "O_BINARY", 0)
 )
 # Windows renames no file that is open.
 OPEN_FILES_CAN_MOVE = os.name != "nt"
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path, *, csv_raw: bool = False) -> Format:
     """
-    Return the format that the name asks for.
+    Return the format that the name of *path* asks for.
 
     Raises:
-        CommandError: It asks for none.
+        CommandError: It asks for none, or *csv_raw* does not apply to it.
     """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise usage_error(f"the name of OUT must end in .jsonl or .csv: {path}")
-    return kind()
+    match path.suffix.lower():
+        case ".csv":
+            return Csv(raw=csv_raw)
+        case ".jsonl" if csv_raw:
+            raise usage_error(f"--csv-raw needs an OUT that ends in .csv, not {path}")
+        case ".jsonl":
+            return JsonLines()
+        case _:
+            raise usage_error(f"the name of OUT must end in .jsonl or .csv: {path}")
 
 
 class OutputFile:
@@ -50,8 +60,9 @@ class OutputFile:
     Attributes:
         path: Where it is.
         outcomes: How many of its rows are found, missing and failed.
-        done: The keys of the ids it has a row for.
-        torn_bytes: What was cut off its end when it was opened.
+        done: The keys of the ids that have a row.
+        torn_bytes: The length of the torn row that was cut off on opening.
+        is_damaged: Whether another program took rows away during the run.
     """
 
     def __init__(self, path: Path, form: Format, descriptor: int) -> None:
@@ -59,18 +70,21 @@ class OutputFile:
         self.outcomes: Counter[str] = Counter()
         self.done: set[Key] = set()
         self.torn_bytes = 0
+        self.is_damaged = False
         self._format = form
         self._descriptor = descriptor
         self._end = 0
 
     async def write(self, row: Row) -> None:
         """
-        Append one row, at once.
+        Append one row, unbuffered.
 
         Raises:
-            CommandError: It could not be written; nothing of it is left.
+            CommandError: It could not be written, and nothing of it is left;
+                or the file is no longer what the run has written.
         """
         self._append(self._format.encode(row))
+        self._check()
         self.outcomes[row["outcome"]] += 1
 
     def _append(self, line: bytes) -> None:
@@ -78,16 +92,51 @@ class OutputFile:
             _write_all(self._descriptor, line)
         except OSError as error:
             with suppress(OSError):
-                os.ftruncate(self._descriptor, self._end)
+                if os.fstat(self._descriptor).st_size > self._end:
+                    os.ftruncate(self._descriptor, self._end)
             raise stopped(f"cannot write to {self.path}", error) from None
         self._end += len(line)
 
-    def take_stock(self) -> None:
+    def _check(self) -> None:
+        """Make sure that the path still names this file, with all its rows."""
+        try:
+            size = os.fstat(self._descriptor).st_size
+            is_there = lock.is_at(self._descriptor, str(self.path))
+        except OSError as error:
+            raise self._damage(
+                f"cannot be read any more ({reason_of(error)})"
+            ) from None
+        if not is_there:
+            raise self._damage("was removed, renamed or replaced")
+        if size < self._end:
+            raise self._damage("was cut short")
+        if size > self._end:
+            raise self._damage("was written to by another program")
+
+    def _damage(self, what: str) -> CommandError:
+        self.is_damaged = True
+        reason = f"{self.path} {what} while this run wrote to it"
+        return CommandError(ExitCode.STOPPED, reason)
+
+    def finish(self) -> None:
         """
-        Read what is there; cut off what was torn.
+        Make sure that the rows are there and outlast a power failure.
 
         Raises:
-            CommandError: It is not a file that this version would go on with.
+            CommandError: They are not, or do not.
+        """
+        self._check()
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise stopped(f"cannot write to {self.path}", error) from None
+
+    def read_rows(self) -> None:
+        """
+        Read which ids are done; cut off a torn row.
+
+        Raises:
+            CommandError: The rows are not those that this version writes.
         """
         size = os.fstat(self._descriptor).st_size
         for record, phone_id, outcome in self._rows():
@@ -100,10 +149,17 @@ class OutputFile:
             self._append(self._format.header)
 
     def _rows(self) -> Iterator[tuple[bytes, str, str]]:
+        """Yield the whole rows; `_end` is left after the header."""
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
-            if not self._has_header(file.readline(len(self._format.header))):
+            # An editor may have added a byte order mark and CRLF line ends.
+            mark = file.read(len(BYTE_ORDER_MARK))
+            start = len(mark) if mark == BYTE_ORDER_MARK else 0
+            file.seek(start)
+            header = file.readline(len(self._format.header) + 1)
+            if not self._has_header(header if self._format.header else b""):
                 return
+            self._end = file.seek(start + self._end)
             for number, record in enumerate(self._format.records(file), 1):
                 row = self._format.decode(record)
                 if row is None and self._format.is_torn(record) and not file.read(1):
@@ -112,25 +168,29 @@ class OutputFile:
                     raise self._refusal(f"row {number} is not one of ours")
                 yield record, *row
 
-    def _has_header(self, start: bytes) -> bool:
-        """Whether the header is there, or else nothing is, or a torn header."""
+    def _has_header(self, line: bytes) -> bool:
+        """Return whether *line* is the header; set `_end` to its length."""
         header = self._format.header
-        if start == header:
-            self._end = len(header)
-            return True
-        if not header.startswith(start):
-            raise self._refusal("its columns are not those this version writes")
+        self._end = 0
+        if line.rstrip(b"\r\n") == header.rstrip(b"\n"):
+            is_whole = line.endswith(b"\n") or not header
+            self._end = len(line) if is_whole else 0
+            return is_whole
+        if line.endswith(b"\n") or not header.startswith(line):
+            raise self._refusal("its columns are not those that this version writes")
         return False
 
     def _refusal(self, why: str) -> CommandError:
         return usage_error(
-            f"cannot go on with {self.path}: {why}; choose another OUT (nothing was "
+            f"cannot resume {self.path}: {why}; choose another OUT (nothing was "
             "changed)"
         )
 
     def drop_failed(self) -> None:
         """
         Replace the file, in one step, by one without its failed rows.
+
+        Owner, group and mode stay the same.
 
         Raises:
             CommandError: It could not be done; the file is as it was.
@@ -143,12 +203,13 @@ class OutputFile:
             raise stopped(f"cannot rewrite {self.path}", error) from None
 
     def _replace_by(self, temporary: Path) -> None:
-        mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
-        temporary.unlink(missing_ok=True)  # of a run that was killed right here
+        before = os.fstat(self._descriptor)
+        temporary.unlink(missing_ok=True)  # left by a run that was killed right here
         descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o600)
         try:
-            temporary.chmod(mode)
-            # Locked before it takes its place, so that OUT is never without a lock.
+            self._keep_owner(descriptor, before)
+            temporary.chmod(stat.S_IMODE(before.st_mode))
+            # Locked before it replaces OUT, so that OUT is never without a lock.
             lock.lock(descriptor)
             self._copy_to(descriptor)
             os.fsync(descriptor)
@@ -161,17 +222,30 @@ class OutputFile:
         self._descriptor = descriptor
         _sync_folder(self.path.parent)
 
+    def _keep_owner(self, descriptor: int, before: os.stat_result) -> None:
+        owner = before.st_uid, before.st_gid
+        now = os.fstat(descriptor)
+        if (now.st_uid, now.st_gid) == owner:
+            return
+        try:
+            os.fchown(descriptor, *owner)
+        except PermissionError:
+            raise usage_error(
+                f"cannot rewrite {self.path}: only its owner or root can keep its "
+                f"owner and group ({owner[0]}:{owner[1]}); nothing was changed"
+            ) from None
+
     def _copy_to(self, descriptor: int) -> None:
-        self._end = 0
-        self.done.clear()
-        self.outcomes.clear()
+        end = len(self._format.header)
+        done, outcomes = set[Key](), Counter[str]()
         _write_all(descriptor, self._format.header)
         for record, phone_id, outcome in self._rows():
             if outcome != "failed":
                 _write_all(descriptor, record)
-                self._end += len(record)
-                self.outcomes[outcome] += 1
-                self.done.add(key_of_text(phone_id))
+                end += len(record)
+                outcomes[outcome] += 1
+                done.add(key_of_text(phone_id))
+        self._end, self.done, self.outcomes = end, done, outcomes
 
     def _put_in_place(self, temporary: Path, descriptor: int) -> int:
         if not OPEN_FILES_CAN_MOVE:
@@ -184,31 +258,25 @@ class OutputFile:
         return descriptor
 
     def close(self) -> None:
-        """Make sure that it outlasts a power failure; let the next run have it."""
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise stopped(f"cannot write to {self.path}", error) from None
-        finally:
-            os.close(self._descriptor)
+        """Let the next run have the file."""
+        os.close(self._descriptor)
 
 
 @contextmanager
 def output_file(
-    path: Path, *, resume: bool, retry_failed: bool
+    path: Path, form: Format, *, resume: bool, retry_failed: bool
 ) -> Iterator[OutputFile]:
     """
     Open OUT.
 
     Raises:
-        CommandError: It is there and *resume* is false, another run has it,
+        CommandError: It exists and *resume* is false, another run has it,
             or it cannot be used. Nothing was changed.
     """
-    form = format_of(path)
     path = _target_of(path)
     output = OutputFile(path, form, _open_locked(path, is_new=not resume))
     try:
-        output.take_stock()
+        output.read_rows()
         if retry_failed:
             output.drop_failed()
         yield output
@@ -216,8 +284,15 @@ def output_file(
         output.close()
 
 
+def exists_error(path: Path) -> CommandError:
+    """Return the error for an OUT that exists."""
+    return usage_error(
+        f"{path} exists; nothing was touched. --resume continues where it ends"
+    )
+
+
 def _target_of(path: Path) -> Path:
-    """Follow a symbolic link, so that what takes OUT's place leaves the link alone."""
+    """Follow a symbolic link, so that replacing OUT leaves the link alone."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -233,17 +308,15 @@ def _open_locked(path: Path, *, is_new: bool = False) -> int:
                 raise
             os.close(descriptor)
     except FileExistsError:
-        raise usage_error(
-            f"{path} exists; nothing was touched. --resume goes on where it ends"
-        ) from None
+        raise exists_error(path) from None
     except OSError as error:
         raise usage_error(f"cannot open {path}: {reason_of(error)}") from None
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:
-    """Lock the open file; say whether it is still the one at *path*."""
+    """Lock the open file; return whether it is still the one at *path*."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise usage_error(f"cannot write to {path}: it is no ordinary file")
+        raise usage_error(f"cannot write to {path}: it is not a regular file")
     if not lock.lock(descriptor):
         raise usage_error(f"another run is writing to {path}; nothing was touched")
     # A run that dropped failed rows may just have put another file there.
@@ -251,14 +324,14 @@ def _is_ours(descriptor: int, path: Path) -> bool:
 
 
 def _write_all(descriptor: int, line: bytes) -> None:
-    """Write *line*: in one go, but when the disk is filling up."""
+    """Write *line*, in one call unless the disk is filling up."""
     left = memoryview(line)
     while left:
         left = left[os.write(descriptor, left) :]
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make sure that a new name outlasts a power failure, where that can be said."""
+    """Make sure that a new name outlasts a power failure, where that is possible."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

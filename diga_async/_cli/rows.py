@@ -1,58 +1,39 @@
-"""Rows: what one lookup came to, as a line of JSON or of CSV, and back."""
+"""Rows: the outcome of one lookup as a line of JSON or CSV, and back."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import attrs
 
-from diga_async import DigaError, Failed, Found, Missing, Outcome, Phone
+from diga_async import Phone
+from diga_async._models.outcomes import OUTCOME_NAMES
 
 PHONE_COLUMNS = tuple(field.name for field in attrs.fields(Phone))
 CSV_COLUMNS = ("phone_id", "outcome", *PHONE_COLUMNS, "error")
-OUTCOMES = {Found: "found", Missing: "missing", Failed: "failed"}
+OUTCOMES = tuple(OUTCOME_NAMES.values())
 
 Row = dict[str, Any]
 
-# What ends a line somewhere, or steers a terminal, and JSON does not escape.
+# Line ends of some programs and control characters that JSON does not escape.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
 _QUOTED = re.compile('[",\r\n]')
 _CSV_START = re.compile(rb'("(?:[^"]|"")*"|[^",\r\n]*),(found|missing|failed),')
 _CSV_ROW_WITHIN = re.compile(rb"\n[0-9a-f-]{36},(found|missing|failed),")
 _JSON_START = b'{"phone_id":'
-# Our own rows are known by their two ends: reading a million takes its time.
+# A spreadsheet runs a cell that begins like this (OWASP: CSV injection).
+# The number of a phone begins with a plus sign and is harmless.
+_FORMULA = re.compile(r"'*(?![+][\d ]+$)[=+\-@\t\r\n]")
+# Parsing a million rows as JSON is slow; our own are recognised by their two ends.
 _JSON_ROW = re.compile(
-    rb'{"phone_id": "([0-9a-f-]{36})", "outcome": "(found|missing|failed)", .*}\n'
+    rb'{"phone_id": "([0-9a-f-]{36})", "outcome": "(found|missing|failed)", .*}\r?\n'
 )
-
-
-def row_of(outcome: Outcome) -> Row:
-    """Return the row of *outcome*."""
-    return {
-        "phone_id": str(outcome.phone_id),
-        "outcome": outcome_name(outcome),
-        "phone": outcome.phone.to_dict() if isinstance(outcome, Found) else None,
-        "error": _error_fields(outcome.error) if isinstance(outcome, Failed) else None,
-    }
-
-
-def outcome_name(outcome: Outcome) -> str:
-    """Return what a row calls *outcome*."""
-    return OUTCOMES[type(outcome)]
-
-
-def _error_fields(error: DigaError) -> Row:
-    return {
-        "type": type(error).__name__,
-        "status": getattr(error, "status", None),
-        "message": str(error),
-    }
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
     r"""
-    Write JSON that people can read, and that nothing takes for more than one line.
+    Write readable JSON that no program takes for more than one line.
 
     >>> json_text({"nickname": "Recepción\u2028"})
     '{"nickname": "Recepción\\u2028"}'
@@ -61,45 +42,65 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-class Format(Protocol):
-    """How rows are written to a file, and told from what was torn off."""
+def guarded(text: str) -> str:
+    """
+    Put an apostrophe before *text* that a spreadsheet would run as a formula.
 
-    header: bytes
+    >>> guarded("=1+1"), guarded("+34910000000")
+    ("'=1+1", '+34910000000')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """
+    Take the apostrophe off again.
+
+    >>> unguarded("'=1+1"), unguarded("'tis")
+    ('=1+1', "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+class Format(Protocol):
+    """How rows are written to a file, and distinguished from torn ones."""
+
+    header: ClassVar[bytes]
 
     def encode(self, row: Row) -> bytes:
-        """Return the row, its line's end included."""
+        """Return the row, with its line end."""
 
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Put the lines together that belong to one row."""
+        """Join the lines that belong to one row."""
 
     def decode(self, record: bytes) -> tuple[str, str] | None:
-        """Return the id and the outcome of a whole row; None when it is none."""
+        """Return the id and outcome of a whole row; None when it is not one."""
 
     def is_torn(self, record: bytes) -> bool:
-        """Whether the last record is the beginning of a row, and no more."""
+        """Whether the last record is only the beginning of a row."""
 
 
 class JsonLines:
     """One JSON object a line."""
 
-    header = b""
+    header: ClassVar[bytes] = b""
 
     def encode(self, row: Row) -> bytes:
-        """Return the row, its line's end included."""
+        """Return the row, with its line end."""
         return json_text(row).encode() + b"\n"
 
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Return the lines: each is a row."""
+        """Return the lines; each is a row."""
         return iter(lines)
 
     def decode(self, record: bytes) -> tuple[str, str] | None:
-        """Return the id and the outcome of a whole row; None when it is none."""
+        """Return the id and outcome of a whole row; None when it is not one."""
         if known := _JSON_ROW.fullmatch(record):
             return known[1].decode(), known[2].decode()
         try:
             match json.loads(record):
                 case {"phone_id": str(phone_id), "outcome": str(outcome)} if (
-                    outcome in OUTCOMES.values() and record.endswith(b"\n")
+                    outcome in OUTCOMES and record.endswith(b"\n")
                 ):
                     return phone_id, outcome
         except ValueError:
@@ -107,17 +108,25 @@ class JsonLines:
         return None
 
     def is_torn(self, record: bytes) -> bool:
-        """Whether the last record is the beginning of a row, and no more."""
+        """Whether the last record is only the beginning of a row."""
         return not record.endswith(b"\n") and _begins_alike(record, _JSON_START)
 
 
+@attrs.frozen
 class Csv:
-    """Comma-separated values as RFC 4180 has them, with lines that end in LF."""
+    """
+    Comma-separated values (RFC 4180), with LF as line end.
 
-    header = ",".join(CSV_COLUMNS).encode() + b"\n"
+    Attributes:
+        raw: Whether cells that a spreadsheet would run are written as they are.
+    """
+
+    raw: bool = False
+
+    header: ClassVar[bytes] = ",".join(CSV_COLUMNS).encode() + b"\n"
 
     def encode(self, row: Row) -> bytes:
-        """Return the row, its line's end included."""
+        """Return the row, with its line end."""
         phone, error = row["phone"] or {}, row["error"]
         extra = {name: phone[name] for name in phone if name not in PHONE_COLUMNS}
         columns = phone | {"extra": extra or None}
@@ -127,10 +136,10 @@ class Csv:
             *(columns.get(name) for name in PHONE_COLUMNS),
             error and f"{error['type']}: {error['message']}",
         ]
-        return ",".join(map(_cell, cells)).encode() + b"\n"
+        return ",".join(map(self._cell, cells)).encode() + b"\n"
 
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Put the lines together that belong to one row: those of a quoted cell."""
+        """Join the lines of a quoted cell."""
         record = b""
         for line in lines:
             record += line
@@ -141,18 +150,26 @@ class Csv:
             yield record
 
     def decode(self, record: bytes) -> tuple[str, str] | None:
-        """Return the id and the outcome of a whole row; None when it is none."""
+        """Return the id and outcome of a whole row; None when it is not one."""
         start = _CSV_START.match(record)
         if start is None or not _is_whole(record):
             return None
         cell, outcome = (part.decode(errors="replace") for part in start.groups())
-        quoted = cell.startswith('"')
-        return cell[1:-1].replace('""', '"') if quoted else cell, outcome
+        if cell.startswith('"'):
+            cell = cell[1:-1].replace('""', '"')
+        return cell if self.raw else unguarded(cell), outcome
 
     def is_torn(self, record: bytes) -> bool:
-        """Whether the last record is the beginning of a row, and no more."""
-        # A quote that somebody lost would make one row of all that follows.
+        """Whether the last record is only the beginning of a row."""
+        # A missing quote joins all that follows into one record.
         return not _is_whole(record) and _CSV_ROW_WITHIN.search(record) is None
+
+    def _cell(self, value: Any) -> str:
+        if value is None:
+            return ""
+        text = value if isinstance(value, str) else json_text(value)
+        text = text if self.raw else guarded(text)
+        return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def _is_whole(record: bytes) -> bool:
@@ -160,13 +177,6 @@ def _is_whole(record: bytes) -> bool:
 
 
 def _begins_alike(record: bytes, start: bytes) -> bool:
-    # A machine that went down may leave zeros where it had not written yet.
+    # A power failure may leave zeros where nothing had been written yet.
     written = record.rstrip(b"\0")
     return written.startswith(start) or start.startswith(written)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json_text(value)
-    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text

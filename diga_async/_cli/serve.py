@@ -1,4 +1,4 @@
-"""`diga sandbox`: serve until somebody says stop."""
+"""`diga sandbox`: serve phones on this machine until Ctrl-C."""
 
 import asyncio
 import shlex
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from diga_async._cli.exit_codes import ExitCode, reason_of, usage_error
 from diga_async._cli.signals import Interruption
-from diga_async._cli.terminal import say
+from diga_async._cli.terminal import counted, say
 from diga_async.sandbox import Sandbox
 
 
-def serve(sandbox: Sandbox, ids_file: Path | None) -> ExitCode:
+def serve_until_stopped(sandbox: Sandbox, ids_file: Path | None) -> ExitCode:
     """
     Serve until Ctrl-C.
 
@@ -20,7 +20,7 @@ def serve(sandbox: Sandbox, ids_file: Path | None) -> ExitCode:
         ids_file: Where to write the ids, one a line; None for nowhere.
 
     Raises:
-        CommandError: The port is taken, or the file is there already.
+        CommandError: The port is taken, or the file exists.
     """
     if ids_file is not None:
         _write_ids(sandbox, ids_file)
@@ -38,14 +38,15 @@ async def _serve(sandbox: Sandbox, interruption: Interruption) -> None:
     stop = asyncio.Event()
     interruption.listen(stop.set)
     async with sandbox:
-        sys.stdout.write(_directions(sandbox))
+        sys.stdout.write(_exports(sandbox))
         sys.stdout.flush()
-        say(f"{len(sandbox.phones):,} phones at {sandbox.url}; Ctrl-C stops")
+        phones = counted(len(sandbox.phones), "phone")
+        say(f"serving {phones} at {sandbox.url}; Ctrl-C stops")
         await stop.wait()
 
 
-def _directions(sandbox: Sandbox) -> str:
-    """Write what points a shell's programs at the sandbox."""
+def _exports(sandbox: Sandbox) -> str:
+    """Return the lines that point a shell's programs at the sandbox."""
     key = shlex.quote(sandbox.api_key)
     return f"export DIGA_BASE_URL={sandbox.url}\nexport DIGA_API_KEY={key}\n"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks to come to an end, the second not to wait."""
+"""Ctrl-C and SIGTERM: the first asks a command to finish, the second to stop now."""
 
 import asyncio
 import signal
@@ -11,13 +11,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 class Interruption:
     """
-    Takes the signals of a command, as long as its block lasts.
+    Handles the signals of a command while its block lasts.
 
-    Until somebody listens, and when there is nothing more to be done about it,
-    a signal is a plain `KeyboardInterrupt`.
+    Each signal runs the next step that was given to `listen`. Before `listen`,
+    and after the last step, a signal raises `KeyboardInterrupt`.
 
     Attributes:
-        count: How many came.
+        count: How many signals came.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class Interruption:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def listen(self, *steps: Callable[[], object]) -> None:
-        """Call one of *steps* in the running loop at each signal, in their order."""
+        """Run one of *steps*, in order, in the running loop at each signal."""
         self._loop = asyncio.get_running_loop()
         self._steps = steps
 
     def __enter__(self) -> Self:
-        """Take the signals."""
+        """Install the handlers."""
         self._before = {s: signal.signal(s, self._receive) for s in SIGNALS}
         return self
 
@@ -41,7 +41,7 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give them back."""
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

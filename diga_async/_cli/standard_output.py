@@ -1,4 +1,4 @@
-"""Rows on standard output, for as long as somebody reads them."""
+"""Rows on standard output, as long as its reader takes them."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from diga_async._cli.exit_codes import CommandError, ExitCode, stopped
 from diga_async._cli.ids import Key
 from diga_async._cli.rows import JsonLines, Row
 
-# A pipe that has room at all takes so much without blocking (POSIX: at least 512).
+# A pipe that has any room takes this much without blocking (POSIX: at least 512).
 PIPE_BYTES = getattr(select, "PIPE_BUF", 4096)
 
 
@@ -24,10 +24,10 @@ class StandardOutput:
     JSON lines on standard output.
 
     Attributes:
-        descriptor: Its number.
+        descriptor: Its file descriptor.
         outcomes: How many of the rows are found, missing and failed.
-        done: The keys of the ids there is a row for: nothing is known of any.
-        torn_bytes: 0.
+        done: The keys of the ids that have a row already: none are known.
+        torn_bytes: Always 0.
     """
 
     descriptor: int
@@ -37,10 +37,10 @@ class StandardOutput:
 
     async def write(self, row: Row) -> None:
         """
-        Print one row, at once.
+        Print one row, unbuffered.
 
-        A reader that is slow, such as a pager, is waited for without holding up
-        what is in flight.
+        Waiting for a slow reader, such as a pager, does not block the lookups
+        that are in flight.
 
         Raises:
             CommandError: The reader is gone, or the disk is full.
@@ -57,12 +57,15 @@ class StandardOutput:
             raise stopped("cannot write to standard output", error) from None
         self.outcomes[row["outcome"]] += 1
 
+    def finish(self) -> None:
+        """Do nothing: each row was written unbuffered."""
+
 
 async def _room_in(descriptor: int) -> None:
     """Return when *descriptor* takes more."""
     try:
         _, ready, _ = select.select((), (descriptor,), (), 0)
-    except (OSError, ValueError):  # Windows selects sockets alone
+    except (OSError, ValueError):  # Windows selects sockets only
         return
     if ready:
         return
@@ -77,6 +80,6 @@ async def _room_in(descriptor: int) -> None:
 
 @contextmanager
 def standard_output() -> Iterator[StandardOutput]:
-    """Take standard output for rows."""
+    """Use standard output for rows."""
     sys.stdout.flush()
     yield StandardOutput(sys.stdout.fileno())

@@ -4,7 +4,8 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
-from diga_async._api.messages import Secret, check_key, conceal
+from diga_async._api.keys import check_key
+from diga_async._api.messages import Secret, conceal
 
 KeySource = str | Callable[[], str | Awaitable[str]]
 
@@ -16,7 +17,7 @@ def key_opener(source: KeySource) -> "Callable[[], Credentials]":
     A closure holds the key, so no attribute shows it.
 
     Raises:
-        ConfigurationError: The key is not printable ASCII without blanks.
+        ConfigurationError: The key cannot be one, as `check_key` says.
     """
     source = conceal(source)
     if callable(source):

@@ -118,14 +118,14 @@ class Failed:
 
 Outcome = Found | Missing | Failed
 
-_NAMES = {Found: "found", Missing: "missing", Failed: "failed"}
+OUTCOME_NAMES = {Found: "found", Missing: "missing", Failed: "failed"}
 
 
 def row_of(outcome: Outcome) -> dict[str, Any]:
     """Return *outcome* as JSON types: a row of the command line's output."""
     return {
         "phone_id": str(outcome.phone_id),
-        "outcome": _NAMES[type(outcome)],
+        "outcome": OUTCOME_NAMES[type(outcome)],
         "phone": outcome.phone.to_dict() if isinstance(outcome, Found) else None,
         "error": _error_fields(outcome.error) if isinstance(outcome, Failed) else None,
     }

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from diga_async._api.addresses import with_scheme
 from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError, APITimeoutError, Phase
 from diga_async._transport.connections import CURRENT, Attempt, Pool, TimeLimits
@@ -175,4 +176,5 @@ def environment_proxy(url: str) -> str | None:
     parts = urlsplit(url)
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return None if proxy is None else with_scheme(proxy)

@@ -9,7 +9,12 @@ from fakes import PHONE_ID
 from diga_async import (
     ConfigurationError,
 )
-from diga_async._api.addresses import check_base_url, check_proxy, is_loopback
+from diga_async._api.addresses import (
+    check_base_url,
+    check_proxy,
+    is_loopback,
+    with_scheme,
+)
 from diga_async._api.messages import Secret
 
 X = UUID(PHONE_ID)
@@ -219,6 +224,24 @@ def test_nothing_else_is_a_proxy_and_it_is_not_repeated(proxy: Any) -> None:
 def test_a_proxy_that_cannot_be_is_refused_before_it_is_used(proxy: str) -> None:
     with pytest.raises(ConfigurationError):
         check_proxy(proxy, "https://api.diga.io")
+
+
+def test_the_message_names_the_variable_that_holds_the_proxy() -> None:
+    with pytest.raises(ConfigurationError, match=r"^HTTPS_PROXY must be http"):
+        check_proxy("socks5://proxy.example", "https://x.example", name="HTTPS_PROXY")
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("proxy.example:3128", "http://proxy.example:3128"),
+        ("user:p%40ss@proxy.example:3128", "http://user:p%40ss@proxy.example:3128"),
+        ("https://proxy.example", "https://proxy.example"),
+        ("socks5://proxy.example", "socks5://proxy.example"),
+    ],
+)
+def test_a_proxy_without_a_scheme_is_read_as_http(text: str, proxy: str) -> None:
+    assert with_scheme(text) == proxy
 
 
 def test_a_proxy_never_sees_the_key() -> None:

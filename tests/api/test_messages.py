@@ -9,13 +9,11 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
-from diga_async import ConfigurationError
 from diga_async._api.messages import (
     Endpoint,
     Request,
     Response,
     Secret,
-    check_key,
     conceal,
 )
 
@@ -100,27 +98,3 @@ def test_both_are_frozen_values(value: Any) -> None:
 
 def test_a_secret_that_is_pickled_on_purpose_stays_one() -> None:
     assert type(pickle.loads(pickle.dumps(Secret(KEY)))) is Secret
-
-
-@pytest.mark.parametrize("key", [KEY, "x", "!~", "sk-a.b_c~d+e/f==", "x" * 4096])
-def test_a_key_is_any_printable_ascii(key: str) -> None:
-    secret = check_key(key)
-
-    assert secret == f"Bearer {key}"
-    assert isinstance(secret, Secret)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        *("", " ", "a b", " a", "a ", "a\t", "a\n", "a\r\nX: y", "a\x00", "\x7f"),
-        *("ñ", "sk-\u2014", "\u0661", "\ud800", "sk-\xa0", "x" * 4097),
-        *(None, 1, 1.5, True, KEY.encode(), [KEY], {}, object()),
-    ],
-    ids=lambda key: repr(key)[:30],
-)
-def test_nothing_else_is_a_key_and_it_is_not_repeated(key: object) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        check_key(key)
-
-    assert str(caught.value) == "the API key must be printable ASCII without blanks"

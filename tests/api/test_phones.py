@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from answers import AUTHORIZATION, KEY, X, answer, invalid, read
 from fakes import PHONE_ID, phone_fields, response
 from hypothesis import given, strategies as st
 from multidict import CIMultiDict
 from strategies import PAYLOADS
 
 from diga_async import (
-    APIStatusError,
     InvalidPhoneIdError,
     InvalidResponseError,
     Phone,
@@ -21,35 +21,9 @@ from diga_async import (
 from diga_async._api.addresses import (
     endpoint_of,
 )
-from diga_async._api.messages import Response, Secret
-from diga_async._api.operation import Answer
+from diga_async._api.messages import Response
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._models.decoding import MAX_BODY_BYTES
-
-X = UUID(PHONE_ID)
-KEY = "sk-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-AUTHORIZATION = Secret(f"Bearer {KEY}")
-
-
-def read(response: Response, phone_id: UUID, authorization: Secret) -> Answer[Phone]:
-    return get_phone(phone_id).answer(response, authorization)
-
-
-def answer(status: int = 200, body: Any = None, **headers: str) -> Answer[Phone]:
-    return read(response(status, body, **headers), X, AUTHORIZATION)
-
-
-def refusal(status: int, body: Any = b"", **headers: str) -> APIStatusError:
-    refused = answer(status, body, **headers)
-    assert isinstance(refused, APIStatusError)
-    return refused
-
-
-def invalid(status: int = 200, body: Any = b"", **headers: str) -> InvalidResponseError:
-    refused = answer(status, body, **headers)
-    assert isinstance(refused, InvalidResponseError)
-    assert refused.status == status
-    return refused
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ from multidict import CIMultiDict
 import diga_async
 from diga_async import DigaClient, Found
 from diga_async._api.addresses import endpoint_of
-from diga_async._api.messages import Response, check_key
+from diga_async._api.keys import check_key
+from diga_async._api.messages import Response
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._engine.clock import Clock
 from diga_async._engine.scheduler import Scheduler

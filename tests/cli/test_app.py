@@ -1,4 +1,4 @@
-"""The command `diga`: its other commands, and how it ends."""
+"""The command `diga`: its help, its smaller commands, and how it ends."""
 
 import errno
 import io
@@ -13,21 +13,19 @@ import urllib.request
 import attrs
 import pytest
 
-import diga_async
+import diga_async._cli
 from diga_async import __main__
-from diga_async._cli import app, demo, get, serve
-from diga_async._cli.exit_codes import CommandError, ExitCode, code_of
+from diga_async._cli import demo, options, serve
+from diga_async._cli.exit_codes import CommandError, ExitCode, code_of, message_of
 from diga_async.sandbox import Faults
-
-MISSING = "00000000-0000-4000-8000-000000000000"
 
 pytestmark = pytest.mark.usefixtures("blocking_is_fine")
 
 
-def test_without_the_extra_it_says_which_one(monkeypatch, capsys):
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rich_click", None)
-    monkeypatch.delitem(sys.modules, "diga_async._cli.app")
-    monkeypatch.delattr(diga_async._cli, "app")
+    monkeypatch.delitem(sys.modules, "diga_async._cli.app", raising=False)
+    monkeypatch.delattr(diga_async._cli, "app", raising=False)
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == 2
@@ -37,15 +35,15 @@ def test_without_the_extra_it_says_which_one(monkeypatch, capsys):
     assert 'pip install "diga-async[cli]"' in err
 
 
-def test_another_module_that_is_missing_is_not_the_extras_fault(monkeypatch):
+def test_a_missing_module_of_ours_is_not_blamed_on_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "diga_async._cli.terminal", None)
-    monkeypatch.delitem(sys.modules, "diga_async._cli.app")
-    monkeypatch.delattr(diga_async._cli, "app")
-    with pytest.raises(ModuleNotFoundError, match="_cli_terminal"):
+    monkeypatch.delitem(sys.modules, "diga_async._cli.app", raising=False)
+    monkeypatch.delattr(diga_async._cli, "app", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"_cli\.terminal"):
         __main__.main()
 
 
-def test_without_standard_output_nothing_is_begun(monkeypatch, capsys):
+def test_without_standard_output_nothing_starts(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(SystemExit) as ended:
         __main__.main()
@@ -53,7 +51,7 @@ def test_without_standard_output_nothing_is_begun(monkeypatch, capsys):
     assert capsys.readouterr().err == "diga: there is no standard output\n"
 
 
-def test_the_version_is_the_packages(diga):
+def test_the_version_is_that_of_the_package(diga):
     assert diga("--version") == (0, f"diga {diga_async.__version__}\n", "")
 
 
@@ -62,12 +60,23 @@ def test_the_version_is_the_packages(diga):
     [
         ([], ["demo", "phone", "sandbox", "DIGA_API_KEY", "--version"]),
         (["phone"], ["get", "fetch"]),
-        (["phone", "get"], ["--json", "--base-url", "--allow-insecure-http"]),
+        (
+            ["phone", "get"],
+            [
+                *("--json", "--base-url", "--allow-insecure-http", "--proxy"),
+                *("--key-file", "--timeout", "--verbose"),
+            ],
+        ),
         (
             ["phone", "fetch"],
-            ["--output", "--resume", "--retry-failed", "--concurrency", "130"],
+            [
+                *("--output", "--resume", "--retry-failed", "--concurrency", "130"),
+                *("--column", "--csv-raw", "--quiet", "--verbose", "--timeout"),
+                *("--per-second", "--key-file", "--proxy"),
+            ],
         ),
         (["sandbox"], ["--port", "--latency", "--per-second", "--slow-bodies"]),
+        (["completion"], ["bash", "zsh", "fish"]),
     ],
 )
 def test_help_names_everything_in_80_columns(diga, monkeypatch, arguments, words):
@@ -80,85 +89,11 @@ def test_help_names_everything_in_80_columns(diga, monkeypatch, arguments, words
     assert "\x1b" not in out
 
 
-def test_a_phone_is_shown_for_people(diga, sandbox):
-    phone_id = sandbox.phone_ids[0]
-    code, out, err = diga("phone", "get", phone_id)
-    assert (code, err) == (0, "")
-    assert str(sandbox.phones[phone_id]["number"]) in out
-    assert "\x1b" not in out
-
-
-def test_a_phone_is_shown_for_programs(diga, sandbox):
-    for phone_id in sandbox.phone_ids:
-        code, out, err = diga("phone", "get", phone_id, "--json")
-        phone = diga_async.Phone.from_dict(sandbox.phones[phone_id])
-        assert (code, err) == (0, "")
-        assert json.loads(out) == phone.to_dict()
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "words"),
-    [
-        ({"phones": {}}, 1, "has no phone"),
-        ({"faults": Faults(errors=1.0, error_status=500)}, 1, "500"),
-        ({"faults": Faults(forbidden=1.0)}, 3, "403"),
-        ({"api_key": "another"}, 3, "401"),
-    ],
-)
-def test_what_goes_wrong_is_one_line_and_a_code(diga, sandbox, change, code, words):
-    phone_id = sandbox.phone_ids[0]
-    for name, value in change.items():
-        setattr(sandbox, name, value)
-    ended = diga("phone", "get", phone_id)
-    assert ended[:2] == (code, "")
-    assert ended[2].startswith("diga: ")
-    assert ended[2].count("\n") == 1
-    assert words in ended[2]
-
-
-def test_an_id_that_is_none_is_never_sent(diga, sandbox):
-    code, out, err = diga("phone", "get", "no-id")
-    assert (code, out) == (2, "")
-    assert "canonical" in err
-    assert sandbox.requests == []
-
-
-@pytest.mark.parametrize("key", [None, "k\xe9y-with-an-accent", "two words"])
-def test_a_wrong_key_is_named_but_not_shown(diga, sandbox, monkeypatch, key):
-    monkeypatch.delenv("DIGA_API_KEY")
-    if key:
-        monkeypatch.setenv("DIGA_API_KEY", key)
-    code, _, err = diga("phone", "get", MISSING)
-    assert code == 2
-    assert key is None or key not in err
-
-
-@pytest.fixture
-def ctrl_c():
-    """Let the signal interrupt, also where a shell in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_ends_a_lookup(diga, sandbox, monkeypatch):
-    def interrupted(_):
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(get, "_show", interrupted)
-    assert diga("phone", "get", sandbox.phone_ids[0]) == (
-        130,
-        "",
-        "diga: interrupted\n",
-    )
-
-
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC])
-def test_standard_output_that_takes_no_more_ends_the_command(
+def test_a_full_disk_or_a_closed_pipe_ends_the_command(
     diga, sandbox, monkeypatch, tmp_path, number
 ):
-    """What is left in the buffer must not be tried again at the exit."""
+    """The rest of the buffer must not be written again at the exit."""
 
     class Full(io.StringIO):
         def flush(self):
@@ -175,6 +110,52 @@ def test_standard_output_that_takes_no_more_ends_the_command(
     os.close(descriptor)
     assert code == 4
     assert f"stopped: {os.strerror(number).lower()}" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["phone", "get"], ["phone", "fetch"], ["sandbox"], ["completion"]]
+)
+def test_help_begins_with_the_purpose_and_an_example(diga, arguments):
+    lines = diga(*arguments, "--help")[1].splitlines()
+    words = [line.strip(" │╭╮╰╯─") for line in lines if line.strip(" │╭╮╰╯─")]
+    assert words[0].startswith("Usage: diga ")
+    assert words[1].endswith(".") or words[2].endswith(".")
+    assert any(word.startswith("Example: diga ") for word in words[2:4])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["get", "x"], "Did you mean 'diga phone get'?"),
+        (["fetch"], "Did you mean 'diga phone fetch'?"),
+        (["phone", "3c90c3cc-0d44"], "Did you mean 'diga phone get 3c90c3cc-0d44'?"),
+        (["nothing"], "No such command 'nothing'"),
+    ],
+)
+def test_a_command_in_the_wrong_place_points_to_the_right_one(diga, arguments, words):
+    code, _, err = diga(*arguments)
+    assert code == 2
+    assert words in " ".join(err.replace("│", "").split())
+
+
+@pytest.mark.parametrize("command", ["get", "fetch"])
+def test_help_ends_with_the_exit_codes_one_a_line(diga, command):
+    out = diga("phone", command, "--help")[1]
+    codes = out[out.index("Exit codes") :].splitlines()
+    assert "--" not in codes[0]
+    assert [line.split()[0] for line in codes[1:4]] == ["0", "1", "2"]
+    assert any(line.split()[:1] == ["130"] for line in codes)
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [("bash", "complete -o"), ("zsh", "#compdef diga"), ("fish", "complete")],
+)
+def test_a_shell_gets_its_completion(diga, shell, words):
+    code, out, _ = diga("completion", shell)
+    assert code == 0
+    assert words in out
+    assert "_DIGA_COMPLETE" in out
 
 
 def test_the_demo_shows_every_outcome(diga, monkeypatch):
@@ -204,13 +185,12 @@ def test_the_demo_is_drawn_while_it_runs(diga, monkeypatch):
 
 def test_every_fault_has_an_option():
     named = {field.name for field in attrs.fields(Faults)}
-    assert set(app.FAULTS) == named - {"error_status", "drip_seconds"}
+    offered = set(options.FAULTS | options.LISTING_FAULTS)
+    assert offered == named - {"error_status", "drip_seconds"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_sandbox_serves_until_it_is_told_to_stop(
-    diga, monkeypatch, tmp_path, number
-):
+def test_the_sandbox_serves_until_a_signal(diga, monkeypatch, tmp_path, number):
     seen = {}
 
     def ask(text):
@@ -228,13 +208,13 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(
             seen["asked"] = phone_id
         os.kill(os.getpid(), number)
 
-    directions = serve._directions
+    exports = serve._exports
 
     def note(sandbox):
-        seen["out"] = directions(sandbox)
+        seen["out"] = exports(sandbox)
         return seen["out"]
 
-    monkeypatch.setattr(serve, "_directions", note)
+    monkeypatch.setattr(serve, "_exports", note)
     monkeypatch.setattr(serve, "say", ask)
     code, out, _ = diga("sandbox", "--phones", 3, "--write-ids", "ids.txt")
     assert code == 0
@@ -249,12 +229,16 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(
         (["--errors", 0.7, "--resets", 0.7], "add up"),
         (["--errors", 2], "--errors"),
         (["--latency", "soon"], "0.05"),
-        (["--latency", "2-1"], "latency"),
+        (["--latency", "2-1"], "diga: --latency must be"),
+        (["--gone-cursor", 500], "diga: --gone-cursor must be in (200, 400, 404, 422)"),
+        (["--sort-by", "colour"], "diga: --sort-by must be in ('id', "),
         (["--port", 70000], "--port"),
         (["--write-ids", "there.txt"], "cannot write there.txt"),
     ],
 )
-def test_a_sandbox_that_cannot_be_is_refused(diga, tmp_path, arguments, words):
+def test_settings_that_no_sandbox_can_have_are_refused(
+    diga, tmp_path, arguments, words
+):
     (tmp_path / "there.txt").write_text("mine")
     code, out, err = diga("sandbox", *arguments)
     assert (code, out) == (2, "")
@@ -262,7 +246,7 @@ def test_a_sandbox_that_cannot_be_is_refused(diga, tmp_path, arguments, words):
     assert (tmp_path / "there.txt").read_text() == "mine"
 
 
-def test_a_port_that_is_taken_is_told_of(diga, sandbox):
+def test_a_port_that_is_taken_is_reported(diga, sandbox):
     port = sandbox.url.rpartition(":")[2]
     code, out, err = diga("sandbox", "--port", port)
     assert (code, out) == (2, "")
@@ -272,18 +256,22 @@ def test_a_port_that_is_taken_is_told_of(diga, sandbox):
 def test_settings_reach_the_sandbox(diga, monkeypatch):
     served = []
 
-    def serve(sandbox, ids_file):
+    def note(sandbox, ids_file):
         served.append((sandbox, ids_file))
         return ExitCode.ALL_FOUND
 
-    monkeypatch.setattr(serve, "serve", serve)
+    monkeypatch.setattr(serve, "serve_until_stopped", note)
     options = "--seed 5 --latency 0.1-0.2 --per-second 9 --burst 2 --retry-after 1"
-    assert diga("sandbox", *options.split(), "--wrong-ids", 0.5)[0] == 0
+    listing = "--sort-by number --no-numbered-pages --gone-cursor 404"
+    faults = ("--wrong-ids", 0.5, "--empty-pages", 0.2)
+    assert diga("sandbox", *options.split(), *listing.split(), *faults)[0] == 0
     ((sandbox, ids_file),) = served
     assert ids_file is None
     assert (sandbox.seed, sandbox.latency) == (5, (0.1, 0.2))
     assert (sandbox.per_second, sandbox.burst, sandbox.retry_after) == (9.0, 2, "1")
-    assert sandbox.faults == Faults(wrong_ids=0.5)
+    assert (sandbox.sort_by, sandbox.gone_cursor) == ("number", 404)
+    assert not sandbox.numbered_pages
+    assert sandbox.faults == Faults(wrong_ids=0.5, empty_pages=0.2)
 
 
 @pytest.mark.parametrize(
@@ -299,3 +287,23 @@ def test_settings_reach_the_sandbox(diga, monkeypatch):
 )
 def test_every_error_has_its_exit_code(error, code):
     assert code_of(error, otherwise=ExitCode.NOT_ALL_FOUND) == code
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "base_url is plain http; use https, or pass allow_insecure_http=True",
+            (
+                "the base URL (--base-url or DIGA_BASE_URL) is plain http; use https, "
+                "or give --allow-insecure-http"
+            ),
+        ),
+        ("proxy must be http", "--proxy must be http"),
+        ("HTTPS_PROXY must be http", "HTTPS_PROXY must be http"),
+        ("the totally wrong", "the totally wrong"),
+    ],
+)
+def test_a_message_of_the_library_is_said_in_words_of_the_command_line(message, said):
+    assert message_of(diga_async.ConfigurationError(message)) == said
+    assert message_of(CommandError(ExitCode.USAGE, message)) == message

@@ -1,9 +1,8 @@
-"""What people see."""
+"""What a terminal shows."""
 
 import asyncio
 import io
 import re
-import sys
 from collections import Counter
 
 import attrs
@@ -12,15 +11,13 @@ from fakes import phone_fields
 
 from diga_async import LookupStats, Phone
 from diga_async._cli.display import (
-    Standing,
     console_for,
     live,
     phone_panel,
     phone_table,
     run_view,
-    summary,
 )
-from diga_async._cli.terminal import forgive_encodings, printable, say
+from diga_async._cli.progress import Standing
 
 STATS = LookupStats(
     found=1200,
@@ -58,7 +55,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Return what a picture looks like to a pipe of 80 columns."""
+    """Return what a picture looks like in a pipe of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def shown(picture, stream=None):
@@ -76,7 +73,7 @@ def shown(monkeypatch):
         ({"total": None}, ["1,234 ", "-:--:-- left"]),
         ({"stats": attrs.evolve(STATS, rate=0.0)}, ["0/s", "-:--:-- left"]),
         ({"settled": 5001}, ["0:00:00 left"]),
-        ({"outage": True}, ["no answers: waiting"]),
+        ({"outage": True}, ["no answer: waiting"]),
         ({}, ["found 1,200", "missing 30", "failed 4", "throttled 9"]),
     ],
 )
@@ -87,7 +84,7 @@ def test_a_run_is_drawn_in_two_lines(shown, changes, words):
     assert max(map(len, lines)) <= 80
 
 
-async def test_on_a_terminal_a_run_is_drawn_over_and_over(monkeypatch):
+async def test_on_a_terminal_a_run_is_redrawn(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     drawn = asyncio.Event()
     calls = []
@@ -114,7 +111,7 @@ async def test_where_nothing_can_be_redrawn_nothing_is_drawn(monkeypatch, kind):
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "CLICOLOR_FORCE", "CI"])
-def test_a_pipe_sees_no_control_characters_whatever_is_set(
+def test_a_pipe_gets_no_control_characters_whatever_is_set(
     shown, monkeypatch, variable
 ):
     monkeypatch.setenv(variable, "1")
@@ -130,22 +127,24 @@ def test_no_color_means_no_colours_on_a_terminal(shown, monkeypatch):
         assert re.findall(r"\x1b\[(?:\d+;)*[34]\d", shown(picture, Terminal())) == []
 
 
-def test_a_phone_is_shown_without_its_payment_link_and_sip_user(shown):
+def test_a_phone_is_shown_without_its_payment_link_and_sip_credentials(shown):
     text = shown(phone_panel(Phone.from_dict(EVERYTHING)))
     words = ["+34911234567", "assigned", "netelip", "Ventas", "ES-MD, ES-CT"]
     words += ["2026-01-02 03:04 UTC", "2026-01-01 00:00 UTC", "--json shows it"]
+    words += ["telephony provider", "region codes", "assigned at", "released at"]
+    words += ["inbound agent id", "SIP config", "checkout URL"]
     assert [w for w in words if w not in text] == []
     assert "troncal" not in text
     assert "sip.example" not in text
     assert "checkout.example" not in text
 
 
-def test_a_phone_of_few_words_has_few_lines(shown):
+def test_fields_without_a_value_have_no_line(shown):
     lines = shown(phone_panel(Phone.from_dict(phone_fields()))).splitlines()
     assert len(lines) == 5
 
 
-def test_what_the_server_sends_does_not_steer_the_terminal(shown):
+def test_control_characters_from_the_server_do_not_reach_the_terminal(shown):
     phone = Phone.from_dict(
         phone_fields(
             number="\x1b[2J", status="\x1b]0;x\x07", nickname="[red]\u202ex\x9b"
@@ -168,39 +167,3 @@ def test_a_table_of_phones_fits_80_columns(shown):
     lines = shown(phone_table([phone])).splitlines()
     assert max(map(len, lines)) <= 80
     assert "pending_verification" in "\n".join(lines)
-
-
-def test_a_summary_is_of_the_whole_and_of_this_run():
-    assert list(summary(STANDING.outcomes, STATS)) == [
-        "1,200 found, 30 missing, 4 failed",
-        "1,234 looked up in 10.0 s, 123 a second; 7 retried, 9 throttled",
-    ]
-
-
-def test_a_summary_of_a_run_that_did_nothing_is_short():
-    nothing = attrs.evolve(STATS, found=0, missing=0, failed=0)
-    assert len(list(summary(STANDING.outcomes, nothing))) == 1
-
-
-def test_words_go_to_standard_error(capsys):
-    say("a\x1b[2Jb\nc")
-    assert capsys.readouterr() == ("", "diga: a\ufffd[2Jb\ufffdc\n")
-
-
-def test_without_standard_error_nothing_is_said(monkeypatch):
-    monkeypatch.setattr("sys.stderr", None)
-    say("nothing")
-
-
-def test_a_terminal_of_few_letters_gets_question_marks(monkeypatch):
-    raw = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    monkeypatch.setattr("sys.stderr", io.StringIO())
-    forgive_encodings()
-    sys.stdout.write("Recepción\n")
-    sys.stdout.flush()
-    assert raw.getvalue() == b"Recepci?n\n"
-
-
-def test_printable_text_stays_as_it_is():
-    assert printable("Recepción 漢字") == "Recepción 漢字"

@@ -1,5 +1,6 @@
 """`diga phone fetch`, from arguments to the exit code."""
 
+import asyncio
 import csv
 import json
 import os
@@ -48,7 +49,7 @@ def interrupt_at(monkeypatch, *numbers):
     monkeypatch.setattr(fetch, "row_of", row_or_signal)
 
 
-def test_rows_go_to_standard_output_and_words_to_standard_error(diga, sandbox, ids):
+def test_rows_go_to_standard_output_and_messages_to_standard_error(diga, sandbox, ids):
     code, printed, words = diga("phone", "fetch", ids)
     assert code == 0
     assert {UUID(r["phone_id"]) for r in rows(printed)} == set(sandbox.phone_ids)
@@ -73,6 +74,7 @@ def test_each_distinct_id_has_one_row(diga, sandbox, ids, out):
     ("text", "code"),
     [
         ("", 0),
+        ("phone_id", 0),
         ("{found}", 0),
         ("{found}\n{missing}", 1),
         ("{found}\nno-id", 1),
@@ -85,19 +87,19 @@ def test_the_exit_code_says_whether_all_were_found(diga, sandbox, tmp_path, text
 
 
 def test_the_exit_code_is_judged_over_earlier_runs_too(diga, sandbox, ids, out):
-    (ids.parent / "bad").write_text("no-id\n")
+    (ids.parent / "bad").write_text(f"{sandbox.phone_ids[0]}\nno-id\n")
     assert diga("phone", "fetch", "bad", "-o", out)[0] == 1
     code, _, words = diga("phone", "fetch", ids, "-o", out, "--resume")
     assert code == 1
-    assert "1 rows are there already" in words
-    assert "20 found, 0 missing, 1 failed\ndiga: 20 looked up" in words
+    assert "OUT has 2 rows already" in words
+    assert "20 found, 0 missing, 1 failed\ndiga: 19 looked up" in words
 
 
-def test_a_header_is_passed_over_with_a_word(diga, sandbox, tmp_path):
+def test_a_header_is_skipped_and_reported(diga, sandbox, tmp_path):
     (tmp_path / "ids.csv").write_text(f"phone;name\n{sandbox.phone_ids[0]};x\n")
     code, printed, words = diga("phone", "fetch", "ids.csv")
     assert (code, len(rows(printed))) == (0, 1)
-    assert "passed over the header 'phone'" in words
+    assert "the ids are in column 'phone'" in words
 
 
 def test_ids_may_come_from_standard_input(diga, sandbox, ids, monkeypatch):
@@ -117,7 +119,7 @@ def test_a_file_that_exists_is_not_touched(diga, sandbox, ids, out):
     assert sandbox.requests == []
 
 
-def test_what_is_there_is_not_asked_again(diga, sandbox, ids, out):
+def test_ids_that_have_a_row_are_not_asked_again(diga, sandbox, ids, out):
     (ids.parent / "some").write_text(f"{sandbox.phone_ids[0]}\n{sandbox.phone_ids[1]}")
     diga("phone", "fetch", "some", "-o", out)
     sandbox.requests.clear()
@@ -127,23 +129,23 @@ def test_what_is_there_is_not_asked_again(diga, sandbox, ids, out):
     assert code == 0
     assert len(sandbox.requests) == 18
     assert len(outcomes(out)) == 20
-    assert "2 rows are there already" in words
+    assert "OUT has 2 rows already" in words
     assert "torn" in words
 
 
-def test_a_file_that_is_not_there_is_resumed_from_its_start(diga, ids, out):
+def test_resuming_a_file_that_is_not_there_starts_it(diga, ids, out):
     assert diga("phone", "fetch", ids, "-o", out, "--resume")[0] == 0
     assert len(outcomes(out)) == 20
 
 
 def test_standard_output_is_never_resumed(diga, ids):
-    """Nobody knows what was printed before."""
+    """What was printed before is unknown."""
     code, printed, words = diga("phone", "fetch", ids, "--resume")
     assert (code, len(rows(printed))) == (0, 20)
-    assert "nothing to resume without -o OUT; starting afresh" in words
+    assert "nothing to resume without -o OUT; starting from the beginning" in words
 
 
-def test_what_failed_is_asked_again_when_told_so(diga, sandbox, ids, out):
+def test_failed_ids_are_asked_again_with_retry_failed(diga, sandbox, ids, out):
     sandbox.faults = Faults(wrong_ids=1.0)
     assert diga("phone", "fetch", ids, "-o", out)[0] == 1
     assert set(outcomes(out).values()) == {"failed"}
@@ -171,6 +173,13 @@ def test_retry_failed_starts_a_file_that_is_not_there(diga, sandbox, ids, out):
         (["ids.txt", "--base-url", "http://diga.example"], "http"),
         (["ids.txt", "--api-key", "x"], "No such option"),
         (["ids.txt", "more.txt"], "unexpected"),
+        (["ids.txt", "--timeout", "0"], "--timeout"),
+        (["ids.txt", "--csv-raw"], "--csv-raw needs -o OUT.csv"),
+        (["ids.txt", "-o", "out.jsonl", "--csv-raw"], "--csv-raw"),
+        (["ids.txt", "--quiet", "--verbose"], "exclude each other"),
+        (["ids.txt", "--column", "phone"], "no column 'phone'"),
+        (["ids.txt", "--proxy", "socks5://x"], "--proxy must be"),
+        (["ids.txt", "--key-file", "none"], "cannot read the key file none"),
     ],
 )
 def test_wrong_usage_touches_nothing(diga, sandbox, ids, arguments, words):
@@ -220,7 +229,7 @@ def test_a_key_that_is_refused_ends_the_run(diga, sandbox, ids, out, fault):
     assert f"diga phone fetch {ids} -o {out} --resume" in words
 
 
-def test_an_early_end_can_be_gone_on_with(diga, sandbox, ids, out):
+def test_a_run_that_ended_early_can_be_resumed(diga, sandbox, ids, out):
     sandbox.per_second, sandbox.burst, sandbox.retry_after = 1, 4, 3600
     code, _, words = diga("phone", "fetch", ids, "-o", out)
     assert code == 4
@@ -238,7 +247,7 @@ def test_without_a_file_an_early_end_names_one(diga, sandbox, ids):
     assert f"diga phone fetch {ids} -o OUT.jsonl" in words
 
 
-def test_ctrl_c_waits_for_what_is_under_way(diga, sandbox, ids, out, monkeypatch):
+def test_ctrl_c_finishes_the_requests_in_flight(diga, sandbox, ids, out, monkeypatch):
     sandbox.latency = 0.005
     interrupt_at(monkeypatch, 4)
     code, _, words = diga("phone", "fetch", ids, "-o", out, "--concurrency", 2)
@@ -251,7 +260,7 @@ def test_ctrl_c_waits_for_what_is_under_way(diga, sandbox, ids, out, monkeypatch
     assert len(outcomes(out)) == len(sandbox.requests) == 20
 
 
-def test_ctrl_c_twice_does_not_wait(diga, sandbox, ids, out, monkeypatch):
+def test_the_second_ctrl_c_stops_now(diga, sandbox, ids, out, monkeypatch):
     sandbox.latency = 0.005
     interrupt_at(monkeypatch, 4, 5)
     code, _, _ = diga("phone", "fetch", ids, "-o", out, "--concurrency", 4)
@@ -260,17 +269,19 @@ def test_ctrl_c_twice_does_not_wait(diga, sandbox, ids, out, monkeypatch):
     assert diga("phone", "fetch", ids, "-o", out, "--resume")[0] == 0
 
 
-def test_ctrl_c_before_anything_was_sent_ends_at_once(diga, sandbox, ids, monkeypatch):
+def test_ctrl_c_before_anything_was_sent_ends_immediately(
+    diga, sandbox, ids, monkeypatch
+):
     def interrupted(*_):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(output_file.OutputFile, "take_stock", interrupted)
+    monkeypatch.setattr(output_file.OutputFile, "read_rows", interrupted)
     code, _, words = diga("phone", "fetch", ids, "-o", "out.csv")
     assert (code, words) == (130, "diga: interrupted\n")
     assert sandbox.requests == []
 
 
-def test_a_third_ctrl_c_interrupts_whatever_it_meets(diga, sandbox, ids, monkeypatch):
+def test_a_third_ctrl_c_interrupts(diga, sandbox, ids, monkeypatch):
     row_of = fetch.row_of
 
     def three_signals(outcome):
@@ -282,21 +293,21 @@ def test_a_third_ctrl_c_interrupts_whatever_it_meets(diga, sandbox, ids, monkeyp
     assert diga("phone", "fetch", ids)[0] == 130
 
 
-def test_signals_are_given_back(diga, sandbox, ids):
+def test_signal_handlers_are_restored(diga, sandbox, ids):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     diga("phone", "fetch", ids)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_run_is_drawn_when_somebody_looks(diga, sandbox, ids, out, monkeypatch):
+def test_a_run_is_drawn_on_a_terminal(diga, sandbox, ids, out, monkeypatch):
     drawn = []
 
     def note(standing):
         drawn.append(standing)
         return ""
 
-    for module in ("_cli.fetch", "_cli.display"):
-        monkeypatch.setattr(f"diga_async.{module}.is_terminal", lambda _: True)
+    for module in ("fetch", "display"):
+        monkeypatch.setattr(f"diga_async._cli.{module}.is_terminal", lambda _: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(fetch, "run_view", note)
     assert diga("phone", "fetch", ids, "-o", out)[0] == 0
@@ -319,3 +330,242 @@ def test_a_pipe_of_ids_has_no_total(diga, sandbox, ids, out, monkeypatch):
     os.close(reading)
     assert drawn[0].total is None
     assert len(outcomes(out)) == 20
+
+
+# --- before the run
+
+
+def test_an_input_without_ids_is_refused_before_anything_is_written(
+    diga, sandbox, tmp_path
+):
+    (tmp_path / "names.txt").write_text("Madrid\nSevilla\n")
+    code, printed, words = diga("phone", "fetch", "names.txt", "-o", "out.jsonl")
+    assert (code, printed) == (2, "")
+    assert "'Madrid'" in words
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_input_and_the_output_must_not_be_the_same_file(
+    diga, sandbox, ids, out, monkeypatch
+):
+    diga("phone", "fetch", ids, "-o", out)
+    before = out.read_bytes()
+    link = out.with_name(f"link{out.suffix}")
+    link.symlink_to(out)
+    sandbox.requests.clear()
+    for file, to in ((out, out), (out, link), (link, out)):
+        for option in ("--resume", "--retry-failed"):
+            code, _, words = diga("phone", "fetch", file, "-o", to, option)
+            assert code == 2
+            assert "same file" in words
+    with out.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert diga("phone", "fetch", "-o", out, "--resume")[0] == 2
+    assert out.read_bytes() == before
+    assert sandbox.requests == []
+
+
+def test_standard_output_must_not_be_the_input(diga, sandbox, ids, monkeypatch):
+    with ids.open("a") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        code, _, words = diga("phone", "fetch", ids)
+    assert code == 2
+    assert "standard output is" in words
+
+
+def test_a_column_can_be_named(diga, sandbox, tmp_path):
+    (tmp_path / "ids.csv").write_text(f"id,teléfono\n1,{sandbox.phone_ids[0]}\n")
+    code, _, words = diga("phone", "fetch", "ids.csv")
+    assert code == 2
+    assert "--column" in words
+    code, printed, _ = diga("phone", "fetch", "ids.csv", "--column", "teléfono")
+    assert (code, len(rows(printed))) == (0, 1)
+
+
+# --- what is read and written
+
+
+def test_an_earlier_output_gives_its_failed_ids(diga, sandbox, ids, out):
+    sandbox.phones[sandbox.phone_ids[3]]["number"] = None
+    assert diga("phone", "fetch", ids, "-o", out)[0] == 1
+    sandbox.phones[sandbox.phone_ids[3]]["number"] = "+34910000000"
+    code, printed, words = diga("phone", "fetch", out)
+    assert code == 0
+    assert [row["phone_id"] for row in rows(printed)] == [str(sandbox.phone_ids[3])]
+    assert f"left out 19 rows of {out} that are not failed" in words
+
+
+def test_an_empty_list_is_reported(diga, sandbox, tmp_path):
+    (tmp_path / "ids.csv").write_text("phone_id\n")
+    code, _, words = diga("phone", "fetch", "ids.csv", "-o", "out.csv")
+    assert code == 0
+    assert "no ids in ids.csv" in words
+
+
+def test_a_broken_row_of_the_input_ends_the_run_after_the_rows_before(
+    diga, sandbox, tmp_path
+):
+    good, more = sandbox.phone_ids[:2]
+    (tmp_path / "ids.csv").write_text(f'{good},x\n{more},"a"b\n')
+    code, _, words = diga("phone", "fetch", "ids.csv", "-o", "out.jsonl")
+    assert code == 4
+    assert "stopped early: line 2 of ids.csv cannot be read" in words
+    assert "correct it first" in words
+    assert outcomes(tmp_path / "out.jsonl") == {str(good): "found"}
+
+    (tmp_path / "ids.csv").write_text(f"{good},x\n{more},ab\n")
+    assert diga("phone", "fetch", "ids.csv", "-o", "out.jsonl", "--resume")[0] == 0
+    assert len(outcomes(tmp_path / "out.jsonl")) == 2
+
+
+def test_cells_that_a_spreadsheet_would_run_are_guarded_unless_raw(
+    diga, sandbox, ids, tmp_path
+):
+    for phone in sandbox.phones.values():
+        phone["nickname"] = "=1+1"
+    for name, options, nickname in (
+        ("out.csv", (), "'=1+1"),
+        ("raw.csv", ("--csv-raw",), "=1+1"),
+    ):
+        assert diga("phone", "fetch", ids, "-o", name, *options)[0] == 0
+        with (tmp_path / name).open(newline="") as file:
+            assert {row["nickname"] for row in csv.DictReader(file)} == {nickname}
+
+
+def test_an_output_that_vanishes_is_no_success(diga, sandbox, ids, out, monkeypatch):
+    row_of = fetch.row_of
+
+    def row_and_remove(outcome):
+        out.unlink(missing_ok=True)
+        return row_of(outcome)
+
+    monkeypatch.setattr(fetch, "row_of", row_and_remove)
+    code, _, words = diga("phone", "fetch", ids, "-o", out)
+    assert code == 4
+    assert f"stopped early: {out} was removed" in words
+    assert "found" not in words
+    monkeypatch.undo()
+
+
+def test_an_output_that_vanishes_counts_more_than_ctrl_c(
+    diga, sandbox, ids, out, monkeypatch
+):
+    """Code 130 would promise that --resume finds the rows."""
+    row_of = fetch.row_of
+
+    def remove_and_interrupt(outcome):
+        out.unlink(missing_ok=True)
+        signal.raise_signal(signal.SIGINT)
+        return row_of(outcome)
+
+    monkeypatch.setattr(fetch, "row_of", remove_and_interrupt)
+    assert diga("phone", "fetch", ids, "-o", out)[0] == 4
+
+
+# --- messages
+
+
+def test_quiet_prints_errors_only(diga, sandbox, ids, out):
+    assert diga("phone", "fetch", ids, "-o", out, "--quiet") == (0, "", "")
+    sandbox.api_key = "another"
+    out.unlink()
+    code, _, words = diga("phone", "fetch", ids, "-o", out, "--quiet")
+    assert code == 3
+    assert words.startswith("diga: stopped early: 401")
+    assert words.count("\n") == 1
+
+
+def test_verbose_shows_retries_and_cool_downs(diga, sandbox, ids):
+    sandbox.per_second, sandbox.burst, sandbox.retry_after = 500, 1, "0"
+    sandbox.faults = Faults(errors=0.3)
+    words = diga("phone", "fetch", ids, "--verbose")[2]
+    assert "attempt 1 brought 503" in words
+    assert "attempt 2 brought found" in words
+    assert "throttled (429)" in words
+
+
+def test_the_start_of_a_run_says_how_many_ids_it_looks_up_and_where(diga, sandbox, ids):
+    assert f"looking up 20 ids at {sandbox.url}" in diga("phone", "fetch", ids)[2]
+    ids.write_text(f"phone_id,x\n{sandbox.phone_ids[0]},y\n")
+    assert "looking up 1 id at " in diga("phone", "fetch", ids, "-o", "out.csv")[2]
+    words = diga("phone", "fetch", ids, "-o", "out.csv", "--resume")[2]
+    assert f"looking up 1 id at {sandbox.url}, except those in OUT\n" in words
+
+
+def test_a_hint_repeats_every_option_that_was_given(diga, sandbox, ids, out):
+    url = sandbox.url
+    speed = ("--concurrency", 3, "--per-second", 2.5, "--timeout", 7)
+    given = ("-o", out, "--resume", *speed, "--base-url", url)
+    sandbox.api_key = "another"
+    _, _, words = diga("phone", "fetch", ids, *given)
+    assert f"diga phone fetch {ids} -o {out} " in words
+    for option in ("--concurrency 3", "--per-second 2.5", "--timeout 7"):
+        assert option in words
+    assert f"--base-url {url} --resume\n" in words
+    assert words.count("--resume") == 1
+
+
+def test_after_a_refused_key_the_hint_says_to_change_it_first(diga, sandbox, ids, out):
+    sandbox.api_key = "another"
+    words = diga("phone", "fetch", ids, "-o", out)[2]
+    assert "change the key in DIGA_API_KEY first; to go on: " in words
+    (ids.parent / "key").write_text("sk-other")
+    words = diga("phone", "fetch", ids, "-o", out, "--resume", "--key-file", "key")[2]
+    assert "change the key in key first; " in words
+
+
+def test_after_a_missing_permission_the_hint_names_it(diga, sandbox, ids, out):
+    sandbox.faults = Faults(forbidden=1.0)
+    assert "'Phones: read'" in diga("phone", "fetch", ids, "-o", out)[2]
+
+
+def test_the_hint_for_ids_from_a_pipe_asks_for_the_same_ids(
+    diga, sandbox, ids, monkeypatch
+):
+    sandbox.api_key = "another"
+    with ids.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        words = diga("phone", "fetch", "-o", "out.csv")[2]
+    assert "with the same ids on standard input: diga phone fetch - -o out.csv" in words
+
+
+def test_nothing_is_sent_any_more_after_the_first_ctrl_c(
+    diga, sandbox, ids, out, monkeypatch
+):
+    """Pauses before retries end, and what is in flight gets its row."""
+    sandbox.faults = Faults(errors=1.0)
+    drain, allowed = fetch._Run._drain, []
+
+    def note(run, task):
+        drain(run, task)
+        allowed.append(run.client.stats.requests)
+
+    async def interrupt_soon(run, **_):
+        while run.client.stats.requests < 16:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(fetch._Run, "_drain", note)
+    monkeypatch.setattr(fetch._Run, "_report", interrupt_soon)
+    code, _, words = diga("phone", "fetch", ids, "-o", out, "--concurrency", 8)
+    assert code == 130
+    assert len(sandbox.requests) == allowed[0] < 80
+    assert "stopped early" not in words
+    assert f"{out} --concurrency 8 --resume" in words
+    assert set(outcomes(out).values()) <= {"failed"}
+
+
+def test_after_ctrl_c_a_reader_that_takes_no_rows_is_not_waited_for(
+    diga, sandbox, ids, monkeypatch
+):
+    """Otherwise a pager that is not scrolled keeps the command alive."""
+
+    async def blocked(*_):
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(fetch, "DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr(fetch.StandardOutput, "write", blocked)
+    code, printed, words = diga("phone", "fetch", ids)
+    assert (code, printed) == (130, "")
+    assert "-o OUT.jsonl" in words

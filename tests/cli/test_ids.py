@@ -1,22 +1,33 @@
-"""Phone ids out of lines of text."""
+"""Phone ids in lines of text."""
 
-import csv
+import json
 from uuid import UUID
 
 import pytest
 
-from diga_async._cli.ids import distinct, ids_in, key_of, key_of_text
+from diga_async._cli.ids import (
+    IdReader,
+    NoSuchColumnError,
+    UnreadableRowError,
+    distinct,
+    key_of,
+    key_of_text,
+)
 
 A = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 B = "9b2d1f6e-0000-4000-8000-00000000000b"
 
 
-def read(text, *, as_csv=False):
-    headers = []
-    ids = list(
-        ids_in(text.splitlines(keepends=True), as_csv=as_csv, on_header=headers.append)
-    )
-    return [str(i) for i in ids], headers
+def reader_of(text, **options):
+    return IdReader(text.splitlines(keepends=True), **options)
+
+
+def read(text, *, as_csv=False, column=None):
+    """Return the ids of *text* as texts, and the header."""
+    reader = reader_of(text, as_csv=as_csv, column=column)
+    ids = [str(phone_id) for phone_id in reader]
+    assert reader.read == len(ids)
+    return ids, reader.header
 
 
 @pytest.mark.parametrize(
@@ -29,12 +40,13 @@ def read(text, *, as_csv=False):
         (f"{A},Ventas,1\n{B};Cobros\n{A}\tx\n", [A, B, A]),
         (f'"{A}","Ventas"\n', [A]),
         (f"{A.upper()}\n", [A]),
+        (f"\u00a0{A}\u200b\n\ufeff{B}\n", [A, B]),
         ("no-id\n", ["no-id"]),
         (f"{A}\nphone_id\n", [A, "phone_id"]),
     ],
 )
-def test_a_line_gives_what_stands_in_its_first_column(text, ids):
-    assert read(text) == (ids, [])
+def test_a_line_holds_an_id_in_its_first_column(text, ids):
+    assert read(text) == (ids, None)
 
 
 @pytest.mark.parametrize(
@@ -49,30 +61,116 @@ def test_a_line_gives_what_stands_in_its_first_column(text, ids):
         ("teléfono;nombre", True),
     ],
 )
-def test_a_header_is_passed_over_and_told_of(header, as_csv):
-    ids, headers = read(f"{header}\n{A}\n", as_csv=as_csv)
+def test_a_header_is_skipped_and_reported(header, as_csv):
+    ids, name = read(f"{header}\n{A}\n", as_csv=as_csv)
     assert ids == [A]
-    assert [header[: len(h)] for h in headers] == headers
-    assert len(headers) == 1
+    assert header.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("nombre,phone_id", "phone_id"),
+        ("id,phone_id", "phone_id"),
+        ("nombre;ID", "ID"),
+        ('"nombre"\t"Phone UUID"', "Phone UUID"),
+        (",id", "id"),
+    ],
+)
+@pytest.mark.parametrize("as_csv", [False, True])
+def test_the_header_says_which_column_holds_the_ids(header, name, as_csv):
+    separator = next(c for c in ",;\t" if c in header)
+    text = f"{header}\nMadrid{separator}{A}\n{separator}{B}\n"
+    assert read(text, as_csv=as_csv) == ([A, B], name)
+
+
+def test_a_column_can_be_chosen_by_name():
+    text = f"id,Agent,phone_id\n1,{A},{B}\n"
+    assert read(text, column="Agent") == ([A], "Agent")
+    assert read(text, column="agent")[0] == [A]
+    assert read(json.dumps({"id": B, "agent": A}), column="agent")[0] == [A]
+
+
+@pytest.mark.parametrize("text", ["id,name\n1,x\n", f"{A},x\n"])
+def test_a_column_that_is_not_there_is_an_error_that_names_the_first_row(text):
+    with pytest.raises(NoSuchColumnError) as caught:
+        read(text, column="phone")
+    assert str(caught.value) == ", ".join(text.split("\n")[0].split(","))
+
+
+def test_a_row_without_the_column_is_skipped():
+    assert read(f"name,id\nx,{A}\nonly a name\n")[0] == [A]
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_line_may_name_the_separator(line):
+    """Excel writes and reads it."""
+    text = f"{line}\r\nnombre, y más;phone_id\r\nx, y;{A}\r\n"
+    assert read(text) == ([A], "phone_id")
+
+
+def test_after_the_separator_there_may_be_nothing():
+    assert read("sep=;\n")[0] == []
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_csv_may_have_cells_of_many_lines(separator):
+def test_a_cell_of_a_csv_may_span_lines(separator):
     text = f'id{separator}note\n{A}{separator}"two\nlines"\n{B}{separator}x\n'
-    assert read(text, as_csv=True) == ([A, B], ["id"])
+    assert read(text, as_csv=True) == ([A, B], "id")
+    assert read(text)[0] == [A, B]
 
 
-def test_a_csv_row_without_cells_is_passed_over():
+def test_a_csv_row_without_an_id_is_skipped():
     assert read(f"\n{A}\n\n,x\n", as_csv=True)[0] == [A]
 
 
-def test_a_csv_that_is_none_is_an_error():
-    """A lost quote would swallow every id after it without a word."""
-    with pytest.raises(csv.Error):
+def test_a_broken_csv_is_an_error():
+    """A missing quote would silently swallow every id after it."""
+    with pytest.raises(UnreadableRowError):
         read(f'{A},"lost\n{B},x\n', as_csv=True)
 
 
-def test_distinct_ids_come_once_and_not_again():
+def test_a_broken_quote_in_the_first_row_is_an_error_too():
+    with pytest.raises(UnreadableRowError):
+        read(f'"{A}"x,y\n', as_csv=True)
+
+
+@pytest.mark.parametrize("name", ["phone_id", "id"])
+def test_a_json_line_has_its_id_by_name(name):
+    text = f'{{"{name}": "{A}", "x": 1}}\n\n {{"{name}": "{B.upper()}"}}\r\n'
+    assert read(text) == ([A, B], None)
+
+
+def test_a_phone_id_goes_before_an_id():
+    assert read(json.dumps({"id": A, "phone_id": B}))[0] == [B]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"phone_id": "', "[1]", '"text"', "{}", '{"id": 1}', "{" * 100_000, "no-id"],
+)
+def test_a_broken_json_line_is_an_error(line):
+    with pytest.raises(UnreadableRowError):
+        read(f'{{"id": "{A}"}}\n{line}\n')
+
+
+OUTCOMES = [(A, "found"), (B, "failed"), ("=x", "failed"), (A, "missing")]
+EARLIER_JSON = "".join(
+    f'{{"phone_id": "{i}", "outcome": "{o}", "phone": null}}\n' for i, o in OUTCOMES
+)
+EARLIER_CSV = "phone_id,outcome,id\n" + "".join(
+    f"{'' if i != '=x' else chr(39)}{i},{o},{A}\n" for i, o in OUTCOMES
+)
+
+
+@pytest.mark.parametrize("text", [EARLIER_JSON, EARLIER_CSV])
+def test_of_an_earlier_output_only_the_failed_rows_count(text):
+    reader = reader_of(text)
+    assert list(reader) == [UUID(B), "=x"]
+    assert reader.left_out == 2
+
+
+def test_distinct_ids_come_once_and_those_done_not_at_all():
     done = {key_of_text(A)}
     long = "x" * 150
     ids = [UUID(A), UUID(B), UUID(B), "no", "No", "no", long, long + "y"]

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections import Counter
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -19,8 +20,9 @@ from diga_async import (
 from diga_async._cli import lock as lock_module, output_file as output_module
 from diga_async._cli.exit_codes import CommandError, ExitCode
 from diga_async._cli.ids import key_of
-from diga_async._cli.output_file import output_file
-from diga_async._cli.rows import Csv, row_of
+from diga_async._cli.output_file import format_of, output_file
+from diga_async._cli.rows import Csv
+from diga_async._models.outcomes import row_of
 
 SUFFIXES = [".jsonl", ".csv"]
 IDS = [UUID(int=n, version=4) for n in range(1, 6)]
@@ -39,16 +41,21 @@ def path(request, tmp_path):
     return tmp_path / f"out{request.param}"
 
 
+def opened(path, *, resume, retry_failed):
+    return output_file(path, format_of(path), resume=resume, retry_failed=retry_failed)
+
+
 async def write(path, *rows, resume=False, retry_failed=False):
-    with output_file(path, resume=resume, retry_failed=retry_failed) as output:
+    with opened(path, resume=resume, retry_failed=retry_failed) as output:
         for row in rows:
             await output.write(row)
+        output.finish()
         return output
 
 
 def stock(path, **options):
     options = {"resume": True, "retry_failed": False, **options}
-    with output_file(path, **options) as output:
+    with opened(path, **options) as output:
         return output
 
 
@@ -62,7 +69,7 @@ def refused(path, **options):
 pytestmark = pytest.mark.usefixtures("blocking_is_fine")
 
 
-async def test_what_is_written_is_known_to_the_next_run(path):
+async def test_the_next_run_knows_the_rows(path):
     written = await write(path, *ROWS)
     again = stock(path)
     assert again.done == KEYS
@@ -78,7 +85,7 @@ async def test_the_next_run_appends(path):
     assert stock(path).done == KEYS
 
 
-async def test_resuming_nothing_starts_afresh(path):
+async def test_resuming_a_file_that_is_not_there_starts_it(path):
     await write(path, ROWS[0], resume=True)
     assert stock(path).outcomes.total() == 1
 
@@ -88,7 +95,7 @@ def test_a_csv_begins_with_its_header_also_when_empty(tmp_path):
     assert (tmp_path / "out.csv").read_bytes() == Csv.header
 
 
-async def test_a_file_that_exists_is_not_touched(path):
+async def test_a_file_that_exists_is_left_alone(path):
     path.write_text("mine")
     assert "exists" in refused(path, resume=False)
     assert path.read_text() == "mine"
@@ -114,7 +121,7 @@ async def test_a_torn_end_is_cut_off_wherever_it_was_torn(path, data):
 
 
 @pytest.mark.parametrize("size", [1, len(Csv.header) - 1])
-def test_a_torn_header_is_written_anew(tmp_path, size):
+def test_a_torn_header_is_written_again(tmp_path, size):
     path = tmp_path / "out.csv"
     path.write_bytes(Csv.header[:size])
     assert stock(path).torn_bytes == size
@@ -129,7 +136,7 @@ def test_another_set_of_columns_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["hello", "hello\n", '{"a": 1}\n', "{}\n\n"])
-def test_a_file_of_something_else_is_refused(tmp_path, text):
+def test_a_file_of_other_content_is_refused(tmp_path, text):
     path = tmp_path / "out.jsonl"
     path.write_text(text)
     assert "row 1 is not one of ours" in refused(path)
@@ -137,7 +144,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
 
 
 async def test_a_bad_row_in_the_middle_is_refused(path):
-    """It is not torn, and nobody knows what became of it."""
+    """It is not torn, and its outcome is unknown."""
     await write(path, *ROWS)
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1 + (path.suffix == ".csv")] = b'{"phone_id": \n'
@@ -148,7 +155,7 @@ async def test_a_bad_row_in_the_middle_is_refused(path):
 
 async def test_a_second_run_on_the_same_file_is_refused(path):
     await write(path, ROWS[0])
-    with output_file(path, resume=True, retry_failed=False):
+    with opened(path, resume=True, retry_failed=False):
         assert "another run" in refused(path)
         assert "another run" in refused(path, retry_failed=True)
     stock(path)
@@ -173,14 +180,14 @@ async def test_without_failed_rows_the_file_stays_the_same_one(path):
 
 async def test_the_lock_outlives_the_replacement(path):
     await write(path, *ROWS)
-    with output_file(path, resume=True, retry_failed=True) as output:
+    with opened(path, resume=True, retry_failed=True) as output:
         assert "another run" in refused(path)
         await output.write(ROWS[2])
     assert stock(path).outcomes == Counter(found=2, missing=1, failed=1)
 
 
 async def test_the_lock_is_on_the_new_file_before_it_takes_its_place(path, monkeypatch):
-    """A run that comes between the two steps would own it as well."""
+    """A run that starts between the two steps would lock it too."""
     await write(path, *ROWS)
     replace, refusals = os.replace, []
 
@@ -194,7 +201,7 @@ async def test_the_lock_is_on_the_new_file_before_it_takes_its_place(path, monke
     assert [("another run" in refusal) for refusal in refusals] == [True, True]
 
 
-async def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_no_lock(
+async def test_a_file_that_was_replaced_while_it_was_locked_is_opened_again(
     path, monkeypatch
 ):
     await write(path, *ROWS)
@@ -210,7 +217,9 @@ async def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_no_lock(
     assert stock(path).outcomes.total() == 0
 
 
-async def test_a_file_that_was_removed_meanwhile_is_made_anew(path, monkeypatch):
+async def test_a_file_that_was_removed_while_it_was_locked_is_created_again(
+    path, monkeypatch
+):
     lock, removed = lock_module.lock, []
 
     def removed_first(descriptor):
@@ -245,7 +254,7 @@ async def test_a_replacement_that_fails_leaves_the_file_as_it_was(
     assert list(path.parent.iterdir()) == [path]
 
 
-async def test_what_a_killed_replacement_left_is_in_nobodys_way(path):
+async def test_the_rest_of_a_killed_replacement_is_removed(path):
     await write(path, *ROWS)
     path.with_name(f".{path.name}.retry").write_text("half")
     assert stock(path, retry_failed=True).outcomes["failed"] == 0
@@ -255,7 +264,7 @@ async def test_what_a_killed_replacement_left_is_in_nobodys_way(path):
 async def test_where_open_files_cannot_move_they_are_closed_first(path, monkeypatch):
     monkeypatch.setattr(output_module, "OPEN_FILES_CAN_MOVE", False)
     await write(path, *ROWS)
-    with output_file(path, resume=True, retry_failed=True) as output:
+    with opened(path, resume=True, retry_failed=True) as output:
         assert "another run" in refused(path)
         await output.write(ROWS[2])
     assert stock(path).outcomes == Counter(found=2, missing=1, failed=1)
@@ -271,7 +280,7 @@ async def test_a_row_that_does_not_fit_leaves_nothing_behind(path, monkeypatch):
 
     await write(path, ROWS[0])
     before = path.read_bytes()
-    with output_file(path, resume=True, retry_failed=False) as output:
+    with opened(path, resume=True, retry_failed=False) as output:
         monkeypatch.setattr(os, "write", half_of_it)
         with pytest.raises(CommandError, match="no space left on device") as caught:
             await output.write(ROWS[1])
@@ -279,7 +288,7 @@ async def test_a_row_that_does_not_fit_leaves_nothing_behind(path, monkeypatch):
     assert path.read_bytes() == before
 
 
-async def test_a_disk_that_fails_at_the_end_is_told_of(path, monkeypatch):
+async def test_a_disk_that_fails_at_the_end_is_an_error(path, monkeypatch):
     def broken(_):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -289,15 +298,15 @@ async def test_a_disk_that_fails_at_the_end_is_told_of(path, monkeypatch):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_what_is_no_ordinary_file_is_refused(tmp_path, resume):
+def test_only_a_regular_file_is_written_to(tmp_path, resume):
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "link.csv").symlink_to(tmp_path / "pipe.csv")
     (tmp_path / "circle.csv").symlink_to(tmp_path / "circle.csv")
     why = {
         "folder": "is a directory",
-        "pipe": "no ordinary file",
-        "link": "no ordinary file",
+        "pipe": "not a regular file",
+        "link": "not a regular file",
         "circle": "symbolic links",
     }
     for name, words in why.items():
@@ -305,15 +314,15 @@ def test_what_is_no_ordinary_file_is_refused(tmp_path, resume):
         assert expected in refused(tmp_path / f"{name}.csv", resume=resume)
 
 
-async def test_a_link_stands_for_what_it_leads_to(tmp_path):
-    """Whoever keeps results on another disk links OUT to it."""
+async def test_a_symbolic_link_is_followed(tmp_path):
+    """Results on another disk are linked to."""
     link, target = tmp_path / "out.csv", tmp_path / "elsewhere" / "rows"
     target.parent.mkdir()
     link.symlink_to(target)
 
     await write(link, ROWS[2], ROWS[0])
     assert "exists" in refused(link, resume=False)
-    with output_file(link, resume=True, retry_failed=False):
+    with opened(link, resume=True, retry_failed=False):
         assert "another run" in refused(target.parent / ".." / "out.csv")
     await write(link, ROWS[1], resume=True, retry_failed=True)
 
@@ -323,11 +332,160 @@ async def test_a_link_stands_for_what_it_leads_to(tmp_path):
     assert [file.name for file in target.parent.iterdir()] == ["rows"]
 
 
-def test_a_folder_that_is_not_there_is_told_of(tmp_path):
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     assert "no such file or directory" in refused(tmp_path / "no" / "out.csv")
 
 
 @pytest.mark.parametrize("name", ["out", "out.txt", "out.json", "out.csv.gz"])
 def test_a_name_must_ask_for_a_format(tmp_path, name):
-    assert ".jsonl or .csv" in refused(tmp_path / name)
+    with pytest.raises(CommandError, match=r"\.jsonl or \.csv"):
+        format_of(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_raw_cells_are_for_csv_only(tmp_path):
+    assert format_of(tmp_path / "out.csv", csv_raw=True) == Csv(raw=True)
+    with pytest.raises(CommandError, match="--csv-raw"):
+        format_of(tmp_path / "out.jsonl", csv_raw=True)
+
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("mark", [b"", BYTE_ORDER_MARK])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+async def test_an_editor_may_change_line_ends_and_add_a_byte_order_mark(
+    path, mark, line_end
+):
+    await write(path, *ROWS[:2], ROWS[4])
+    edited = mark + path.read_bytes().replace(b"\n", line_end)
+    path.write_bytes(edited)
+
+    await write(path, ROWS[2], resume=True)
+    again = stock(path)
+    assert path.read_bytes().startswith(edited)
+    assert again.done == {key_of(i) for i in (*IDS[:3], IDS[4])}
+
+    await write(path, ROWS[3], resume=True, retry_failed=True)
+    assert stock(path).outcomes == Counter(found=2, missing=1, failed=1)
+
+
+@pytest.mark.parametrize("mark", [b"", BYTE_ORDER_MARK])
+async def test_a_row_torn_before_its_line_feed_is_cut_off(path, mark):
+    await write(path, *ROWS[:2])
+    whole = mark + path.read_bytes().replace(b"\n", b"\r\n")
+    path.write_bytes(whole[:-1])
+    again = stock(path)
+    assert again.torn_bytes
+    assert again.done == {key_of(IDS[0])}
+    assert whole.startswith(path.read_bytes())
+
+
+@pytest.mark.parametrize("end", [b"", b"\r"])
+def test_a_header_without_its_line_feed_is_written_again(tmp_path, end):
+    path = tmp_path / "out.csv"
+    path.write_bytes(Csv.header.rstrip() + end)
+    assert stock(path).torn_bytes
+    assert path.read_bytes() == Csv.header
+
+
+def removed(path):
+    path.unlink()
+
+
+def renamed(path):
+    path.rename(path.with_name("other"))
+
+
+def replaced(path):
+    path.with_name("other").write_bytes(path.read_bytes())
+    path.with_name("other").replace(path)
+
+
+def truncated(path):
+    os.truncate(path, 0)
+
+
+def appended(path):
+    with path.open("ab") as file:
+        file.write(b"hello\n")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (removed, "removed, renamed or replaced"),
+        (renamed, "removed, renamed or replaced"),
+        (replaced, "removed, renamed or replaced"),
+        (truncated, "cut short"),
+        (appended, "written to by another program"),
+    ],
+)
+@pytest.mark.parametrize("step", ["write", "finish"])
+async def test_a_file_that_others_change_ends_the_run(path, tamper, words, step):
+    with opened(path, resume=False, retry_failed=False) as output:
+        await output.write(ROWS[0])
+        tamper(path)
+        with pytest.raises(CommandError, match=words) as caught:
+            await output.write(ROWS[1]) if step == "write" else output.finish()
+        assert output.is_damaged
+        assert output.outcomes.total() == 1
+    assert caught.value.code is ExitCode.STOPPED
+    assert str(path) in str(caught.value)
+
+
+async def test_a_folder_that_turned_into_a_file_ends_the_run(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with opened(folder / "out.csv", resume=False, retry_failed=False) as output:
+        folder.rename(tmp_path / "elsewhere")
+        folder.write_text("")
+        with pytest.raises(CommandError, match="not a directory"):
+            output.finish()
+
+
+async def test_a_full_disk_does_not_lengthen_a_file_that_was_cut_short(
+    path, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await write(path, ROWS[0])
+    with opened(path, resume=True, retry_failed=False) as output:
+        os.truncate(path, 10)
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(CommandError, match="no space left"):
+            await output.write(ROWS[1])
+    assert path.stat().st_size == 10
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_a_replacement_keeps_owner_group_and_mode(path):
+    """A run of root must not take OUT away from its owner."""
+    await write(path, *ROWS)
+    os.chown(path, 1234, 1235)
+    path.chmod(0o640)
+    stock(path, retry_failed=True)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (1234, 1235, 0o640)
+
+
+async def test_without_the_right_to_keep_its_owner_a_file_is_not_replaced(
+    path, monkeypatch
+):
+    """Its owner could not resume it any more."""
+
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def as_if_of_another_user(output, descriptor, _):
+        keep_owner(output, descriptor, SimpleNamespace(st_uid=1234, st_gid=1235))
+
+    await write(path, *ROWS)
+    before = path.read_bytes()
+    keep_owner = output_module.OutputFile._keep_owner
+    monkeypatch.setattr(output_module.OutputFile, "_keep_owner", as_if_of_another_user)
+    monkeypatch.setattr(os, "fchown", forbidden)
+    assert "1234:1235" in refused(path, retry_failed=True)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

@@ -6,9 +6,11 @@ import random
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from diga_async.sandbox import Sandbox
 
 KILLS = 5
+MISSING = "00000000-0000-4000-8000-000000000000"
 FEW_BYTES = 8_000
 PLAIN_START_SECONDS = "import time; print(time.process_time())"
 HELP_SECONDS = (
@@ -27,7 +30,7 @@ HELP_SECONDS = (
 
 
 class Requests(list):
-    """A sandbox's list of requests that can be waited for."""
+    """The requests of a sandbox, which tests can wait for."""
 
     def __init__(self):
         self._changed = threading.Condition()
@@ -108,7 +111,7 @@ def ids_in(path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_waits_for_what_is_under_way(
+def test_the_first_signal_finishes_the_requests_in_flight(
     start, sandbox, ids, tmp_path, number
 ):
     process = start("phone", "fetch", ids, "-o", "out.jsonl", "--concurrency", 8)
@@ -116,8 +119,8 @@ def test_the_first_signal_waits_for_what_is_under_way(
     process.send_signal(number)
     code, words = finish(process)
     assert code == 130
-    assert re.search(r"finishing \d+ lookups; Ctrl-C again to stop now", words)
-    assert "out.jsonl --resume" in words
+    assert re.search(r"finishing \d+ requests?; Ctrl-C again to stop now", words)
+    assert "out.jsonl --concurrency 8 --resume" in words
     done = ids_in(tmp_path / "out.jsonl")
     assert len(done) == len(sandbox.requests) < 300
     assert finish(start("phone", "fetch", ids, "-o", "out.jsonl", "--resume"))[0] == 0
@@ -125,17 +128,18 @@ def test_the_first_signal_waits_for_what_is_under_way(
     assert len(sandbox.requests) == 300
 
 
-def test_the_second_signal_does_not_wait(start, sandbox, ids):
+def test_the_second_signal_stops_now(start, sandbox, ids):
     process = start("phone", "fetch", ids, "--concurrency", 4)
     sandbox.latency = 60.0
     sandbox.requests.wait_for(4)
     process.send_signal(signal.SIGINT)
+    assert "looking up" in process.stderr.readline()
     assert "finishing" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 130
 
 
-def test_killed_again_and_again_it_ends_with_each_id_once(
+def test_a_run_that_is_killed_again_and_again_ends_with_each_id_once(
     start, sandbox, ids, tmp_path
 ):
     chance = random.Random(7)  # noqa: S311 - repeatable on purpose
@@ -166,7 +170,7 @@ def test_a_second_run_on_the_same_file_is_refused(start, sandbox, ids, tmp_path)
     assert len(ids_in(tmp_path / "out.jsonl")) == 300
 
 
-def test_a_reader_that_leaves_ends_the_run(start, ids):
+def test_a_reader_that_closes_the_pipe_ends_the_run(start, ids):
     process = start("phone", "fetch", ids)
     assert json.loads(process.stdout.readline())["outcome"] == "found"
     process.stdout.close()
@@ -198,7 +202,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows(start, sandbox, ids, tmp_path):
     assert len(ids_in(tmp_path / "out.jsonl")) == 300
 
 
-def test_ids_are_looked_up_as_they_are_typed(start, sandbox):
+def test_ids_that_are_typed_are_looked_up_immediately(start, sandbox):
     process = start("phone", "fetch", stdin=subprocess.PIPE, bufsize=1)
     for phone_id in sandbox.phone_ids[:3]:
         process.stdin.write(f"{phone_id}\n")
@@ -207,7 +211,7 @@ def test_ids_are_looked_up_as_they_are_typed(start, sandbox):
     assert finish(process)[0] == 130  # though standard input is open still
 
 
-def test_a_terminal_sees_a_bar_and_the_pipe_beside_it_none(
+def test_a_terminal_gets_a_bar_and_the_pipe_beside_it_none(
     start, sandbox, ids, environment
 ):
     os_terminal, terminal = os.openpty()
@@ -240,7 +244,7 @@ def test_help_is_quick(environment):
     assert extra < 0.3
 
 
-def test_help_loads_nothing_of_the_network(environment):
+def test_help_loads_no_network_library(environment):
     code = (
         "import sys, diga_async.__main__ as m\n"
         "sys.argv = ['diga', 'phone', 'fetch', '--help']\n"
@@ -255,3 +259,46 @@ def test_help_loads_nothing_of_the_network(environment):
         check=True,
     )
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("options", [[], ["--resume"], ["--bogus"]])
+def test_standard_error_never_decides_the_exit_code(start, ids, tmp_path, options):
+    with Path("/dev/full").open("w") as full:
+        process = start("phone", "fetch", ids, "-o", "out.jsonl", *options, stderr=full)
+        code = process.wait(timeout=30)
+    if options == ["--bogus"]:
+        assert code == 2
+    else:
+        assert code == 0
+        assert len(ids_in(tmp_path / "out.jsonl")) == 300
+
+
+def test_a_server_that_cannot_be_reached_is_named_and_ctrl_c_ends_the_run(
+    start, ids, tmp_path, environment
+):
+    unreachable = environment | {"DIGA_BASE_URL": "http://127.0.0.1:9"}
+    process = start("phone", "fetch", ids, "-o", "out.jsonl", env=unreachable)
+    assert "looking up 300 ids" in process.stderr.readline()
+    began = time.monotonic()
+    assert "no answer from http://127.0.0.1:9" in process.stderr.readline()
+    assert time.monotonic() - began < 6
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    code, words = finish(process)
+    assert code == 130
+    assert time.monotonic() - began < 5
+    assert "out.jsonl --resume" in words
+    assert ids_in(tmp_path / "out.jsonl") == set()
+
+
+def test_the_command_uses_the_proxy_of_the_environment(start, environment):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"127.0.0.1:{proxy.getsockname()[1]}"
+        elsewhere = {"DIGA_BASE_URL": "https://diga.example", "HTTPS_PROXY": address}
+        process = start("phone", "get", MISSING, env=environment | elsewhere)
+        connection, _ = proxy.accept()
+        with connection:
+            assert connection.recv(1000).startswith(b"CONNECT diga.example:443 ")
+        process.send_signal(signal.SIGINT)
+        assert finish(process)[0] == 130

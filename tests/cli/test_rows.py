@@ -1,4 +1,4 @@
-"""Rows: what one lookup came to, as a line and back."""
+"""Rows: the outcome of one lookup as a line, and back."""
 
 import csv
 import io
@@ -7,10 +7,18 @@ from uuid import UUID
 
 import pytest
 from fakes import PHONE_ID, phone_fields
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from diga_async import APIConnectionError, Failed, Found, Missing, NotFoundError, Phone
-from diga_async._cli.rows import CSV_COLUMNS, Csv, JsonLines, json_text, row_of
+from diga_async._cli.rows import (
+    CSV_COLUMNS,
+    Csv,
+    JsonLines,
+    guarded,
+    json_text,
+    unguarded,
+)
+from diga_async._models.outcomes import row_of
 
 FORMATS = [JsonLines(), Csv()]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -69,7 +77,7 @@ def test_a_failed_row_holds_the_errors_class_status_and_words(error, fields):
 
 @settings(deadline=None)
 @given(TEXTS)
-def test_whatever_a_text_holds_a_json_row_is_one_line(text):
+def test_a_json_row_is_one_line_whatever_it_holds(text):
     line = JsonLines().encode(row_of(found(nickname=text)))
     assert len(line.decode().splitlines()) == 1
     assert line.endswith(b"\n")
@@ -78,9 +86,12 @@ def test_whatever_a_text_holds_a_json_row_is_one_line(text):
 
 @settings(deadline=None)
 @given(TEXTS.filter(bool))
-def test_a_csv_row_keeps_every_text_as_it_is(text):
-    line = Csv().encode(row_of(found(nickname=text)))
+def test_a_csv_row_keeps_every_text(text):
+    line = Csv(raw=True).encode(row_of(found(nickname=text)))
     assert cells(line)["nickname"] == text
+    assert (
+        unguarded(cells(Csv().encode(row_of(found(nickname=text))))["nickname"]) == text
+    )
 
 
 def test_a_csv_row_has_a_cell_for_each_field():
@@ -111,7 +122,7 @@ def test_a_csv_names_its_columns_in_its_first_line():
 @pytest.mark.parametrize("form", FORMATS)
 @settings(deadline=None)
 @given(phone_id=TEXTS, nickname=TEXTS)
-def test_a_row_tells_its_id_and_outcome_to_the_next_run(form, phone_id, nickname):
+def test_the_next_run_reads_the_id_and_outcome_of_a_row(form, phone_id, nickname):
     rows = [row_of(failed(phone_id)), row_of(found(nickname=nickname))]
     raw = b"".join(form.encode(row) for row in rows)
     records = list(form.records(io.BytesIO(raw)))
@@ -122,7 +133,7 @@ def test_a_row_tells_its_id_and_outcome_to_the_next_run(form, phone_id, nickname
 @pytest.mark.parametrize("form", FORMATS)
 @settings(deadline=None)
 @given(nickname=TEXTS, data=st.data())
-def test_a_row_cut_anywhere_is_torn_and_no_row(form, nickname, data):
+def test_a_row_cut_anywhere_is_torn(form, nickname, data):
     row = form.encode(row_of(found(nickname=nickname)))
     cut = row[: data.draw(st.integers(1, len(row) - 1))]
     records = list(form.records(io.BytesIO(cut)))
@@ -142,7 +153,7 @@ def test_a_row_cut_anywhere_is_torn_and_no_row(form, nickname, data):
         b"notes without an end",
     ],
 )
-def test_what_is_no_row_of_ours_is_neither_read_nor_cut_off(record):
+def test_a_line_that_is_no_row_is_neither_read_nor_cut_off(record):
     assert JsonLines().decode(record) is None
     assert not JsonLines().is_torn(record)
 
@@ -152,13 +163,64 @@ def test_zeros_after_a_power_failure_are_torn():
     assert JsonLines().is_torn(b"\0\0\0\0")
 
 
-def test_a_lost_quote_does_not_make_rows_look_torn():
-    """Cutting them off would lose all rows after it."""
+def test_a_missing_quote_does_not_make_rows_look_torn():
+    """Cutting it off would lose all rows after it."""
     row = Csv().encode(row_of(failed(phone_id="x")))
     records = list(Csv().records([b'"lost,\n', row, Csv().encode(row_of(found()))]))
     assert len(records) == 1
     assert not Csv().is_torn(records[0])
 
 
-def test_json_for_people_is_indented():
+def test_json_can_be_indented():
     assert json_text({"a": ["ñ\x9b"]}, indent=1) == '{\n "a": [\n  "ñ\\u009b"\n ]\n}'
+
+
+# --- cells that a spreadsheet would run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "@SUM(A1)",
+        "-1+1",
+        "+1+1",
+        "+cmd|' /C calc'!A0",
+        "\t=1+1",
+        "\r=1+1",
+        "\n=1+1",
+        "'=1+1",
+        "''-x",
+    ],
+)
+def test_a_cell_that_a_spreadsheet_would_run_gets_an_apostrophe(text):
+    """OWASP calls it CSV injection; nicknames are other people's text."""
+    row = cells(Csv().encode(row_of(found(nickname=text))))
+    assert row["nickname"] == f"'{text}"
+    assert unguarded(row["nickname"]) == text
+
+
+@pytest.mark.parametrize("text", ["+34910000000", "+34 910 000 000", "'tis", "x=1", ""])
+def test_a_harmless_cell_stays_as_it_is(text):
+    row = cells(Csv().encode(row_of(found(nickname=text, number=text or "1"))))
+    assert row["nickname"] == text
+    assert unguarded(text) == text
+
+
+@given(text=TEXTS)
+@example("'''=")
+def test_the_apostrophe_comes_off_again(text):
+    assert unguarded(guarded(text)) == text
+
+
+@pytest.mark.parametrize("text", ["=1+1", "'=1+1", "-"])
+def test_raw_cells_stay_as_they_are(text):
+    record = Csv(raw=True).encode(row_of(failed(phone_id=text)))
+    assert record.startswith(f"{text},failed".encode())
+    assert Csv(raw=True).decode(record) == (text, "failed")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "'=1+1", '=HYPERLINK("x")', "\n"])
+def test_a_guarded_id_is_read_back_as_it_was_given(text):
+    record = Csv().encode(row_of(failed(phone_id=text)))
+    assert Csv().decode(record) == (text, "failed")

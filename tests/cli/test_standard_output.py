@@ -25,7 +25,7 @@ def pipe():
     os.close(reading)
 
 
-async def test_a_row_is_there_at_once(pipe):
+async def test_a_row_is_written_immediately(pipe):
     reading, output = pipe
     await output.write(ROW)
     assert json.loads(os.read(reading, 1000)) == ROW
@@ -71,7 +71,7 @@ async def test_a_full_disk_ends_the_command():
     assert caught.value.code is ExitCode.STOPPED
 
 
-async def test_where_only_sockets_can_be_waited_for_it_writes_at_once(
+async def test_where_only_sockets_can_be_waited_for_it_writes_immediately(
     pipe, monkeypatch
 ):
     def sockets_only(*_):

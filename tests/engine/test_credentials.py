@@ -67,7 +67,7 @@ def client(server: ByteServer, key: Any, **options: Any) -> DigaClient:
 
 @pytest.mark.parametrize("key", NO_KEYS[1:])
 def test_what_is_no_key_makes_no_credentials(key: Any) -> None:
-    with pytest.raises(ConfigurationError, match="printable ASCII without blanks"):
+    with pytest.raises(ConfigurationError, match="the API key "):
         key_opener(key)
 
 
@@ -224,9 +224,9 @@ async def test_a_callable_without_a_key_says_so_before_anything_is_sent(
     key: Any,
 ) -> None:
     async with ByteServer(answers) as server, client(server, lambda: key) as diga:
-        with pytest.raises(ConfigurationError, match="printable ASCII"):
+        with pytest.raises(ConfigurationError, match="the API key "):
             await diga.phones.get(PHONE_ID)
-        with pytest.raises(ConfigurationError, match="printable ASCII") as caught:
+        with pytest.raises(ConfigurationError, match="the API key ") as caught:
             await diga.phones.get_many([PHONE_ID])
 
         assert [str(i) for i in caught.value.partial.unanswered] == [PHONE_ID]

@@ -49,7 +49,7 @@ from diga_async import (
     RetryPolicy,
 )
 from diga_async._api.addresses import endpoint_of
-from diga_async._api.messages import check_key
+from diga_async._api.keys import check_key
 from diga_async._api.phones import get_phone
 from diga_async._transport.transport import Transport
 

@@ -67,7 +67,8 @@ from diga_async import (
     __version__,
 )
 from diga_async._api.addresses import endpoint_of
-from diga_async._api.messages import Response, check_key
+from diga_async._api.keys import check_key
+from diga_async._api.messages import Response
 from diga_async._api.phones import get_phone
 from diga_async._models.decoding import MAX_BODY_BYTES
 from diga_async._transport.connections import TimeLimits

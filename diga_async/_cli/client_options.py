@@ -1,0 +1,134 @@
+"""How the command reaches Diga: options, variables and the key, checked."""
+
+import os
+import stat
+from pathlib import Path
+
+import attrs
+
+from diga_async import (
+    AuthenticationError,
+    ConfigurationError,
+    DigaClient,
+    Limits,
+    PermissionDeniedError,
+    Timeouts,
+)
+from diga_async._api.addresses import with_scheme
+from diga_async._api.messages import Secret, conceal
+from diga_async._cli.exit_codes import message_of, reason_of, usage_error
+from diga_async._cli.terminal import Messages
+from diga_async._client import DEFAULT_BASE_URL
+
+MAX_KEY_FILE_BYTES = 65_536
+
+
+@attrs.frozen(kw_only=True)
+class ClientOptions:
+    """
+    The options of a command that say how to reach Diga; None where not given.
+
+    Attributes:
+        base_url: The server.
+        key_file: The file that holds the key.
+        proxy: The proxy, instead of the one that HTTPS_PROXY names.
+        timeout: Seconds for one lookup, over everything.
+        allow_insecure_http: Whether plain http to another machine is allowed.
+        concurrency: Lookups at the same time, at most.
+        per_second: Requests a second, at most.
+    """
+
+    base_url: str | None = None
+    key_file: Path | None = None
+    proxy: str | None = None
+    timeout: float | None = None
+    allow_insecure_http: bool = False
+    concurrency: int | None = None
+    per_second: float | None = None
+
+    @property
+    def server(self) -> str:
+        """The address of the server, as it was given."""
+        return self.base_url or os.environ.get("DIGA_BASE_URL") or DEFAULT_BASE_URL
+
+    def client(self, messages: Messages) -> DigaClient:
+        """
+        Make the client.
+
+        Raises:
+            CommandError: An option or a variable is wrong, or there is no key.
+        """
+        key, origin = _find_key(self.key_file, messages)
+        try:
+            return DigaClient(
+                key,
+                base_url=self.base_url,
+                timeouts=Timeouts() if self.timeout is None else self.timeout,
+                limits=Limits(
+                    concurrency=self.concurrency or Limits().concurrency,
+                    per_second=self.per_second,
+                ),
+                proxy=None if self.proxy is None else with_scheme(self.proxy),
+                trust_env=True,
+                allow_insecure_http=self.allow_insecure_http,
+            )
+        except ConfigurationError as error:
+            message = message_of(error)
+            if message.startswith("the API key"):
+                message = f"{message} (it comes from {origin})"
+            raise usage_error(message) from None
+
+    def remedy_for(self, error: Exception) -> str | None:
+        """Return what the user can do about a refused key; None for other errors."""
+        origin = key_origin(self.key_file)
+        match error:
+            case AuthenticationError():
+                return f"change the key in {origin}"
+            case PermissionDeniedError():
+                return f"give the key in {origin} the permission 'Phones: read'"
+            case _:
+                return None
+
+
+def key_origin(key_file: Path | None) -> str | None:
+    """
+    Return where the key comes from; None when there is none.
+
+    An option goes before a variable, and the key itself before a file of it.
+    """
+    if key_file is not None:
+        return str(key_file)
+    if os.environ.get("DIGA_API_KEY"):
+        return "DIGA_API_KEY"
+    return os.environ.get("DIGA_API_KEY_FILE") or None
+
+
+def _find_key(key_file: Path | None, messages: Messages) -> tuple[Secret, str]:
+    origin = key_origin(key_file)
+    if origin is None:
+        raise usage_error(
+            "no API key: set DIGA_API_KEY, or name a file that holds the key with "
+            "--key-file or DIGA_API_KEY_FILE"
+        )
+    if key_file is None and origin == "DIGA_API_KEY":
+        return Secret(os.environ[origin]), origin
+    return _read_key(Path(origin).expanduser(), messages), origin
+
+
+def _read_key(path: Path, messages: Messages) -> Secret:
+    """Read a key file; one trailing line break is not part of the key."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MAX_KEY_FILE_BYTES).decode(errors="surrogateescape")
+    except OSError as error:
+        raise usage_error(
+            f"cannot read the key file {path}: {reason_of(error)}"
+        ) from None
+    if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o044:
+        messages.note(
+            f"warning: other users can read the key file {path}; "
+            f"'chmod 600 {path}' keeps it private"
+        )
+    key: Secret = conceal(content.removesuffix("\n").removesuffix("\r"))
+    return key

@@ -1,0 +1,191 @@
+"""Options and variables that say how to reach Diga."""
+
+import os
+
+import pytest
+
+from diga_async._cli.client_options import ClientOptions
+from diga_async._cli.exit_codes import CommandError, ExitCode
+from diga_async._cli.terminal import Messages
+
+KEY = "sk-fa17ed00fa17ed00fa17ed00"
+
+pytestmark = pytest.mark.usefixtures("blocking_is_fine")
+
+
+@pytest.fixture
+def key(monkeypatch):
+    monkeypatch.setenv("DIGA_API_KEY", KEY)
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    path = tmp_path / "key"
+    path.write_text(f"{KEY}\n")
+    path.chmod(0o600)
+    return path
+
+
+def client(**options):
+    return ClientOptions(**options).client(Messages())
+
+
+def key_of(client):
+    """Return the key that requests would carry."""
+    return client._lifecycle._credentials().held.removeprefix("Bearer ")
+
+
+def refusal_of(**options):
+    with pytest.raises(CommandError) as caught:
+        client(**options)
+    assert caught.value.code is ExitCode.USAGE
+    assert KEY not in str(caught.value)
+    return str(caught.value)
+
+
+def test_without_a_key_the_message_names_the_ways_to_give_one():
+    message = refusal_of()
+    for words in ("DIGA_API_KEY", "--key-file", "DIGA_API_KEY_FILE"):
+        assert words in message
+
+
+def test_the_key_comes_from_a_variable(key):
+    assert key_of(client()) == KEY
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_key_file_may_end_in_one_line_break(key_file, end):
+    key_file.write_text(KEY + end)
+    assert key_of(client(key_file=key_file)) == KEY
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (f"{KEY}\n\n", "ends with a line break"),
+        (f"\ufeff{KEY}\n", "byte order mark"),
+        (f'"{KEY}"\n', "quotes"),
+        (f"Bearer {KEY}\n", "Bearer"),
+        ("", "is empty"),
+        ("\n", "is empty"),
+    ],
+)
+def test_what_is_wrong_in_a_key_file_is_said_with_its_name(key_file, content, fault):
+    key_file.write_text(content)
+    message = refusal_of(key_file=key_file)
+    assert fault in message
+    assert str(key_file) in message
+
+
+def test_what_is_wrong_with_the_key_is_said_with_the_variable(monkeypatch):
+    monkeypatch.setenv("DIGA_API_KEY", f"Bearer {KEY}")
+    assert "DIGA_API_KEY" in refusal_of()
+
+
+def test_a_key_file_that_is_not_text_is_refused(key_file):
+    key_file.write_bytes(b"\xff\x00\xff")
+    assert "not printable ASCII" in refusal_of(key_file=key_file)
+
+
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path):
+    message = refusal_of(key_file=tmp_path / "none")
+    assert "none: no such file" in message
+    assert "is a directory" in refusal_of(key_file=tmp_path)
+
+
+def test_a_variable_names_a_key_file(key_file, monkeypatch):
+    monkeypatch.setenv("HOME", str(key_file.parent))
+    for name in (str(key_file), "~/key"):
+        monkeypatch.setenv("DIGA_API_KEY_FILE", name)
+        assert key_of(client()) == KEY
+
+
+def test_an_option_goes_before_a_variable_and_a_key_before_a_file(
+    key_file, monkeypatch
+):
+    other = key_file.with_name("other")
+    other.write_text("sk-other")
+    other.chmod(0o600)
+    monkeypatch.setenv("DIGA_API_KEY_FILE", str(other))
+    assert key_of(client()) == "sk-other"
+    monkeypatch.setenv("DIGA_API_KEY", "sk-variable")
+    assert key_of(client()) == "sk-variable"
+    assert key_of(client(key_file=key_file)) == KEY
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o604, 0o644])
+def test_a_key_file_that_others_can_read_gets_a_warning(key_file, mode, capsys):
+    key_file.chmod(mode)
+    assert key_of(client(key_file=key_file)) == KEY
+    warned = f"chmod 600 {key_file}" in capsys.readouterr().err
+    assert warned == bool(mode & 0o044)
+
+
+def test_a_pipe_with_the_key_gets_no_warning(capsys):
+    """A shell hands the output of a password manager over in one."""
+    reading, writing = os.pipe()
+    os.write(writing, KEY.encode())
+    os.close(writing)
+    assert key_of(client(key_file=f"/dev/fd/{reading}")) == KEY
+    os.close(reading)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"base_url": "diga.example"}, "--base-url"),
+        ({"base_url": "http://diga.example"}, "--allow-insecure-http"),
+        (
+            {"base_url": "http://127.0.0.1", "proxy": "proxy.example"},
+            "use https for the base URL (--base-url or DIGA_BASE_URL)",
+        ),
+        ({"proxy": "socks5://proxy.example"}, "--proxy must be http"),
+        ({"per_second": float("inf")}, "--per-second must be"),
+        ({"timeout": float("nan")}, "--timeout must be"),
+    ],
+)
+@pytest.mark.usefixtures("key")
+def test_a_message_names_options_and_not_arguments(options, words):
+    message = refusal_of(**options)
+    assert words in message
+    for argument in ("base_url", "api_key", "insecure_http=", "per_second", "total"):
+        assert argument not in message
+
+
+@pytest.mark.usefixtures("key")
+def test_a_wrong_variable_is_named(monkeypatch):
+    monkeypatch.setenv("DIGA_BASE_URL", "diga.example")
+    assert "DIGA_BASE_URL" in refusal_of()
+    monkeypatch.delenv("DIGA_BASE_URL")
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example")
+    assert "HTTPS_PROXY" in refusal_of()
+
+
+@pytest.mark.usefixtures("key")
+def test_the_proxy_is_that_of_the_option_or_of_the_environment(monkeypatch):
+    def proxy(**options):
+        return client(**options)._lifecycle.options.proxy
+
+    assert proxy() is None
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    assert proxy() == "http://proxy.example:3128"
+    assert proxy(proxy="other.example:80") == "http://other.example:80"
+    assert proxy(base_url="http://127.0.0.1:1") is None
+    monkeypatch.setenv("NO_PROXY", "diga.io")
+    assert proxy() is None
+
+
+@pytest.mark.usefixtures("key")
+def test_the_timeout_is_the_total_of_a_lookup():
+    assert client(timeout=7.5)._lifecycle.options.timeouts.total == 7.5
+    assert client()._lifecycle.options.timeouts.total == 60.0
+
+
+@pytest.mark.usefixtures("key")
+def test_the_server_is_that_of_the_option_the_variable_or_the_default(monkeypatch):
+    assert ClientOptions().server == "https://api.diga.io"
+    monkeypatch.setenv("DIGA_BASE_URL", "https://a.example")
+    assert ClientOptions().server == "https://a.example"
+    assert ClientOptions(base_url="https://b.example").server == "https://b.example"

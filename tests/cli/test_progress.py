@@ -1,0 +1,159 @@
+"""Where a run stands, in lines."""
+
+from collections import Counter
+
+import attrs
+import pytest
+
+from diga_async import ClientStats, LookupStats
+from diga_async._cli.progress import Bulletin, Standing, summary
+
+STATS = LookupStats(
+    found=1200,
+    missing=30,
+    failed=4,
+    retries=7,
+    throttled=9,
+    in_flight=2,
+    elapsed=10.0,
+    rate=100.4,
+    remaining_seconds=None,
+)
+STANDING = Standing(
+    outcomes=Counter(found=1200, missing=30, failed=4),
+    stats=STATS,
+    settled=1234,
+    total=5000,
+    outage=False,
+)
+SILENT = ClientStats(
+    requests=0,
+    found=0,
+    missing=0,
+    listed=0,
+    throttled=0,
+    rejected=0,
+    server_errors=0,
+    invalid=0,
+    lost=0,
+    retries=0,
+    in_flight=2,
+    rate=None,
+    outage=False,
+)
+
+
+def bulletin(*, periodic=False):
+    return Bulletin("https://diga.example", 300.0, 0.0, periodic=periodic)
+
+
+def lines(bulletin, now, client=SILENT, **changes):
+    return list(bulletin.lines(now, attrs.evolve(STANDING, **changes), client))
+
+
+def test_a_line_comes_every_thirty_seconds():
+    periodic = bulletin(periodic=True)
+    busy = [attrs.evolve(SILENT, found=n) for n in range(200)]
+    due = [now for now in range(200) if lines(periodic, now, busy[now])]
+    assert due == [30, 60, 90, 120, 150, 180]
+
+
+def test_lines_that_were_missed_are_not_caught_up_on():
+    """The loop may be blocked, or the machine suspended."""
+    periodic, busy = bulletin(periodic=True), attrs.evolve(SILENT, found=1)
+    assert len(lines(periodic, 100.0, busy)) == 1
+    assert lines(periodic, 119.0, attrs.evolve(busy, found=2)) == []
+    assert len(lines(periodic, 120.0, attrs.evolve(busy, found=3))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {},
+            (
+                "1,234 of 5,000: 1,200 found, 30 missing, 4 failed; 100 a second, "
+                "9 throttled, 0:00:38 left"
+            ),
+        ),
+        (
+            {"total": None, "stats": attrs.evolve(STATS, throttled=0)},
+            "1,234: 1,200 found, 30 missing, 4 failed; 100 a second",
+        ),
+    ],
+)
+def test_the_line_says_where_the_run_stands(changes, line):
+    periodic = bulletin(periodic=True)
+    assert lines(periodic, 30.0, attrs.evolve(SILENT, found=1), **changes) == [line]
+
+
+def test_a_silent_server_is_mentioned_once_within_five_seconds():
+    run = bulletin()
+    assert lines(run, 3.9) == []
+    (line,) = lines(run, 4.0)
+    for words in ("no answer from https://diga.example", "4 s", "300 s", "Ctrl-C"):
+        assert words in line
+    assert lines(run, 200.0) == []
+
+
+def test_a_server_that_answers_again_is_mentioned_once():
+    run, answered = bulletin(), attrs.evolve(SILENT, found=1)
+    lines(run, 4.0)
+    assert lines(run, 9.0, answered) == ["https://diga.example answers again"]
+    assert lines(run, 10.0, answered) == []
+    assert lines(run, 13.0, answered) != []
+
+
+def test_a_server_with_errors_only_is_told_from_a_silent_one():
+    (line,) = lines(bulletin(), 4.0, attrs.evolve(SILENT, server_errors=3))
+    assert line.startswith("only server errors (5xx) from https://diga.example")
+
+
+@pytest.mark.parametrize(
+    "answer", ["found", "missing", "listed", "throttled", "rejected", "invalid"]
+)
+def test_any_answer_ends_the_silence(answer):
+    run = bulletin()
+    assert lines(run, 3.0, attrs.evolve(SILENT, **{answer: 1})) == []
+    assert lines(run, 6.0, attrs.evolve(SILENT, **{answer: 1})) == []
+
+
+def test_silence_starts_with_a_request():
+    """Ids may come slowly, from a person or another program."""
+    run = bulletin()
+    assert lines(run, 100.0, attrs.evolve(SILENT, in_flight=0)) == []
+    assert lines(run, 103.5) == []
+    assert lines(run, 104.0) != []
+
+
+def test_a_run_that_asks_nothing_expects_no_answer():
+    """It waits for its ids, or for the end of a cool-down."""
+    idle = attrs.evolve(SILENT, in_flight=0)
+    assert lines(bulletin(), 100.0, idle) == []
+    assert lines(bulletin(), 100.0, attrs.evolve(idle, outage=True)) != []
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 37.5),
+        ({"total": None}, None),
+        ({"stats": attrs.evolve(STATS, rate=0.0)}, None),
+        ({"settled": 5001}, 0.0),
+    ],
+)
+def test_the_time_left_is_estimated_from_the_rate(changes, seconds):
+    remaining = attrs.evolve(STANDING, **changes).remaining_seconds
+    assert remaining == (seconds and pytest.approx(seconds, rel=0.01))
+
+
+def test_the_summary_is_of_all_rows_and_of_this_run():
+    assert list(summary(STANDING.outcomes, STATS)) == [
+        "1,200 found, 30 missing, 4 failed",
+        "1,234 looked up in 10.0 s, 123 a second; 7 retried, 9 throttled",
+    ]
+
+
+def test_the_summary_of_a_run_without_lookups_is_one_line():
+    nothing = attrs.evolve(STATS, found=0, missing=0, failed=0)
+    assert len(list(summary(STANDING.outcomes, nothing))) == 1
