@@ -32,7 +32,9 @@ def pytest_configure(config):
         uvloop = importlib.import_module("uvloop")
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if config.getoption("--through-session"):
-        importlib.import_module("diga_async._transport.exchange")._IS_KNOWN = False
+        check = importlib.import_module("diga_async._transport.self_check")
+        check._VERDICT.is_known = True
+        check.disable("the tests ask for it")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,7 +20,7 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
-from diga_async._transport.connections import Attempt
+from diga_async._transport.connections import Open
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Call(Progress, Generic[T]):
     halted: bool = False
     renewed: bool = False
     authorization: Secret = Secret()  # noqa: RUF009 - frozen
-    attempt: Attempt | None = None
+    attempt: Open | None = None
     begun: float = 0.0
     last: DigaError | None = None
     asking: asyncio.Timeout | None = None
@@ -114,7 +114,7 @@ class Call(Progress, Generic[T]):
         """Return how long the next attempt may take."""
         return min(self.timeouts.attempt, self.deadline - now)
 
-    def follow(self, attempt: Attempt) -> None:
+    def follow(self, attempt: Open) -> None:
         """Remember the open attempt."""
         self.attempt = attempt
 

@@ -19,7 +19,8 @@ from contextlib import suppress
 from contextvars import Context, ContextVar
 from http.cookies import SimpleCookie
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -39,8 +40,29 @@ Its own 256 KiB come from the system and go back to it for every answer, which
 costs three system calls; this much comes out of what the process has.
 """
 
+KEEP_ALIVE = 15.0
+"""How many seconds a connection may be idle: aiohttp's default."""
+
 EARLY = 1e-3
 """Seconds by which the loop's timers may be early; uvloop counts milliseconds."""
+
+
+class Limited(Protocol):
+    """What takes its time: an attempt, or a request on a connection."""
+
+    timer: asyncio.TimerHandle | None
+
+    def expire(self) -> None:
+        """End it, because its time is over."""
+
+
+class Open(Protocol):
+    """An open request, as a call looks at it."""
+
+    connected: bool
+
+    def extend(self, seconds: float) -> None:
+        """Let it take so many seconds from now instead."""
 
 
 class TimeLimits:
@@ -54,7 +76,7 @@ class TimeLimits:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._line: dict[Attempt, float] = {}
+        self._line: dict[Limited, float] = {}
         self._latest = 0.0
         self._timer: asyncio.TimerHandle | None = None
         # A timer keeps the context it was made in. In that of an attempt it would
@@ -62,7 +84,7 @@ class TimeLimits:
         # each loop: a context can be entered by one thread at a time.
         self._context = Context()
 
-    def begin(self, attempt: "Attempt", seconds: float) -> None:
+    def begin(self, attempt: Limited, seconds: float) -> None:
         """Cancel the task of *attempt* in so many seconds..."""
         due = self.loop.time() + seconds
         if due < self._latest and self._line:
@@ -72,7 +94,7 @@ class TimeLimits:
         if self._timer is None:
             self._timer = self._call_at(due, self._ring)
 
-    def end(self, attempt: "Attempt") -> None:
+    def end(self, attempt: Limited) -> None:
         """...unless it ends before."""
         if attempt.timer is not None:
             attempt.timer.cancel()
@@ -184,6 +206,7 @@ class _Guard(aiohttp.BaseConnector):
         self._lent = connector
         self._owned = owned
         self._polls: dict[int, select.poll] = {}
+        self._used: WeakSet[ResponseHandler] = WeakSet()
         self.allowed_protocol_schema_set = connector.allowed_protocol_schema_set
 
     @property
@@ -219,7 +242,9 @@ class _Guard(aiohttp.BaseConnector):
         """Whether what comes next on a connection can only be meant for us."""
         if protocol is None or protocol.transport is None:
             return True  # lost already; to send on it will say so
-        if protocol._parser is None:  # noqa: SLF001 - set by the first request
+        is_new = protocol not in self._used
+        self._used.add(protocol)
+        if is_new and protocol._parser is None:  # noqa: SLF001 - of its first request
             self._expect_no_more(protocol, protocol.transport)
             return True
         return not (protocol.should_close or self._is_readable(protocol.transport))
@@ -277,10 +302,12 @@ class Pool:
         trace_configs: Sequence[aiohttp.TraceConfig],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._owned = lent is None
-        self.connector = lent or aiohttp.TCPConnector(limit=0)
+        self.owned = lent is None
+        self.connector = lent or aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEP_ALIVE
+        )
         self.session = aiohttp.ClientSession(
-            connector=_Guard(self.connector, owned=self._owned),
+            connector=_Guard(self.connector, owned=self.owned),
             cookie_jar=_NoCookies(),
             auto_decompress=False,
             trust_env=False,
@@ -296,24 +323,30 @@ class Pool:
     async def close(self) -> None:
         """Close what is ours."""
         await self.session.close()
-        if self._owned:
+        if self.owned:
             await self.connector.close()
 
-    def abandon(self) -> None:
-        """Let go without a warning of aiohttp's; the loop closes what is open."""
+    def abandon(self, close_more: Callable[[], object]) -> None:
+        """
+        Let go without a warning of aiohttp's; the loop closes what is open.
+
+        Args:
+            close_more: Closes connections that the connector does not hold.
+        """
         self.session.detach()
-        if not self._owned:
-            return
         if self._loop.is_closed():
-            _finish(_close(self.connector))  # nothing is awaited any more
+            if self.owned:
+                _finish(_close(self.connector))  # nothing is awaited any more
+            close_more()
         else:
-            self._loop.call_soon_threadsafe(_close_soon, self.connector)
+            self._loop.call_soon_threadsafe(self._close_soon, close_more)
 
-
-def _close_soon(connector: aiohttp.BaseConnector) -> None:
-    closing = asyncio.ensure_future(_close(connector))
-    _CLOSING.add(closing)
-    closing.add_done_callback(_CLOSING.discard)
+    def _close_soon(self, close_more: Callable[[], object]) -> None:
+        close_more()
+        if self.owned:
+            closing = asyncio.ensure_future(_close(self.connector))
+            _CLOSING.add(closing)
+            closing.add_done_callback(_CLOSING.discard)
 
 
 async def _close(connector: aiohttp.BaseConnector) -> None:

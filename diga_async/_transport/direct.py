@@ -15,7 +15,7 @@ import aiohttp
 
 from diga_async._api.messages import Endpoint, Request
 from diga_async._transport.connections import KEEP_ALIVE, TimeLimits
-from diga_async._transport.protocol import HttpConnection, Reply
+from diga_async._transport.protocol import HttpConnection, Reply, Unusable
 
 
 class _Destination(aiohttp.ClientRequest):
@@ -101,7 +101,9 @@ class Direct:
             raise
         self._open.add(connection)
         try:
-            return await connection.ask(bytes(request), request.max_body)
+            reply = connection.ask(bytes(request), request.max_body)
+            connection.hear_what_came_before()
+            return await reply
         except BaseException:
             connection.close()
             raise
@@ -113,13 +115,16 @@ class Direct:
         if destination is None or destination.url is not endpoint.url:
             if endpoint.url.scheme not in connector.allowed_protocol_schema_set:
                 raise ConnectionError(f"the connector is not for {endpoint.url.scheme}")
-            destination = self._destination = _Destination(
-                "GET",
-                endpoint.url,
-                loop=self._loop,
-                session=self._session,
-                **self._options,
-            )
+            destination = self._destination = self._new_destination(endpoint)
+        return destination
+
+    def _new_destination(self, endpoint: Endpoint) -> _Destination:
+        options = {"loop": self._loop, "session": self._session, **self._options}
+        try:
+            destination = _Destination("GET", endpoint.url, **options)
+            _ = destination.connection_key
+        except (AttributeError, TypeError):
+            raise Unusable("aiohttp describes requests differently") from None
         return destination
 
     # --- between requests

@@ -12,12 +12,11 @@ import select
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from aiohttp.connector import Connection
 
 from diga_async._api.messages import Response
-from diga_async._transport.connections import READ_BYTES, TimeLimits
+from diga_async._transport.connections import TimeLimits
 from diga_async._transport.reader import ResponseReader
 
 Reply = Response | Exception
@@ -46,6 +45,7 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
+        "_early",
         "_ended",
         "_limits",
         "_loop",
@@ -86,18 +86,19 @@ class HttpConnection(asyncio.Protocol):
         transport, theirs = connection.transport, connection.protocol
         if transport is None or theirs is None:
             raise ConnectionError("the connection was lost before it was used")
-        self._transport: Any = transport
+        self._transport = transport
         self._theirs = theirs
         self._poll = _poll_of(transport)
+        # A server may have spoken first: that it is busy, and nothing comes after it.
+        self._early = bytes(getattr(theirs, "_tail", b""))
+        self._reader.is_clean = not theirs.should_close
         try:
             transport.set_protocol(self)
             has_taken = transport.get_protocol() is self
         except (AttributeError, NotImplementedError, TypeError):
             has_taken = False
         if not has_taken:
-            raise Unusable
-        if getattr(transport, "max_size", 0) > READ_BYTES:
-            self._transport.max_size = READ_BYTES
+            raise Unusable("its connections let no other protocol take over")
 
     # --- a request
 
@@ -118,6 +119,11 @@ class HttpConnection(asyncio.Protocol):
         if seconds is not None:
             self._limits.begin(self, seconds)
         return answer
+
+    def hear_what_came_before(self) -> None:
+        """Read what the server said before it was asked, as aiohttp would."""
+        if self._early:
+            self.data_received(self._early)
 
     def extend(self, seconds: float) -> None:
         """Let the request take so many seconds from now instead."""

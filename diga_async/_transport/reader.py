@@ -29,7 +29,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 _NO_BODY = frozenset({101, 204, 304})
 
 
-class Malformed(ValueError):
+class MalformedError(ValueError):
     """What came is not one HTTP response, or not one of reasonable size."""
 
 
@@ -48,15 +48,24 @@ class ResponseReader:
             that the connection may carry another request.
     """
 
+    # Of the response that is read; in slots without a value until it comes in pieces.
+    _head: Any
+    _payload: Any
+    _tail: bytes
+    _parts: list[bytes]
+    _read: int
+    _raw_body: int
+
     __slots__ = (
-        "_body",
         "_head",
         "_loop",
         "_most",
         "_parser",
+        "_parts",
         "_payload",
         "_pending",
         "_raw_body",
+        "_read",
         "_tail",
         "is_clean",
     )
@@ -82,7 +91,7 @@ class ResponseReader:
         """Begin a response whose body has *most* bytes at most."""
         self._most = most
         self._parser = http.HttpResponseParser(
-            self,  # type: ignore[arg-type] - as far as it asks for one
+            self,  # type: ignore[arg-type]  # as far as a parser asks for one
             self._loop,
             PIECE_BYTES,
             payload_exception=aiohttp.ClientPayloadError,
@@ -151,9 +160,9 @@ class ResponseReader:
 
     def _begin(self) -> None:
         if self._pending is None:
-            self._pending, self._tail, self._body = bytearray(), b"", bytearray()
+            self._pending, self._tail, self._parts = bytearray(), b"", []
             self._head = self._payload = None
-            self._raw_body = 0
+            self._raw_body = self._read = 0
 
     def _message(self, head: Any, payload: Any) -> None:
         """Take one head; only the first that is not interim belongs to the request."""
@@ -175,32 +184,25 @@ class ResponseReader:
     def _read_body(self) -> Response | None:
         head, payload = self._head, self._payload
         if head.code not in _NO_BODY:
-            self._body += payload.read_nowait()
-        if len(self._body) > self._most:
-            self.is_clean = False
-            return self._end(None)
-        read = len(self._body)
-        _require(self._raw_body - read <= MAX_OVERHEAD + OVERHEAD_A_BYTE * read)
-        if not payload.is_eof():
-            if head.code in _NO_BODY:
-                self.is_clean = False
-                return self._end(b"")
+            self._parts.append(payload.read_nowait())
+            self._read += len(self._parts[-1])
+        overhead = self._raw_body - self._read
+        _require(overhead <= MAX_OVERHEAD + OVERHEAD_A_BYTE * self._read)
+        is_over = payload.is_eof()
+        if not is_over and self._read <= self._most and head.code not in _NO_BODY:
             return None
-        self.is_clean &= self._ends_exactly()
-        return self._end(bytes(self._body))
+        self.is_clean &= is_over and self._ends_exactly()
+        body = b"".join(self._parts) if self._read <= self._most else None
+        self._parser = self._pending = self._head = self._payload = None
+        self._parts = []
+        return Response(head.code, head.headers, body)
 
     def _ends_exactly(self) -> bool:
-        head = self._head
-        if head.code in _NO_BODY:
+        if self._head.code in _NO_BODY:
             return self._raw_body == 0
-        if head.chunked:
+        if self._head.chunked:
             return self._tail == _END_OF_HEAD
-        return self._raw_body == len(self._body)
-
-    def _end(self, body: bytes | None) -> Response:
-        response = Response(self._head.code, self._head.headers, body)
-        self._parser = self._pending = self._head = self._payload = None
-        return response
+        return self._raw_body == self._read
 
     def feed_eof(self) -> Response | None:
         """
@@ -218,4 +220,4 @@ class ResponseReader:
 
 def _require(is_so: bool) -> None:  # noqa: FBT001 - as an assertion
     if not is_so:
-        raise Malformed
+        raise MalformedError

@@ -7,7 +7,7 @@ gets past this room.
 
 import urllib.request
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from diga_async._api.addresses import with_scheme
 from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError, APITimeoutError, Phase
-from diga_async._transport.connections import CURRENT, Attempt, Pool, TimeLimits
+from diga_async._transport.connections import CURRENT, Attempt, Open, Pool, TimeLimits
 from diga_async._transport.exchange import Exchange
 
 
@@ -39,10 +39,11 @@ class Transport:
             self._options["ssl"] = ssl
         self._limits = TimeLimits()
         self._exchange = self._new_exchange()
-        self._retired: set[Pool] = set()
+        self._retired: set[Exchange] = set()
 
     def _new_exchange(self) -> Exchange:
-        return Exchange(Pool(self._lent, self._trace_configs), self._options)
+        pool = Pool(self._lent, self._trace_configs)
+        return Exchange(pool, self._options, self._limits)
 
     @property
     def closed(self) -> bool:
@@ -55,7 +56,7 @@ class Transport:
         *,
         seconds: float,
         connect: float,
-        on_begin: Callable[[Attempt], object] | None = None,
+        on_begin: Callable[[Open], object] | None = None,
     ) -> Response | APIConnectionError:
         """
         Send *request*; return the whole answer, or why there is none.
@@ -66,6 +67,28 @@ class Transport:
             connect: How long a new connection may take.
             on_begin: Given the attempt as it begins, to look at and to extend.
         """
+        connection = self._exchange.take()
+        if connection is None:
+            return await self._send(request, seconds, connect, on_begin)
+        if on_begin is not None:
+            on_begin(connection)
+        try:
+            reply = await connection.ask(bytes(request), request.max_body, seconds)
+        except BaseException:
+            connection.close()
+            raise
+        if isinstance(reply, Response):
+            return reply
+        return _failure(reply, connection)
+
+    async def _send(
+        self,
+        request: Request,
+        seconds: float,
+        connect: float,
+        on_begin: Callable[[Open], object] | None,
+    ) -> Response | APIConnectionError:
+        """Send over a connection that has to be made first, or through the session."""
         exchange = self._exchange
         exchange.pool.users += 1
         attempt = Attempt(self._limits, seconds)
@@ -74,13 +97,13 @@ class Transport:
                 if on_begin is not None:
                     on_begin(attempt)
                 timeout = _timeout(connect, counts_queue=self._lent is None)
-                return await exchange.send(request, timeout)
+                reply = await exchange.send(request, timeout)
         except _ERRORS as error:
-            failure = _failure(error, attempt)
+            reply = error
         finally:
             exchange.pool.users -= 1
-            self._drop_if_idle(exchange.pool)
-        return failure
+            self._drop_if_idle(exchange)
+        return reply if isinstance(reply, Response) else _failure(reply, attempt)
 
     def retire(self) -> None:
         """
@@ -90,26 +113,28 @@ class Transport:
         on them is done. Of a lent connector only the connection of the last
         attempt is closed.
         """
-        CURRENT.get().disconnect()
-        if self._lent is None and not self.closed:
-            retired, self._exchange = self._exchange.pool, self._new_exchange()
+        if self._lent is not None:
+            CURRENT.get().disconnect()
+        elif not self.closed:
+            retired, self._exchange = self._exchange, self._new_exchange()
             self._retired.add(retired)
+            retired.retire(partial(self._drop_if_idle, retired))
             self._drop_if_idle(retired)
 
-    def _drop_if_idle(self, pool: Pool) -> None:
-        if pool in self._retired and not pool.users:
-            self._retired.discard(pool)
-            pool.abandon()
+    def _drop_if_idle(self, exchange: Exchange) -> None:
+        if exchange in self._retired and not exchange.is_busy:
+            self._retired.discard(exchange)
+            exchange.abandon()
 
     async def close(self) -> None:
         """Close what is ours."""
-        for pool in (self._exchange.pool, *self._retired):
-            await pool.close()
+        for exchange in (self._exchange, *self._retired):
+            await exchange.close()
 
     def abandon(self) -> None:
         """Let go of everything without waiting, from any thread."""
-        for pool in (self._exchange.pool, *self._retired):
-            pool.abandon()
+        for exchange in (self._exchange, *self._retired):
+            exchange.abandon()
 
 
 @lru_cache(maxsize=16)  # a client has one, perhaps a few calls their own
@@ -137,7 +162,7 @@ _ERRORS = (
 )
 
 
-def _failure(error: BaseException, attempt: Attempt) -> APIConnectionError:
+def _failure(error: BaseException, attempt: Open) -> APIConnectionError:
     if not isinstance(error, TimeoutError):
         phase = _phase(error, attempt)
         return APIConnectionError(_REASONS[phase], phase=phase)
@@ -154,7 +179,7 @@ _REASONS: dict[Phase, str] = {
 }
 
 
-def _phase(error: BaseException, attempt: Attempt) -> Phase:
+def _phase(error: BaseException, attempt: Open) -> Phase:
     if attempt.connected:
         return "read"
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):

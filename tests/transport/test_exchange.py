@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -29,7 +28,9 @@ from fakes import PHONE_ID, phone_fields, quick_client as client, turn
 
 from diga_async import APIConnectionError, ClientClosedError, DigaError
 from diga_async._models.decoding import MAX_BODY_BYTES
-from diga_async._transport import exchange
+from diga_async._transport import exchange, self_check
+from diga_async._transport.direct import Direct
+from diga_async._transport.reader import ResponseReader
 
 REQUEST = aiohttp.ClientSession._request
 
@@ -42,14 +43,21 @@ def phone_with(**headers: str) -> bytes:
 def short(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Take note of the requests that go past the session."""
     paths: list[str] = []
-    way = exchange.Exchange._send
+    send, take = Direct.send, Direct.take
 
-    def noting(self: Any, request: Any, *given: Any) -> Any:
-        paths.append(request.url.path)
-        return way(self, request, *given)
+    def noting_send(self: Any, request: Any, *given: Any) -> Any:
+        paths.append(request.path)
+        return send(self, request, *given)
 
-    monkeypatch.setattr(exchange, "_IS_KNOWN", True)
-    monkeypatch.setattr(exchange.Exchange, "_send", noting)
+    def noting_take(self: Any) -> Any:
+        connection = take(self)
+        if connection is not None:
+            paths.append("over a connection that was kept")
+        return connection
+
+    monkeypatch.setattr(self_check._VERDICT, "objection", None)
+    monkeypatch.setattr(Direct, "send", noting_send)
+    monkeypatch.setattr(Direct, "take", noting_take)
     return paths
 
 
@@ -87,7 +95,7 @@ async def test_both_ways_put_the_same_on_the_wire(
 ) -> None:
     past_the_session = await bytes_of()
     through_it = await bytes_of(trace_configs=[aiohttp.TraceConfig()])
-    monkeypatch.setattr(exchange, "_IS_KNOWN", False)
+    monkeypatch.setattr(self_check._VERDICT, "objection", "a test")
     as_aiohttp_would = await bytes_of()
 
     assert past_the_session == through_it == as_aiohttp_would
@@ -175,7 +183,7 @@ async def test_both_ways_make_the_same_of_an_answer(
     short: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     past_the_session = await what_comes_of(ODD[name])
-    monkeypatch.setattr(exchange, "_IS_KNOWN", False)
+    monkeypatch.setattr(self_check._VERDICT, "objection", "a test")
     through_it = await what_comes_of(ODD[name])
 
     assert past_the_session == through_it
@@ -424,41 +432,6 @@ async def test_through_a_proxy_goes_the_session(short: list[str]) -> None:
     assert short == []
 
 
-def wrapped_before_us() -> Callable[..., Any]:
-    @functools.wraps(REQUEST)
-    def request(*given: Any, **options: Any) -> Any:
-        return REQUEST(*given, **options)
-
-    return request
-
-
-class _Proxy:
-    """An object that passes for the function it wraps, as those of wrapt do."""
-
-    __globals__ = REQUEST.__globals__
-    __code__ = REQUEST.__code__
-    __module__ = REQUEST.__module__
-
-
-@pytest.mark.parametrize(
-    ("version", "request_", "is_known"),
-    [
-        ("3.14.4", REQUEST, True),
-        ("3.14.5", REQUEST, True),
-        ("3.14.6", REQUEST, False),
-        ("3.15.0", REQUEST, False),
-        ("4.0.0a1", REQUEST, False),
-        ("3.14.5", wrapped_before_us(), False),
-        ("3.14.5", _Proxy(), False),
-        ("3.14.5", None, False),
-    ],
-)
-def test_the_session_is_passed_only_where_its_insides_are_known(
-    version: str, request_: Any, *, is_known: bool
-) -> None:
-    assert exchange._is_known(version, request_) is is_known
-
-
 async def test_an_attempt_that_is_cancelled_before_the_head_leaves_no_connection(
     short: list[str],
 ) -> None:
@@ -483,7 +456,7 @@ async def test_a_connection_lost_before_it_is_used_is_an_error(
         await until(lambda: connection.transport is None)
 
     once_connected(monkeypatch, lose)
-    monkeypatch.setattr(exchange, "_is_untouched", lambda: True)
+    monkeypatch.setattr(self_check, "may_pass", lambda: True)
     async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
         with pytest.raises(APIConnectionError) as caught:
             await diga.phones.get(PHONE_ID)
@@ -540,7 +513,7 @@ async def test_a_connection_that_was_answered_too_early_is_not_kept(
         connection.protocol.transport = _Slow(connection.transport)
 
     once_connected(monkeypatch, slow_down)
-    monkeypatch.setattr(exchange, "_is_untouched", lambda: True)
+    monkeypatch.setattr(self_check, "may_pass", lambda: True)
     async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
         await diga.phones.get(PHONE_ID)
         await diga.phones.get(PHONE_ID)
@@ -549,14 +522,14 @@ async def test_a_connection_that_was_answered_too_early_is_not_kept(
     assert len(short) == 2
 
 
-@pytest.mark.parametrize("error", [aiohttp.EofStream, aiohttp.http.HttpProcessingError])
-async def test_what_reading_a_head_raises_is_an_error_of_ours(
+@pytest.mark.parametrize("error", [ValueError, KeyError, aiohttp.EofStream])
+async def test_what_a_parser_raises_is_an_error_of_ours(
     short: list[str], monkeypatch: pytest.MonkeyPatch, error: Any
 ) -> None:
-    async def read(_: Any) -> Any:
+    def feed(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(aiohttp.client_proto.ResponseHandler, "read", read)
+    monkeypatch.setattr(ResponseReader, "feed", feed)
     async with ByteServer(answers) as server, client(server.url, attempts=1) as diga:
         with pytest.raises(APIConnectionError) as caught:
             await diga.phones.get(PHONE_ID)
