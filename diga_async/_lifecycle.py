@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 from diga_async._engine.call import Counters
 from diga_async._engine.credentials import Credentials
+from diga_async._engine.loop_end import LoopEnd
 from diga_async._models.errors import ClientClosedError, WrongLoopError
 from diga_async._models.options import Timeouts
 from diga_async._models.stats import ClientStats
@@ -32,6 +35,7 @@ class Lifecycle:
         self._counters = Counters()
         self._opening = threading.Lock()
         self._closing: asyncio.Event | None = None
+        self._loop_end = LoopEnd()
 
     def allowed(self, timeouts: Timeouts | float | None) -> Timeouts:
         """
@@ -73,7 +77,13 @@ class Lifecycle:
                 )
             runtime.abandon()
         self.runtime = Runtime(self.options, self._credentials(), self._counters)
+        self._loop_end.expect(partial(_end, weakref.ref(self), self.runtime))
         return self.runtime
+
+    def forget(self, runtime: Runtime) -> None:
+        """Let the next use open the client anew: the loop of *runtime* has ended."""
+        if self.runtime is runtime:
+            self.runtime = None
 
     async def close(self) -> None:
         """
@@ -87,6 +97,7 @@ class Lifecycle:
             raise WrongLoopError("close the client in the event loop that uses it")
         self.closed = True
         self.runtime = None
+        self._loop_end.cancel()
         if runtime is None:
             await self._other_close_ends()
         elif runtime.loop.is_closed():
@@ -101,3 +112,11 @@ class Lifecycle:
     async def _other_close_ends(self) -> None:
         if self._closing is not None and not self._closing.is_set():
             await self._closing.wait()
+
+
+async def _end(lifecycle: "weakref.ref[Lifecycle]", runtime: Runtime) -> None:
+    """Close the connections of *runtime* in its loop, which ends."""
+    owner = lifecycle()
+    if owner is not None:
+        owner.forget(runtime)
+    await runtime.close_connections()

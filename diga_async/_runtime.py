@@ -73,6 +73,7 @@ class Runtime:
         self.engine = Engine(
             Settings(
                 base_url=options.base_url,
+                proxy=options.proxy,
                 retry=options.retry,
                 limits=options.limits,
                 headers=options.headers,
@@ -100,6 +101,10 @@ class Runtime:
         run = Run(self.engine, source, plan, self._runs.discard)
         self._runs.add(run)
         return run
+
+    async def close_connections(self) -> None:
+        """Close the connections: the loop ends."""
+        await self._transport.close()
 
     async def close(self) -> None:
         """End everything under way, with a `ClientClosedError`."""

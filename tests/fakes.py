@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 import json
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from diga_async import DigaClient, Limits, RetryPolicy, Timeouts
 from diga_async._api.messages import Request, Response
 from diga_async._engine.clock import Clock
 from diga_async._models.errors import APIConnectionError
+from diga_async._transport.failures import Shortage
 
 PHONE_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 KEY = "sk-fa17ed00fa17ed00fa17ed00"
@@ -123,10 +125,12 @@ class ScriptedTransport:
         self.seconds: list[float] = []
         self.retired = 0
         self.closed = False
+        self.blocked = 0.0
+        self.size = math.inf
 
     async def send(
-        self, request: Request, *, seconds: float, connect: float, on_begin: Any = None
-    ) -> Response | APIConnectionError:
+        self, request: Request, *, seconds: float, **_: Any
+    ) -> Response | APIConnectionError | Shortage:
         self.requests.append(request)
         self.seconds.append(seconds)
         step = self.script.popleft()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import attrs
 from yarl import URL
 
 from diga_async._api.messages import Endpoint
@@ -20,6 +21,37 @@ _PROXY = re.compile(
     rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)",
     re.ASCII | re.IGNORECASE,
 )
+
+
+@attrs.frozen
+class Peer:
+    """
+    What a request is sent to, as errors name it.
+
+    Attributes:
+        host: The server's name or address.
+        port: The server's port.
+        proxy: ``host:port`` of the proxy, without credentials; None when there is none.
+    """
+
+    host: str
+    port: int
+    proxy: str | None = None
+
+
+def peer_of(url: URL, proxy: str | None = None) -> Peer:
+    """
+    Return what a request to *url* is sent to.
+
+    >>> peer_of(URL("https://api.diga.io"), "http://user:password@proxy.corp:3128")
+    Peer(host='api.diga.io', port=443, proxy='proxy.corp:3128')
+    """
+    return Peer(url.host or "", url.port or 0, proxy and _authority(URL(proxy)))
+
+
+def _authority(url: URL) -> str:
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
+    return f"{host}:{url.port}"
 
 
 def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> str:

@@ -66,7 +66,8 @@ def retry_after(value: str | None, date: str | None) -> float | None:
         then, now = _http_date(value), _http_date(date)
         if then is None or now is None:
             return None
-        seconds = max(0.0, (then - now).total_seconds())
+        # Both are cut to whole seconds: the same one is less than a second away.
+        seconds = 1.0 if then == now else max(0.0, (then - now).total_seconds())
     return seconds if seconds <= MAX_RETRY_AFTER else None
 
 

@@ -139,9 +139,10 @@ class Run(Generic[R]):
         if rejected is None:
             self._slots.release()
             return
-        if self._engine.observer.is_on:
-            self._engine.observer.lookup(lookup_event(rejected[0], error))
         self._publish()
+        if self._engine.observer.is_on:
+            event = lookup_event(rejected[0], error)
+            self._tell(lambda: self._engine.observer.lookup(event))
 
     def _resolve(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
         if isinstance(answer, DigaError):
@@ -150,11 +151,18 @@ class Run(Generic[R]):
             if self._is_fatal(answer):
                 self.halt(answer)
                 return
-        self._engine.report(call, answer)
         self._permitted = self._permitted or _shows_permission(answer)
         result = self._plan.results.result_of(call, answer, self._clock.now())
         self._pending.resolve(entry, result, outcome_kind(answer))
         self._publish()
+        self._tell(lambda: self._engine.report(call, answer))
+
+    def _tell(self, report: Callable[[], None]) -> None:
+        """Report an outcome; what the user's hook raises ends the run."""
+        try:
+            report()
+        except Exception as error:  # noqa: BLE001 - a hook may raise any exception
+            self.halt(error)
 
     def _publish(self) -> None:
         if self._pending.is_ready:
@@ -168,6 +176,8 @@ class Run(Generic[R]):
         if error.transient and breaker.is_hopeless(self._clock.now()):
             return True
         if isinstance(error, AuthenticationError | ClientClosedError):
+            return True
+        if getattr(error, "proxy_status", None) is not None and not error.transient:
             return True
         # A run waits out any throttling, unless the delay is longer than an outage.
         asked = getattr(error, "retry_after", None) or 0.0

@@ -7,20 +7,22 @@ from uuid import UUID
 
 import attrs
 
+from diga_async._api.addresses import Peer
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
-    APITimeoutError,
     DigaError,
     InvalidResponseError,
     NotFoundError,
+    Phase,
     RateLimitError,
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
-from diga_async._transport.connections import Open
+from diga_async._transport.deadlines import Open
+from diga_async._transport.failures import timeout_error
 
 T = TypeVar("T")
 
@@ -53,6 +55,7 @@ class Call(Progress, Generic[T]):
         begun: When that attempt began.
         last: Why the previous attempt failed.
         asking: The time limit of the key callable, while that is asked.
+        is_short: Whether its last attempt was not sent, for want of a local resource.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
         request_id: The ``X-Request-Id`` of the last response.
@@ -70,6 +73,7 @@ class Call(Progress, Generic[T]):
     begun: float = 0.0
     last: DigaError | None = None
     asking: asyncio.Timeout | None = None
+    is_short: bool = False
     rate_limit: tuple[int, float] | None = None
     request_id: str | None = None
 
@@ -94,6 +98,15 @@ class Call(Progress, Generic[T]):
         self.attempt = None
         for counters in self.counters:
             counters.in_flight -= 1
+
+    def withdraw(self, seconds: float) -> None:
+        """Undo the start of an attempt that could not be sent."""
+        if self.started == self.begun:
+            self.started = None
+        elif self.bulk:
+            self.deadline += seconds
+        for counters in self.counters:
+            counters.requests -= 1
 
     def note(self, answer: Answer[T], seconds: float) -> AnswerKind:
         """Record an attempt's answer and its duration; return the kind of answer."""
@@ -126,7 +139,8 @@ class Call(Progress, Generic[T]):
             self.asking.reschedule((self.asking.when() or 0.0) + more)
         if self.attempt is not None:
             left = self.begun + self.timeouts.attempt - now
-            self.attempt.extend(min(left, self.deadline - now))
+            most = self.deadline - now
+            self.attempt.extend(min(left, most), most)
 
     def elapsed(self, now: float) -> float:
         """Return the seconds since the first attempt began."""
@@ -162,19 +176,17 @@ def status_of(answer: object) -> int | None:
     return None if isinstance(answer, DigaError) else 200
 
 
-def deadline_error(call: Call[T], now: float) -> DigaError:
-    """Return why there is no answer, now that the deadline has passed."""
+def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:
+    """Return why there is no answer from *peer*, now that the deadline has passed."""
     if call.sending:
         connected = call.attempt is not None and call.attempt.connected
-        error: DigaError = APITimeoutError(
-            "the deadline came before an answer",
-            phase="read" if connected else "connect",
-        )
+        phase: Phase = "read" if connected else "connect"
+        error: DigaError = timeout_error(peer, phase, "total", call.timeouts.total)
         call = attrs.evolve(call, attempts=call.attempts + 1)
+    elif call.last is not None:
+        error = call.last
     else:
-        error = call.last or APITimeoutError(
-            "the deadline came before the first attempt", phase="wait"
-        )
+        error = timeout_error(peer, "wait", "total", call.timeouts.total)
     return final(call, error, now)
 
 

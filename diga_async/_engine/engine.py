@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import attrs
 
-from diga_async._api.addresses import endpoint_of
+from diga_async._api.addresses import endpoint_of, peer_of
 from diga_async._api.headers import rate_limit
 from diga_async._api.operation import Answer
 from diga_async._api.problems import request_id
@@ -33,11 +33,13 @@ from diga_async._engine.credentials import Credentials
 from diga_async._engine.observer import Observer, lookup_event
 from diga_async._engine.scheduler import Scheduler
 from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._flow.local_limit import LocalLimit
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
 from diga_async._models.errors import (
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     AuthenticationError,
     ClientClosedError,
     DigaError,
@@ -47,6 +49,7 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
+from diga_async._transport.failures import Shortage, timeout_error
 from diga_async._transport.transport import Transport
 
 T = TypeVar("T")
@@ -62,12 +65,14 @@ class Settings:
 
     Attributes:
         base_url: Where requests go.
+        proxy: What they go through; None for nothing.
         retry: What is retried.
         limits: How much may be sent.
         headers: Headers that every request has beside the client's own.
     """
 
     base_url: str
+    proxy: str | None = attrs.field(default=None, repr=False)
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -83,6 +88,7 @@ class Engine:
         limiter: How fast it may send.
         breaker: Whether runs are held back.
         observer: Is told of attempts and calls.
+        peer: What requests are sent to, as errors name it.
     """
 
     def __init__(  # noqa: PLR0913 - tests replace the last three
@@ -101,10 +107,15 @@ class Engine:
         self.limiter = RateLimiter(**attrs.asdict(settings.limits))
         self.breaker = CircuitBreaker(settings.retry.max_outage)
         self.observer = observer or Observer(None)
-        self.scheduler = Scheduler(self.limiter, self.breaker, self.clock, chance)
+        self._local = LocalLimit(min(transport.size, settings.limits.concurrency))
+        self.scheduler = Scheduler(
+            self.limiter, self.breaker, self.clock, chance, self._local
+        )
         self.budget = RetryBudget()
         self._policy = settings.retry
         self._endpoint = endpoint_of(settings.base_url, settings.headers)
+        self.peer = peer_of(self._endpoint.url, settings.proxy)
+        self._blocked = 0.0
         self._credentials = credentials
         self._transport = transport
         self._chance = chance
@@ -114,14 +125,14 @@ class Engine:
     async def run(self, call: Call[T]) -> Answer[T]:
         """Carry *call* to its end; return the value, or why there is none."""
         if self._credentials.held is None and not await self._has_key(call):
-            return deadline_error(call, self.clock.now())
+            return self._too_late(call)
         while True:
             deadline = call.deadline
             answer = await self._attempt(call)
             if answer is None:
                 if call.deadline > deadline:
                     continue  # a follower with more time has joined
-                return deadline_error(call, self.clock.now())
+                return self._too_late(call)
             if not isinstance(answer, DigaError):
                 self.budget.refund(call.attempts)
                 return answer
@@ -131,9 +142,14 @@ class Engine:
                 return final(call, answer, self.clock.now())
             if not self._can_pay(call, answer):
                 return final(call, _over_budget(answer), self.clock.now())
-            call.retry()
+            if not call.is_short:
+                call.retry()
             if delay > 0.0:
                 await self._pause(call, answer, delay)
+
+    def _too_late(self, call: Call[T]) -> DigaError:
+        """Return why there is no answer, now that the deadline has passed."""
+        return deadline_error(call, self.clock.now(), self.peer)
 
     async def _pause(self, call: Call[T], error: DigaError, seconds: float) -> None:
         """Wait; in a run, a pause for throttling does not count towards `total`."""
@@ -147,6 +163,8 @@ class Engine:
         now = self.clock.now()
         if call.halted or (call.bulk and self.breaker.is_hopeless(now)):
             return None
+        if call.is_short:
+            return 0.0  # the scheduler delays it, until its deadline
         if isinstance(error, AuthenticationError):
             if await self._may_renew(call):
                 return 0.0
@@ -158,7 +176,7 @@ class Engine:
     def _can_pay(self, call: Call[T], error: DigaError) -> bool:
         """Spend of the budget that single calls have for transient failures."""
         free = call.bulk or not error.transient or is_throttling(error)
-        return free or self.budget.spend()
+        return free or call.is_short or self.budget.spend()
 
     # --- the key
 
@@ -205,32 +223,35 @@ class Engine:
             deadline = math.inf if call.bulk else call.deadline
             permit = await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
         if permit is None:
-            return self._rejection()
+            return self._rejection(call)
         sent, in_flight = permit
         call.begin(sent, sent - asked)
         try:
             answer = await self._send(call)
             now = self.clock.now()
+            if call.is_short:
+                self._fell_short(call, answer, now)
+                return answer
             kind = call.note(answer, now - sent)
             if call.rate_limit is not None:
                 self.limiter.advised(now, *call.rate_limit)
             self._learn(answer, now, sent, in_flight)
             if isinstance(answer, APIStatusError) and answer.retry_after:
                 self._cool_down(answer, now, answer.retry_after)
-            if self.observer.is_on:
-                event = AttemptEvent(
-                    phone_id=call.subject,
-                    attempts=call.attempts,
-                    answer=kind,
-                    status=status_of(answer),
-                    waited=sent - asked,
-                    elapsed=now - sent,
-                    rate=self.limiter.rate,
-                )
-                self.observer.attempt(event)
         finally:
             call.end()
             self.scheduler.release()
+        if self.observer.is_on:
+            event = AttemptEvent(
+                phone_id=call.subject,
+                attempts=call.attempts,
+                answer=kind,
+                status=status_of(answer),
+                waited=sent - asked,
+                elapsed=now - sent,
+                rate=self.limiter.rate,
+            )
+            self.observer.attempt(event)
         return answer
 
     async def _send(self, call: Call[T]) -> Answer[T]:
@@ -238,14 +259,25 @@ class Engine:
         operation = call.operation
         authorization = self._credentials.held or await self._credentials.fetch()
         call.authorization = authorization
+        begun = self.clock.now()
+        left, blocked = call.deadline - begun, self._transport.blocked
         response = await self._transport.send(
             operation.request(self._endpoint, authorization),
-            seconds=call.seconds(self.clock.now()),
+            seconds=call.seconds(begun),
             connect=call.timeouts.connect,
+            most=math.inf if call.bulk else left,
+            fresh=_lost_its_connection(call.last),
             on_begin=None if call.bulk else call.follow,
         )
+        if self._transport.blocked > blocked:
+            self._was_blocked(call, self._transport.blocked - blocked)
+        call.is_short = isinstance(response, Shortage)
+        if isinstance(response, Shortage):
+            response = response.error
         if isinstance(response, APIConnectionError):
-            return _closed() if self._transport.closed else response
+            if self._transport.closed:
+                return _closed()
+            return self._named(response, call, left)
         call.rate_limit = rate_limit(response)
         call.request_id = request_id(response, authorization)
         answer = operation.answer(response, authorization)
@@ -253,10 +285,45 @@ class Engine:
             self._transport.retire()
         return answer
 
-    def _rejection(self) -> RateLimitError | None:
+    def _named(
+        self, error: APIConnectionError, call: Call[T], left: float
+    ) -> APIConnectionError:
+        """Let a timeout name `Timeouts.total`, where that left less than `attempt`."""
+        if not isinstance(error, APITimeoutError) or left >= call.timeouts.attempt:
+            return error
+        if error.phase == "connect" and left >= call.timeouts.connect:
+            return error
+        return timeout_error(self.peer, error.phase, "total", call.timeouts.total)
+
+    def _rejection(self, call: Call[T]) -> RateLimitError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""
         blocked = self.limiter.blocked_for(self.clock.now())
-        return blocked_error(blocked) if blocked else None
+        if not blocked or (call.last is not None and not call.bulk):
+            return None  # its own last error says more
+        return blocked_error(blocked)
+
+    # --- what this machine lacks
+
+    def _fell_short(self, call: Call[T], error: Answer[T], now: float) -> None:
+        """Withdraw an attempt that could not be sent; let fewer be in flight."""
+        assert isinstance(error, DigaError)  # noqa: S101 - for the type checker
+        in_flight = self.scheduler.in_flight
+        call.withdraw(now - call.begun)
+        if self._local.fell_short(now, in_flight):
+            self.observer.shortage(error)
+        alone = in_flight == 1
+        if alone and self.breaker.failed(now, self._chance()):
+            self.observer.outage(is_on=True)
+
+    def _was_blocked(self, call: Call[T], seconds: float) -> None:
+        """Take time in which the loop stood still out of every account."""
+        if call.bulk:
+            call.deadline += seconds
+        new = self._transport.blocked - self._blocked
+        if new > 0.0:  # the first attempt that ended since
+            self._blocked = self._transport.blocked
+            self.breaker.stood_still(new)
+            self.observer.blocked(new)
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""
@@ -293,8 +360,14 @@ class Engine:
             return
         else:
             self.limiter.accepted(now, sent, in_flight)
+        self._local.succeeded(now)
         if self.breaker.succeeded():
             self.observer.outage(is_on=False)
+
+
+def _lost_its_connection(error: DigaError | None) -> bool:
+    """Whether a call's last connection broke: another idle one may be as stale."""
+    return isinstance(error, APIConnectionError) and error.phase == "read"
 
 
 def _over_budget(error: DigaError) -> DigaError:

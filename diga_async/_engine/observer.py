@@ -1,6 +1,5 @@
 """`Observer`: tells the log and the user's hook what happens; it shows no secrets."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,6 +13,9 @@ from diga_async._models.stats import LookupStats
 
 Hook = Callable[[Event], object]
 
+BLOCKED_SECONDS = 0.3
+"""How long the event loop must be blocked for a warning."""
+
 LOG = logging.getLogger("diga_async")
 LOG.addHandler(logging.NullHandler())  # the application chooses what is logged
 
@@ -22,13 +24,12 @@ class Observer:
     """
     The observer of one client.
 
-    The hook is called in a turn of the loop of its own: what it raises goes to the
-    loop's exception handler and fails no call.
+    What the hook raises propagates: it ends the call, or the run, that it was told of.
     """
 
     def __init__(self, hook: Hook | None) -> None:
         self._hook = hook
-        self._loop = asyncio.get_running_loop()
+        self._blocked = BLOCKED_SECONDS
 
     @property
     def is_on(self) -> bool:
@@ -55,9 +56,22 @@ class Observer:
         level = logging.WARNING if is_on else logging.INFO
         LOG.log(level, "outage %s", "on" if is_on else "off")
 
+    def shortage(self, error: DigaError) -> None:
+        """Report that this machine lacks a resource; *error* says which."""
+        LOG.warning("fewer requests in flight: %s", error)
+
+    def blocked(self, seconds: float) -> None:
+        """Report that the event loop was blocked: once, and again if far longer."""
+        if seconds >= self._blocked:
+            self._blocked = 2.0 * seconds
+            LOG.warning(
+                "the event loop was blocked for %.1f s; no response was read meanwhile",
+                seconds,
+            )
+
     def _tell(self, event: Event) -> None:
         if self._hook is not None:
-            self._loop.call_soon(self._hook, event)
+            self._hook(event)
 
 
 OutcomeKind = Literal["found", "missing", "failed"]

@@ -13,6 +13,7 @@ from functools import partial
 
 from diga_async._engine.clock import Clock
 from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._flow.local_limit import LocalLimit
 from diga_async._flow.rate_limiter import RateLimiter
 
 #: When an attempt started, and how many were in flight then, itself included.
@@ -36,8 +37,10 @@ class Scheduler:
         breaker: CircuitBreaker,
         clock: Clock,
         chance: Callable[[], float],
+        local: LocalLimit | None = None,
     ) -> None:
         self.in_flight = 0
+        self._local = local or LocalLimit(math.inf)
         self._limiter = limiter
         self._breaker = breaker
         self._clock = clock
@@ -107,9 +110,10 @@ class Scheduler:
         return self._limiter.blocked_for(now) > most
 
     def _delay(self, queue: Queue, now: float) -> float:
-        if self.in_flight >= self._limiter.slots:
+        local = self._local
+        if self.in_flight >= local.slots or self.in_flight >= self._limiter.slots:
             return math.inf  # until the next release
-        delay = self._limiter.wait(now)
+        delay = max(self._limiter.wait(now), local.wait(now))
         return max(delay, self._breaker.wait(now)) if queue is self._bulk else delay
 
     def _start(self, queue: Queue, now: float) -> Permit:

@@ -8,11 +8,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from diga_async._api.addresses import Peer
 from diga_async._api.operation import Answer, Operation
 from diga_async._engine.call import Call, blocked_error, deadline_error, final
 from diga_async._engine.engine import Engine
 from diga_async._models.errors import ClientClosedError, DigaError
 from diga_async._models.options import Timeouts
+from diga_async._transport.deadlines import TURNS
 
 T = TypeVar("T")
 
@@ -63,12 +65,16 @@ class _SharedCall(Generic[T]):
             follower.cancel()
 
     def expire(
-        self, follower: "asyncio.Future[Answer[T]]", deadline: float, now: float
+        self,
+        follower: "asyncio.Future[Answer[T]]",
+        deadline: float,
+        now: float,
+        peer: Peer,
     ) -> None:
         """End the wait of a follower whose *deadline* has passed."""
         # At the last deadline the call itself ends, with a more precise error.
         if deadline < self.call.deadline and not follower.done():
-            follower.set_result(deadline_error(self.call, now))
+            follower.set_result(deadline_error(self.call, now, peer))
 
 
 def _own(answer: T) -> T:
@@ -206,5 +212,10 @@ class SingleFlight:
         shared: _SharedCall[T],
         follower: "asyncio.Future[Answer[T]]",
         deadline: float,
+        turns: int = TURNS,
     ) -> None:
-        shared.expire(follower, deadline, self._clock.now())
+        if turns:  # the answer may have arrived while the loop was blocked
+            again = partial(self._expire, shared, follower, deadline, turns - 1)
+            asyncio.get_running_loop().call_soon(again)
+            return
+        shared.expire(follower, deadline, self._clock.now(), self._engine.peer)

@@ -76,6 +76,10 @@ class CircuitBreaker:
         self._postpone_probe(now, chance)
         return True
 
+    def stood_still(self, seconds: float) -> None:
+        """Record that the event loop was blocked, so that no answer could be read."""
+        self._since += seconds
+
     def is_hopeless(self, now: float) -> bool:
         """Whether no answer came for so long that a run ends."""
         return self._failures > 0 and now - self._since >= self.most_seconds

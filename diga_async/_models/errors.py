@@ -36,10 +36,20 @@ MAX_TEXT_CHARACTERS = 100
 MAX_TEXT_BYTES = 200
 MAX_CODE_BYTES = 100
 MAX_REASON_CHARACTERS = 300
+MAX_HOST_BYTES = 253  # RFC 1035 section 2.3.4
 MAX_FACTS = 8
 MAX_PICKLED_BYTES = 2048
 #: What an error weighs pickled beside its texts: names, numbers and an id.
 OUTLINE_BYTES = 280
+
+#: What an error of each phase begins with, before the server's address.
+_FAILED: dict[Phase, str] = {
+    "dns": "could not connect to",
+    "connect": "could not connect to",
+    "tls": "could not connect to",
+    "read": "no answer from",
+    "wait": "no request was sent to",
+}
 
 #: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
 #: section 5.2, RFC 6585 section 4).
@@ -69,6 +79,15 @@ def _shorten_or_none(text: str | None) -> str | None:
 
 def _shorten_code(text: str | None) -> str | None:
     return None if text is None else shorten(text, size=MAX_CODE_BYTES)
+
+
+def _shorten_host(text: str | None) -> str | None:
+    return None if text is None else shorten(text, MAX_HOST_BYTES, MAX_HOST_BYTES)
+
+
+def _may_pass(status: int) -> bool:
+    """Whether the same request may be answered otherwise later."""
+    return status in PASSING_STATUSES or 500 <= status < 600  # noqa: PLR2004
 
 
 def _first_steps(steps: Iterable[str | int]) -> tuple[str | int, ...]:
@@ -222,23 +241,57 @@ class APIConnectionError(DigaError):
     """
     Nothing usable came back.
 
+    `reason` says why, in a few words: "connection refused". The text of the error
+    adds where: "could not connect to api.diga.io:443: connection refused (errno 111)".
+
     Attributes:
         phase: How far the last attempt got: ``dns``, ``connect`` (also any
             hang before the request), ``tls`` (a refused handshake, never
             retried), ``read``; ``wait`` when the deadline came before the
             first attempt.
+        host: The server's name or address.
+        port: The server's port.
+        proxy: ``host:port`` of the proxy; None when there is none.
+        errno: The number of the system's error, or of the resolver's;
+            None when neither reported one.
+        proxy_status: The status with which the proxy refused to connect, such as
+            407; None when it did not.
 
     .. versionadded:: 0.1.0
+    .. versionchanged:: 0.2.0
+       `host`, `port`, `proxy`, `errno` and `proxy_status` are new.
     """
 
     __module__ = "diga_async"
 
     phase: Phase = "read"
+    host: str | None = field(default=None, converter=_shorten_host)
+    port: int | None = None
+    proxy: str | None = field(default=None, converter=_shorten_host)
+    errno: int | None = None
+    proxy_status: int | None = None
 
     @property
     def transient(self) -> bool:
-        """Whether the same lookup may go well later: not after a TLS refusal."""
-        return self.phase != "tls"
+        """
+        Whether the same lookup may go well later.
+
+        Not after a refused TLS handshake, nor when the proxy refused to connect.
+        """
+        refused = self.proxy_status is not None and not _may_pass(self.proxy_status)
+        return self.phase != "tls" and not refused
+
+    def __str__(self) -> str:
+        """Say what failed, with which server, and why."""
+        why, semicolon, remedy = self.reason.partition(";")
+        if self.errno is not None:
+            why = f"{why} (errno {self.errno})"
+        if self.host is None:
+            return f"{why}{semicolon}{remedy}"
+        server = f"[{self.host}]" if ":" in self.host else self.host
+        through = "" if self.proxy is None else f" through {self.proxy}"
+        where = f"{_FAILED[self.phase]} {server}:{self.port}{through}"
+        return f"{where}: {why}{semicolon}{remedy}"
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
@@ -287,7 +340,7 @@ class APIStatusError(DigaError):
     @property
     def transient(self) -> bool:
         """Whether the same lookup may go well later: 408, 425, 429 and 5xx."""
-        return self.status in PASSING_STATUSES or 500 <= self.status < 600  # noqa: PLR2004
+        return _may_pass(self.status)
 
     def __str__(self) -> str:
         """Say what the server said, status first."""

@@ -7,19 +7,18 @@ What aiohttp does by itself and must not do here, each seen on the wire:
   another id's answer. `_Guard` hands out no connection that has any.
 - It cancels whoever waits in a connector that is closed. `_Guard` says so.
 - It sends a request again after a lost connection. `_Guard` refuses the second.
+- It ends a new connection's wait by a timer, also when the loop stood still.
+  `_Guard` then waits again.
 - It keeps cookies, reads netrc, unpacks without a bound.
   The session of a `Pool` is made without all that.
 """
 
 import asyncio
-import select
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from contextvars import Context, ContextVar
 from http.cookies import SimpleCookie
-from types import TracebackType
-from typing import Any, Protocol, Self
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 import aiohttp
@@ -28,7 +27,12 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
+from diga_async._transport.deadlines import CURRENT, Attempt, is_readable, new_poll
+from diga_async._transport.hooks import watched
+
+if TYPE_CHECKING:
+    import select
+
 _CLOSING: set[asyncio.Task[None]] = set()
 
 
@@ -42,152 +46,6 @@ costs three system calls; this much comes out of what the process has.
 
 KEEP_ALIVE = 15.0
 """How many seconds a connection may be idle: aiohttp's default."""
-
-EARLY = 1e-3
-"""Seconds by which the loop's timers may be early; uvloop counts milliseconds."""
-
-
-class Limited(Protocol):
-    """What takes its time: an attempt, or a request on a connection."""
-
-    timer: asyncio.TimerHandle | None
-
-    def expire(self) -> None:
-        """End it, because its time is over."""
-
-
-class Open(Protocol):
-    """An open request, as a call looks at it."""
-
-    connected: bool
-
-    def extend(self, seconds: float) -> None:
-        """Let it take so many seconds from now instead."""
-
-
-class TimeLimits:
-    """
-    Ends attempts that take too long; one timer for all of them.
-
-    Nearly all attempts may take equally long, so the one that began first is
-    the first to end: they stand in a line, and the timer in its head's place.
-    Who may take less than those before has a timer of its own.
-    """
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._line: dict[Limited, float] = {}
-        self._latest = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        # A timer keeps the context it was made in. In that of an attempt it would
-        # keep the attempt before this one, and so all those before it. One for
-        # each loop: a context can be entered by one thread at a time.
-        self._context = Context()
-
-    def begin(self, attempt: Limited, seconds: float) -> None:
-        """Cancel the task of *attempt* in so many seconds..."""
-        due = self.loop.time() + seconds
-        if due < self._latest and self._line:
-            attempt.timer = self._call_at(due, attempt.expire)
-            return
-        self._line[attempt] = self._latest = due
-        if self._timer is None:
-            self._timer = self._call_at(due, self._ring)
-
-    def end(self, attempt: Limited) -> None:
-        """...unless it ends before."""
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-            attempt.timer = None
-            return
-        self._line.pop(attempt, None)
-        if self._timer is not None and not self._line:
-            self._timer.cancel()
-            self._timer = None
-
-    def _call_at(
-        self, due: float, callback: Callable[[], object]
-    ) -> asyncio.TimerHandle:
-        return self.loop.call_at(due, callback, context=self._context)
-
-    def _ring(self) -> None:
-        self._timer = None
-        now = self.loop.time()
-        for attempt, due in tuple(self._line.items()):
-            if due > now + EARLY:
-                self._timer = self._call_at(due, self._ring)
-                return
-            del self._line[attempt]
-            attempt.expire()
-
-
-class Attempt:
-    """One request on its way: its time limit, and how far it has come."""
-
-    __slots__ = (
-        "_cancelling",
-        "_limits",
-        "_seconds",
-        "_task",
-        "connected",
-        "connection",
-        "expired",
-        "sent",
-        "timer",
-    )
-
-    def __init__(self, limits: TimeLimits, seconds: float) -> None:
-        self._limits = limits
-        self._seconds = seconds
-        self.timer: asyncio.TimerHandle | None = None
-        self.expired = False
-        self.sent = False
-        self.connected = False
-        self.connection: asyncio.BaseTransport | None = None
-
-    # As asyncio.timeout does it, at a fraction of its cost.
-    def __enter__(self) -> Self:
-        self._task = task = asyncio.current_task(self._limits.loop)
-        assert task is not None  # noqa: S101 - for the type checker
-        self._cancelling = task.cancelling()
-        self._limits.begin(self, self._seconds)
-        CURRENT.set(self)
-        return self
-
-    def extend(self, seconds: float) -> None:
-        """Let it take so many seconds from now instead."""
-        self._limits.end(self)
-        self._limits.begin(self, seconds)
-
-    def expire(self) -> None:
-        """End it, because its time is over."""
-        self.expired = True
-        assert self._task is not None  # noqa: S101 - for the type checker
-        self._task.cancel()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._limits.end(self)
-        task, self._task = self._task, None
-        if not self.expired or task is None:
-            return
-        # Somebody else's cancellation goes on; only our own becomes a timeout.
-        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from None
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether somebody, the time limit included, cancelled its task."""
-        return self._task is not None and self._task.cancelling() > self._cancelling
-
-    def disconnect(self) -> None:
-        """Close its connection, wherever that has gone in the meantime."""
-        if self.connection is not None:
-            self.connection.close()
 
 
 class _SecondSend(aiohttp.ClientConnectionError):
@@ -223,11 +81,10 @@ class _Guard(aiohttp.BaseConnector):
         if attempt.sent:
             raise _SecondSend
         attempt.sent = True
+        if not self._owned:
+            traces = [*traces, cast("Trace", _PoolWait(attempt))]
         try:
-            connection = await self._lent.connect(req, traces, timeout)
-            while not self._is_clean(connection.protocol):
-                connection.close()
-                connection = await self._lent.connect(req, traces, timeout)
+            connection = await self._clean(attempt, req, traces, timeout)
         except asyncio.CancelledError:
             if self._lent.closed and not attempt.is_cancelled:
                 raise aiohttp.ClientConnectionError from None
@@ -238,16 +95,68 @@ class _Guard(aiohttp.BaseConnector):
             transport.max_size = READ_BYTES  # type: ignore[union-attr]
         return connection
 
+    async def _clean(
+        self,
+        attempt: Attempt,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
+    ) -> Connection:
+        """Take connections until one is clean, and new if *attempt* needs a new one."""
+        aside: list[Connection] = []
+        try:
+            while True:
+                connection = await self._take(attempt, req, traces, timeout)
+                broken = attempt.hook_error or attempt.swallowed
+                if broken is not None:
+                    connection.close()
+                    raise broken
+                if not self._is_clean(connection.protocol):
+                    connection.close()
+                elif not (attempt.fresh and self._is_used(connection.protocol)):
+                    if connection.protocol is not None:
+                        self._used.add(connection.protocol)
+                    return connection
+                elif self._owned:
+                    aside.append(connection)
+                else:  # a lent pool may have no other to give while this one is held
+                    connection.close()
+        finally:
+            for connection in aside:
+                connection.release()
+
+    async def _take(
+        self,
+        attempt: Attempt,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
+    ) -> Connection:
+        """Take a connection; time in which the loop stood still is no time to make."""
+        while True:
+            blocked = attempt.blocked
+            try:
+                return await self._lent.connect(req, traces, timeout)
+            except TimeoutError:
+                if attempt.blocked == blocked:
+                    raise
+
     def _is_clean(self, protocol: ResponseHandler | None) -> bool:
         """Whether what comes next on a connection can only be meant for us."""
         if protocol is None or protocol.transport is None:
             return True  # lost already; to send on it will say so
-        is_new = protocol not in self._used
-        self._used.add(protocol)
-        if is_new and protocol._parser is None:  # noqa: SLF001 - of its first request
+        if not self._is_used(protocol):
             self._expect_no_more(protocol, protocol.transport)
             return True
-        return not (protocol.should_close or self._is_readable(protocol.transport))
+        return not (
+            protocol.should_close or is_readable(protocol.transport, self._poll_of)
+        )
+
+    def _is_used(self, protocol: ResponseHandler | None) -> bool:
+        """Whether a request was sent over a connection before, by us or by others."""
+        return protocol is not None and (
+            protocol in self._used or protocol._parser is not None  # noqa: SLF001 - set by the first request
+        )
 
     def _expect_no_more(
         self, protocol: ResponseHandler, transport: asyncio.BaseTransport
@@ -256,27 +165,38 @@ class _Guard(aiohttp.BaseConnector):
         # What it said, as that it is busy, is no answer to anybody else, and the next
         # connection would be no better. Over TLS there is always something to read.
         is_tls = transport.get_extra_info("sslcontext") is not None
-        if protocol.should_close or (not is_tls and self._is_readable(transport)):
+        if protocol.should_close or (
+            not is_tls and is_readable(transport, self._poll_of)
+        ):
             protocol.force_close()
-
-    def _is_readable(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether the system holds bytes of a connection, or its end, for asyncio."""
-        sock = transport.get_extra_info("socket")
-        descriptor = -1 if sock is None else sock.fileno()
-        if descriptor < 0:
-            return False
-        if sys.platform == "win32":
-            return bool(select.select([descriptor], [], [], 0)[0])
-        return bool(self._poll_of(descriptor).poll(0))
 
     def _poll_of(self, descriptor: int) -> "select.poll":
         # It knows a number only, so it serves whatever connection has that number
         # now. A fork beside a poll would leave it unusable: so none outlives a guard.
         poll = self._polls.get(descriptor)
         if poll is None:
-            poll = self._polls[descriptor] = select.poll()
-            poll.register(descriptor, select.POLLIN)
+            poll = self._polls[descriptor] = new_poll(descriptor)
         return poll
+
+
+class _PoolWait:
+    """Tells an attempt that it waits for a connection of a lent pool."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    async def send_connection_queued_start(self) -> None:
+        self._attempt.pooled = True
+
+    async def send_connection_queued_end(self) -> None:
+        self._attempt.pooled = False
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+        return _ignore  # every other signal of a trace
+
+
+async def _ignore(*_: object, **__: object) -> None:
+    pass
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
@@ -311,9 +231,17 @@ class Pool:
             cookie_jar=_NoCookies(),
             auto_decompress=False,
             trust_env=False,
-            trace_configs=list(trace_configs),
+            trace_configs=[watched(config) for config in trace_configs],
         )
         self.users = 0
+
+    @property
+    def size(self) -> float:
+        """How many connections to one server a lent connector gives at a time."""
+        if self.owned:
+            return inf
+        limits = (self.connector.limit, self.connector.limit_per_host)
+        return min((float(limit) for limit in limits if limit), default=inf)
 
     @property
     def closed(self) -> bool:

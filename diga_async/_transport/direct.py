@@ -6,16 +6,20 @@ aiohttp would keep them. A connection of a lent pool goes back after each reques
 owner counts it, and may want it.
 """
 
-import asyncio
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from diga_async._api.messages import Endpoint, Request
-from diga_async._transport.connections import KEEP_ALIVE, TimeLimits
+from diga_async._transport.connections import KEEP_ALIVE
+from diga_async._transport.deadlines import TimeLimits
 from diga_async._transport.protocol import HttpConnection, Reply, Unusable
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class _Destination(aiohttp.ClientRequest):
@@ -71,7 +75,7 @@ class Direct:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.is_usable(self._loop.time() - KEEP_ALIVE):
+            if connection.is_usable(monotonic() - KEEP_ALIVE):
                 return connection
             connection.close()
         return None
@@ -101,7 +105,7 @@ class Direct:
             raise
         self._open.add(connection)
         try:
-            reply = connection.ask(bytes(request), request.max_body)
+            reply = connection.ask(request)
             connection.hear_what_came_before()
             return await reply
         except BaseException:
@@ -145,7 +149,7 @@ class Direct:
 
     def _close_old(self) -> None:
         self._sweep = None
-        oldest = self._loop.time() - KEEP_ALIVE
+        oldest = monotonic() - KEEP_ALIVE
         for connection in [c for c in self._idle if c.idle_since <= oldest]:
             connection.close()
         if self._idle:

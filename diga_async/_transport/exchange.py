@@ -22,7 +22,8 @@ from aiohttp import ClientSession, TCPConnector
 
 from diga_async._api.messages import Headers, Request, Response
 from diga_async._transport import self_check
-from diga_async._transport.connections import CURRENT, Pool, TimeLimits
+from diga_async._transport.connections import Pool
+from diga_async._transport.deadlines import CURRENT, TimeLimits
 from diga_async._transport.direct import Direct
 from diga_async._transport.protocol import HttpConnection, Reply, Unusable
 

@@ -12,11 +12,14 @@ import select
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
+from time import monotonic
 
+import aiohttp
 from aiohttp.connector import Connection
 
-from diga_async._api.messages import Response
-from diga_async._transport.connections import TimeLimits
+from diga_async._api.messages import Request, Response
+from diga_async._transport.deadlines import MOST_TURNS, TimeLimits
 from diga_async._transport.reader import ResponseReader
 
 Reply = Response | Exception
@@ -39,8 +42,11 @@ class HttpConnection(asyncio.Protocol):
 
     Attributes:
         connected: True, as of every attempt that has its connection.
-        timer: Of `limits`.
-        idle_since: When the last response came, on the event loop's clock.
+        seconds: How long the request may take.
+        due: When the request expires.
+        latest: When the request expires in any case.
+        expired: Whether its time limit ended it.
+        idle_since: When the last response came.
     """
 
     __slots__ = (
@@ -56,11 +62,16 @@ class HttpConnection(asyncio.Protocol):
         "_reader",
         "_theirs",
         "_transport",
+        "_turns",
+        "due",
+        "expired",
         "idle_since",
-        "timer",
+        "latest",
+        "seconds",
     )
 
     connected = True
+    pooled = False
 
     def __init__(
         self,
@@ -78,8 +89,10 @@ class HttpConnection(asyncio.Protocol):
         self._answer: asyncio.Future[Reply] | None = None
         self._ended = False
         self._reader = ResponseReader(self._loop)
-        self.timer: asyncio.TimerHandle | None = None
-        self.idle_since = 0.0
+        self._turns = 0
+        self.seconds = self.idle_since = 0.0
+        self.due = self.latest = inf
+        self.expired = False
         self._take_over(connection)
 
     def _take_over(self, connection: Connection) -> None:
@@ -103,21 +116,21 @@ class HttpConnection(asyncio.Protocol):
     # --- a request
 
     def ask(
-        self, request: bytes, most: int, seconds: float | None = None
+        self, request: Request, seconds: float | None = None, most: float = inf
     ) -> "asyncio.Future[Reply]":
         """
         Send *request*; return a future of the reply.
 
         Args:
-            request: The bytes.
-            most: How many bytes of a body are read.
+            request: What to send.
             seconds: How long it may take; None where something else ends it.
+            most: How long it may take in any case.
         """
         self._answer = answer = self._loop.create_future()
-        self._reader.expect(most)
-        self._transport.write(request)
+        self._reader.expect(request.max_body)
+        self._transport.write(bytes(request))
         if seconds is not None:
-            self._limits.begin(self, seconds)
+            self.extend(seconds, most)
         return answer
 
     def hear_what_came_before(self) -> None:
@@ -125,14 +138,26 @@ class HttpConnection(asyncio.Protocol):
         if self._early:
             self.data_received(self._early)
 
-    def extend(self, seconds: float) -> None:
-        """Let the request take so many seconds from now instead."""
+    def extend(self, seconds: float, most: float = inf) -> None:
+        """Let the request take so many seconds from now."""
         self._limits.end(self)
+        self.seconds = seconds
+        self.latest = inf if most == inf else monotonic() + most
         self._limits.begin(self, seconds)
 
     def expire(self) -> None:
         """End the request, because its time is over."""
+        self.expired = True
         self._reply(TimeoutError())
+        self.close()
+
+    def has_more_to_read(self) -> bool:
+        """Whether bytes have arrived that are not read yet; not for ever."""
+        self._turns += 1
+        return self._turns <= MOST_TURNS and bool(self._poll(0))
+
+    def disconnect(self) -> None:
+        """Close the connection."""
         self.close()
 
     def is_usable(self, oldest: float) -> bool:
@@ -163,7 +188,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._reply(response)
         if self._reader.is_clean and not self._transport.get_write_buffer_size():
-            self.idle_since = self._loop.time()
+            self.idle_since = monotonic()
             self._on_idle(self)
         else:
             self.close()
@@ -183,13 +208,13 @@ class HttpConnection(asyncio.Protocol):
 
     def _last(self, error: Exception | None) -> Reply:
         """Return the response that the end completes, or why there is none."""
-        response = None
-        if error is None:
-            try:
-                response = self._reader.feed_eof()
-            except Exception as raised:  # noqa: BLE001 - a parser may raise any
-                return raised.with_traceback(None)
-        return response or ConnectionError("the connection was lost")
+        if error is not None:
+            return error
+        try:
+            response = self._reader.feed_eof()
+        except Exception:  # noqa: BLE001 - a parser may raise any
+            return aiohttp.ClientPayloadError()
+        return response or aiohttp.ServerDisconnectedError()
 
     # --- its end
 

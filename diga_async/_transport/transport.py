@@ -2,23 +2,44 @@
 One `Request` out, one `Response` back, within a time limit.
 
 Nothing is followed, unpacked or tried again here, and no exception of aiohttp's
-gets past this room.
+leaves this module.
 """
 
+import math
+import socket
 import urllib.request
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 
-from diga_async._api.addresses import with_scheme
+from diga_async._api.addresses import Peer, peer_of, with_scheme
 from diga_async._api.messages import Request, Response
-from diga_async._models.errors import APIConnectionError, APITimeoutError, Phase
-from diga_async._transport.connections import CURRENT, Attempt, Open, Pool, TimeLimits
+from diga_async._models.errors import APIConnectionError
+from diga_async._transport.connections import Pool
+from diga_async._transport.deadlines import CURRENT, Attempt, Open, TimeLimits
 from diga_async._transport.exchange import Exchange
+from diga_async._transport.failures import (
+    ERRORS,
+    Progress,
+    Shortage,
+    failure_of,
+    is_foreign,
+    proxy_refusal,
+)
+
+if TYPE_CHECKING:
+    from diga_async._transport.protocol import Reply
+
+SPARE = 2
+"""How many connections are closed after a shortage of descriptors."""
+
+_NOTHING = ConnectionError("nothing came back")
+
+PROXY_LOGIN = 407
+"""The status of a proxy that refuses its user (RFC 9110 section 15.5.8)."""
 
 
 class Transport:
@@ -38,6 +59,8 @@ class Transport:
         if ssl is not None:
             self._options["ssl"] = ssl
         self._limits = TimeLimits()
+        self._spare = 0
+        self._proxy_may_answer = proxy is not None
         self._exchange = self._new_exchange()
         self._retired: set[Exchange] = set()
 
@@ -50,60 +73,116 @@ class Transport:
         """Whether the connections are gone, also when their owner closed them."""
         return self._exchange.pool.closed
 
-    async def send(
+    @property
+    def blocked(self) -> float:
+        """For how many seconds the loop stood still so far, during requests."""
+        return self._limits.blocked
+
+    @property
+    def size(self) -> float:
+        """How many requests the pool serves at a time."""
+        return self._exchange.pool.size
+
+    async def send(  # noqa: PLR0913 - how long, and how
         self,
         request: Request,
         *,
         seconds: float,
         connect: float,
+        most: float = math.inf,
+        fresh: bool = False,
         on_begin: Callable[[Open], object] | None = None,
-    ) -> Response | APIConnectionError:
+    ) -> Response | APIConnectionError | Shortage:
         """
         Send *request*; return the whole answer, or why there is none.
 
         Args:
             request: What to send.
-            seconds: How long it may take.
+            seconds: How long it may take, time in which the loop stood still apart.
             connect: How long a new connection may take.
+            most: How long it may take in any case.
+            fresh: Whether to use a new connection.
             on_begin: Given the attempt as it begins, to look at and to extend.
+
+        Raises:
+            Exception: What a trace hook of the user raised.
         """
-        connection = self._exchange.take()
+        connection = None if fresh else self._exchange.take()
         if connection is None:
-            return await self._send(request, seconds, connect, on_begin)
+            attempt = Attempt(self._limits, seconds, most=most, fresh=fresh)
+            return await self._send(request, attempt, connect, on_begin)
         if on_begin is not None:
             on_begin(connection)
         try:
-            reply = await connection.ask(bytes(request), request.max_body, seconds)
+            reply = await connection.ask(request, seconds, most)
         except BaseException:
             connection.close()
             raise
+        if self._spare:
+            self._make_room(connection)
         if isinstance(reply, Response):
             return reply
-        return _failure(reply, connection)
+        return self._failure(reply, connection, request, connect)
 
     async def _send(
         self,
         request: Request,
-        seconds: float,
+        attempt: Attempt,
         connect: float,
         on_begin: Callable[[Open], object] | None,
-    ) -> Response | APIConnectionError:
+    ) -> Response | APIConnectionError | Shortage:
         """Send over a connection that has to be made first, or through the session."""
         exchange = self._exchange
         exchange.pool.users += 1
-        attempt = Attempt(self._limits, seconds)
+        reply: Reply = _NOTHING
         try:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
                 timeout = _timeout(connect, counts_queue=self._lent is None)
                 reply = await exchange.send(request, timeout)
-        except _ERRORS as error:
+        except ERRORS as error:
+            if attempt.hook_error is None and is_foreign(error):
+                raise
             reply = error
         finally:
             exchange.pool.users -= 1
             self._drop_if_idle(exchange)
-        return reply if isinstance(reply, Response) else _failure(reply, attempt)
+        if attempt.hook_error is not None:
+            attempt.disconnect()
+            raise attempt.hook_error
+        if not isinstance(reply, Response):
+            return self._failure(reply, attempt, request, connect)
+        if self._spare:
+            self._make_room(attempt)
+        if self._proxy_may_answer and reply.status == PROXY_LOGIN:
+            return proxy_refusal(PROXY_LOGIN, self._peer_of(request))
+        return reply
+
+    def _failure(
+        self, error: Exception, attempt: Open, request: Request, connect: float
+    ) -> APIConnectionError | Shortage:
+        progress = Progress(
+            connected=attempt.connected,
+            expired=attempt.expired,
+            pooled=attempt.pooled,
+            seconds=attempt.seconds,
+            connect=connect,
+            lacking=None if attempt.connected else _lacking_descriptors(),
+        )
+        failure = failure_of(error, progress, self._peer_of(request))
+        if isinstance(failure, Shortage):
+            self._spare = SPARE
+        return failure
+
+    def _peer_of(self, request: Request) -> Peer:
+        return peer_of(request.endpoint.url, self._options["proxy"])
+
+    def _make_room(self, attempt: Open) -> None:
+        """After a shortage, close a few connections: the program needs files too."""
+        if self._lent is None and attempt.connected:
+            self._spare -= 1
+            attempt.disconnect()
 
     def retire(self) -> None:
         """
@@ -148,52 +227,17 @@ def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
     )
 
 
-#: What aiohttp raises, its parser, and asyncio below it. A name that resolves to
-#: nothing is an assertion there, or without assertions a `TypeError`.
-_ERRORS = (
-    aiohttp.ClientError,
-    HttpProcessingError,
-    aiohttp.EofStream,
-    OSError,
-    ValueError,
-    RuntimeError,
-    AssertionError,
-    TypeError,
-)
+def _lacking_descriptors() -> int | None:
+    """
+    Return the number of the error with which the system refuses another descriptor.
 
-
-def _failure(error: BaseException, attempt: Open) -> APIConnectionError:
-    if not isinstance(error, TimeoutError):
-        phase = _phase(error, attempt)
-        return APIConnectionError(_REASONS[phase], phase=phase)
-    if attempt.connected:
-        return APITimeoutError("no complete answer in time", phase="read")
-    return APITimeoutError("no connection in time", phase="connect")
-
-
-_REASONS: dict[Phase, str] = {
-    "dns": "the server's name was not found",
-    "connect": "the server could not be reached",
-    "tls": "the server's certificate or handshake was refused",
-    "read": "the connection broke, or what came is not HTTP",
-}
-
-
-def _phase(error: BaseException, attempt: Open) -> Phase:
-    if attempt.connected:
-        return "read"
-    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-        return "tls"
-    if isinstance(error, aiohttp.ClientConnectorDNSError) or _is_nowhere(error):
-        return "dns"
-    return "connect"
-
-
-def _is_nowhere(error: BaseException) -> bool:
-    """Whether a name resolved to no address at all."""
-    return isinstance(error, AssertionError | TypeError) or isinstance(
-        error.__cause__, StopIteration
-    )
+    A resolver without one says that the name does not exist.
+    """
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def environment_proxy(url: str) -> str | None:

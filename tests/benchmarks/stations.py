@@ -40,7 +40,7 @@ from diga_async._flow.circuit_breaker import CircuitBreaker
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._models.decoding import structure
 from diga_async._models.outcomes import Found as Outcome
-from diga_async._transport.connections import Attempt, TimeLimits
+from diga_async._transport.deadlines import Attempt, TimeLimits
 
 PHONE_ID = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
 BODY = servers.FULL.replace("$phone", str(PHONE_ID)).encode()

@@ -173,7 +173,8 @@ async def what_comes_of(move: Move) -> tuple[object, ...]:
                 try:
                     made.append(repr(await diga.phones.get(PHONE_ID)))
                 except DigaError as error:
-                    seen = attrs.asdict(error) | {"elapsed": 0.0}
+                    alike = {"elapsed": 0.0, "port": 0, "reason": None, "errno": None}
+                    seen = attrs.asdict(error) | alike
                     made.append(f"{type(error).__name__} {seen}")
         return (*made, server.asked)
 

@@ -71,7 +71,7 @@ from diga_async._api.keys import check_key
 from diga_async._api.messages import Response
 from diga_async._api.phones import get_phone
 from diga_async._models.decoding import MAX_BODY_BYTES
-from diga_async._transport.connections import TimeLimits
+from diga_async._transport.deadlines import TimeLimits
 from diga_async._transport.transport import Transport
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"

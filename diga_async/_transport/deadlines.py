@@ -1,0 +1,314 @@
+"""
+The time limits of attempts, and how long the event loop stood still.
+
+Timers alone are not enough. When the loop was blocked, by a slow callback or because
+the process was stopped, every limit has passed although the answers lie in the
+sockets. So an attempt ends only after the loop had turns to read what has arrived,
+and its limit moves by the time in which nothing could be read.
+"""
+
+import asyncio
+import select
+import sys
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from itertools import chain, islice
+from math import inf
+from time import monotonic
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
+
+EARLY = 1e-3
+"""Seconds by which the loop's timers may be early; uvloop counts milliseconds."""
+
+BEAT = 0.1
+"""Seconds after which the timer rings at the latest, while attempts are open."""
+
+BLOCKED = 0.1
+"""Seconds by which a late timer says that the loop stood still."""
+
+TURNS = 3
+"""Turns of the loop in which what has arrived is read and its task goes on."""
+
+MOST_TURNS = 100
+"""Turns for an attempt whose socket always has more."""
+
+
+class Open(Protocol):
+    """
+    An open request with its time limit.
+
+    Attributes:
+        seconds: How long it may take, time in which the loop stood still apart.
+        due: When it expires.
+        latest: When it expires in any case.
+        connected: Whether it has its connection.
+        pooled: Whether it waits for a connection of a lent pool.
+        expired: Whether its time limit ended it.
+    """
+
+    seconds: float
+    due: float
+    latest: float
+    expired: bool
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def pooled(self) -> bool: ...
+
+    def expire(self) -> None:
+        """End it, because its time is over."""
+
+    def extend(self, seconds: float, most: float = inf) -> None:
+        """Let it take so many seconds from now instead."""
+
+    def has_more_to_read(self) -> bool:
+        """Whether bytes have arrived that are not read yet; not for ever."""
+
+    def disconnect(self) -> None:
+        """Close its connection."""
+
+
+class TimeLimits:
+    """
+    Ends attempts that take too long; one timer for all of them.
+
+    Nearly all attempts may take equally long, so the first to begin is the first to
+    end: they stand in a line, and only its head is looked at. An attempt with a
+    shorter limit than those before it stands apart.
+
+    The clock is the system's, not the loop's: uvloop's stands still during a turn.
+
+    Attributes:
+        blocked: For how many seconds the loop stood still so far, while attempts
+            were open.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.blocked = 0.0
+        self._line: dict[Open, None] = {}
+        self._apart: dict[Open, None] = {}
+        self._latest = 0.0
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0
+        # A timer keeps the context it was made in. In that of an attempt it would
+        # keep the attempt before this one, and so all those before it. One for
+        # each loop: a context can be entered by one thread at a time.
+        self._context = Context()
+
+    def begin(self, attempt: Open, seconds: float) -> None:
+        """Cancel the task of *attempt* in so many seconds..."""
+        now = monotonic()
+        due = attempt.due = now + seconds
+        if due < self._latest and self._line:
+            self._apart[attempt] = None
+        else:
+            self._line[attempt] = None
+            self._latest = due
+        if self._timer is None:
+            self._arm(now, due)
+        elif due < self._rings_at:
+            self._timer.cancel()
+            self._arm(now, due)
+
+    def end(self, attempt: Open) -> None:
+        """...unless it ends before."""
+        if self._line.pop(attempt, self) is self:
+            self._apart.pop(attempt, None)
+        if self._timer is not None and not self._line and not self._apart:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, now: float, due: float) -> None:
+        delay = max(0.0, min(due - now, BEAT))
+        self._rings_at = now + delay
+        self._timer = self.loop.call_later(delay, self._ring, context=self._context)
+
+    def _ring(self) -> None:
+        now = monotonic()
+        late = now - self._rings_at
+        if late >= BLOCKED:
+            self._stood_still(late)
+        if self._first_due() <= now + EARLY:
+            self._let_read(TURNS)
+        else:
+            self._arm(now, self._first_due())
+
+    def _first_due(self) -> float:
+        heads = chain(islice(self._line, 1), self._apart)
+        return min((attempt.due for attempt in heads), default=inf)
+
+    def _stood_still(self, seconds: float) -> None:
+        """Move every limit by time in which nothing could be read."""
+        self.blocked += seconds
+        self._latest += seconds
+        for attempt in tuple(chain(self._line, self._apart)):
+            moved = attempt.due + seconds
+            attempt.due = min(moved, max(attempt.due, attempt.latest))
+            if attempt.due < moved:  # out of line now
+                self._line.pop(attempt, None)
+                self._apart[attempt] = None
+
+    def _let_read(self, turns: int) -> None:
+        """Expire what is due, but only after so many turns of the loop."""
+        if turns:
+            self._timer = self.loop.call_soon(
+                self._let_read, turns - 1, context=self._context
+            )
+            return
+        now = monotonic()
+        for attempt in tuple(chain(self._line, self._apart)):
+            if attempt.due <= now + EARLY and not attempt.has_more_to_read():
+                self._line.pop(attempt, None)
+                self._apart.pop(attempt, None)
+                attempt.expire()
+        self._timer = None
+        if self._line or self._apart:
+            self._arm(now, self._first_due())
+
+
+class Attempt:
+    """
+    One request on its way: its time limit, and how far it has come.
+
+    Args:
+        limits: End it.
+        seconds: How long it may take, time in which the loop stood still apart.
+        most: How long it may take in any case.
+        fresh: Whether it needs a connection that no request has used.
+    """
+
+    __slots__ = (
+        "_cancelling",
+        "_limits",
+        "_most",
+        "_task",
+        "_turns",
+        "connected",
+        "connection",
+        "due",
+        "expired",
+        "fresh",
+        "hook_error",
+        "latest",
+        "pooled",
+        "seconds",
+        "sent",
+        "swallowed",
+    )
+
+    def __init__(
+        self,
+        limits: TimeLimits,
+        seconds: float,
+        *,
+        most: float = inf,
+        fresh: bool = False,
+    ) -> None:
+        self._limits = limits
+        self.seconds = seconds
+        self.due = self.latest = inf
+        self._most = most
+        self._turns = 0
+        self.fresh = fresh
+        self.expired = False
+        self.sent = False
+        self.connected = False
+        self.pooled = False
+        self.connection: asyncio.BaseTransport | None = None
+        self.hook_error: BaseException | None = None
+        self.swallowed: asyncio.CancelledError | None = None
+
+    # As asyncio.timeout does it, at a fraction of its cost.
+    def __enter__(self) -> Self:
+        self._task = task = asyncio.current_task(self._limits.loop)
+        assert task is not None  # noqa: S101 - for the type checker
+        self._cancelling = task.cancelling()
+        self.latest = monotonic() + self._most
+        self._limits.begin(self, self.seconds)
+        CURRENT.set(self)
+        return self
+
+    def extend(self, seconds: float, most: float = inf) -> None:
+        """Let it take so many seconds from now instead."""
+        self._limits.end(self)
+        self.latest = monotonic() + most
+        self._limits.begin(self, seconds)
+
+    def expire(self) -> None:
+        """End it, because its time is over."""
+        self.expired = True
+        assert self._task is not None  # noqa: S101 - for the type checker
+        self._task.cancel()
+
+    def break_off(self, error: BaseException) -> None:
+        """End it soon, because a hook of the user raised *error*."""
+        if self.hook_error is None:
+            self.hook_error = error
+            # Not now: a task that cancels itself may end before it notices.
+            self._limits.loop.call_soon(self._interrupt, context=Context())
+
+    def _interrupt(self) -> None:
+        if self._task is not None and not self.expired:
+            self._limits.end(self)
+            self.expire()
+
+    def has_more_to_read(self) -> bool:
+        """Whether bytes have arrived that are not read yet; not for ever."""
+        self._turns += 1
+        return self._turns <= MOST_TURNS and is_readable(self.connection)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._limits.end(self)
+        task, self._task = self._task, None
+        if not self.expired or task is None:
+            return
+        # Only our own cancellation becomes a timeout; anyone else's propagates.
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from None
+
+    @property
+    def blocked(self) -> float:
+        """For how many seconds the loop stood still so far."""
+        return self._limits.blocked
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its task was cancelled, by the time limit or by anyone else."""
+        return self._task is not None and self._task.cancelling() > self._cancelling
+
+    def disconnect(self) -> None:
+        """Close its connection, even where that was released in the meantime."""
+        if self.connection is not None:
+            self.connection.close()
+
+
+def is_readable(
+    transport: asyncio.BaseTransport | None,
+    poll_of: Callable[[int], Any] | None = None,
+) -> bool:
+    """Whether the system holds bytes of a connection, or its end, for asyncio."""
+    sock = None if transport is None else transport.get_extra_info("socket")
+    descriptor = -1 if sock is None else sock.fileno()
+    if descriptor < 0:
+        return False
+    if sys.platform == "win32":
+        return bool(select.select([descriptor], [], [], 0)[0])
+    return bool((poll_of or new_poll)(descriptor).poll(0))
+
+
+def new_poll(descriptor: int) -> "select.poll":
+    """Return a poll that asks whether *descriptor* is readable."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return poll
