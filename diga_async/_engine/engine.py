@@ -45,7 +45,6 @@ from diga_async._models.errors import (
     DigaError,
     InternalServerError,
     InvalidResponseError,
-    RateLimitError,
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
@@ -295,12 +294,17 @@ class Engine:
             return error
         return timeout_error(self.peer, error.phase, "total", call.timeouts.total)
 
-    def _rejection(self, call: Call[T]) -> RateLimitError | None:
+    def _rejection(self, call: Call[T]) -> DigaError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""
         blocked = self.limiter.blocked_for(self.clock.now())
-        if not blocked or (call.last is not None and not call.bulk):
-            return None  # its own last error says more
-        return blocked_error(blocked)
+        if not blocked:
+            return None
+        if call.bulk or call.last is None:
+            return blocked_error(blocked)
+        # Its own last error says more than that nothing was sent.
+        if isinstance(call.last, APIStatusError):
+            return attrs.evolve(call.last, retry_after=blocked)
+        return call.last
 
     # --- what this machine lacks
 

@@ -48,8 +48,8 @@ KEEP_ALIVE = 15.0
 """How many seconds a connection may be idle: aiohttp's default."""
 
 
-class _SecondSend(aiohttp.ClientConnectionError):
-    """aiohttp wanted to send the request again."""
+class SecondSend(aiohttp.ClientConnectionError):
+    """aiohttp wanted to send the request again; the cause is why."""
 
 
 class _Guard(aiohttp.BaseConnector):
@@ -79,7 +79,7 @@ class _Guard(aiohttp.BaseConnector):
     ) -> Connection:
         attempt = CURRENT.get()
         if attempt.sent:
-            raise _SecondSend
+            raise SecondSend from attempt.loss
         attempt.sent = True
         if not self._owned:
             traces = [*traces, cast("Trace", _PoolWait(attempt))]
@@ -272,6 +272,8 @@ class Pool:
     def _close_soon(self, close_more: Callable[[], object]) -> None:
         close_more()
         if self.owned:
+            # Now, up to where it waits: a loop that ends cancels the task before that.
+            _finish(_close(self.connector))
             closing = asyncio.ensure_future(_close(self.connector))
             _CLOSING.add(closing)
             closing.add_done_callback(_CLOSING.discard)

@@ -196,6 +196,7 @@ class Attempt:
         "fresh",
         "hook_error",
         "latest",
+        "loss",
         "pooled",
         "seconds",
         "sent",
@@ -221,6 +222,7 @@ class Attempt:
         self.connected = False
         self.pooled = False
         self.connection: asyncio.BaseTransport | None = None
+        self.loss: Exception | None = None
         self.hook_error: BaseException | None = None
         self.swallowed: asyncio.CancelledError | None = None
 

@@ -120,7 +120,11 @@ class Exchange:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
     ) -> Response:
         response = await self._session.get(
-            request.url, headers=request.headers, timeout=timeout, **self._options
+            request.url,
+            headers=request.headers,
+            timeout=timeout,
+            middlewares=(*self._session._middlewares, _note_loss),  # noqa: SLF001
+            **self._options,
         )
         try:
             return await _received(
@@ -182,3 +186,14 @@ async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
     while not content.at_eof() and len(body) <= most:
         body += await content.readany()
     return bytes(body)
+
+
+async def _note_loss(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Remember why a connection was lost: aiohttp forgets it, to try again."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        CURRENT.get().loss = error
+        raise

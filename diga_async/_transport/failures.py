@@ -174,9 +174,12 @@ def is_foreign(error: BaseException) -> bool:
 
     Such code raises what it likes; what it says of the network is an `OSError`.
     """
-    if isinstance(error, OSError | aiohttp.ClientError) or error.__traceback__ is None:
-        return False
+    may_be = isinstance(error, ValueError | RuntimeError | AssertionError | TypeError)
     innermost = error.__traceback__
+    if not may_be or innermost is None:
+        return False
+    if isinstance(error, OSError | aiohttp.ClientError | HttpProcessingError):
+        return False
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
     module = str(innermost.tb_frame.f_globals.get("__name__")).partition(".")[0]

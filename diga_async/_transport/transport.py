@@ -18,7 +18,7 @@ import aiohttp
 from diga_async._api.addresses import Peer, peer_of, with_scheme
 from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError
-from diga_async._transport.connections import Pool
+from diga_async._transport.connections import Pool, SecondSend
 from diga_async._transport.deadlines import CURRENT, Attempt, Open, TimeLimits
 from diga_async._transport.exchange import Exchange
 from diga_async._transport.failures import (
@@ -160,7 +160,7 @@ class Transport:
         return reply
 
     def _failure(
-        self, error: Exception, attempt: Open, request: Request, connect: float
+        self, error: BaseException, attempt: Open, request: Request, connect: float
     ) -> APIConnectionError | Shortage:
         progress = Progress(
             connected=attempt.connected,
@@ -170,6 +170,8 @@ class Transport:
             connect=connect,
             lacking=None if attempt.connected else _lacking_descriptors(),
         )
+        if isinstance(error, SecondSend):
+            error = error.__cause__ or error
         failure = failure_of(error, progress, self._peer_of(request))
         if isinstance(failure, Shortage):
             self._spare = SPARE

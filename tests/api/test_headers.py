@@ -124,7 +124,7 @@ def date_in(seconds: float) -> str:
         ("007", 7.0),
         (str(int(MAX_RETRY_AFTER)), MAX_RETRY_AFTER),
         (date_in(30), 30.0),
-        (date_in(0), 0.0),
+        (date_in(0), 1.0),
         (date_in(-30), 0.0),
         ("Wednesday, 22-Jul-26 10:00:05 GMT", 5.0),
         ("Wed, 22 Jul 2026 12:00:05 +0200", 5.0),

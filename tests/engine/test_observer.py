@@ -1,6 +1,5 @@
 """What a hook is told, and the log: every attempt, every end, and nothing secret."""
 
-import asyncio
 import functools
 import logging
 from uuid import UUID
@@ -159,21 +158,43 @@ async def test_a_lookup_that_is_broken_off_has_no_event():
     assert events == []
 
 
-async def test_what_a_hook_raises_breaks_no_lookup(sandbox):
-    """It is the application's mistake, and reported where those are."""
-    seen = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
-
+@pytest.mark.parametrize("kind", [AttemptEvent, LookupEvent])
+async def test_what_a_hook_raises_is_raised_by_the_lookup(sandbox, kind):
     def broken(event):
-        raise KeyError(event.phone_id)
+        if type(event) is kind:
+            raise KeyError(event.phone_id)
 
     async with client(sandbox, on_event=broken) as diga:
-        batch = await diga.phones.get_many(sandbox.phone_ids)
-        await turn()
+        with pytest.raises(KeyError):
+            await diga.phones.get(sandbox.phone_ids[0])
+        assert diga.stats.in_flight == 0
 
-    assert len(batch.phones) == 20
-    assert {type(error) for error in seen} == {KeyError}
+
+@pytest.mark.parametrize("kind", [AttemptEvent, LookupEvent])
+async def test_what_a_hook_raises_ends_a_run(sandbox, kind):
+    def broken(event):
+        if type(event) is kind:
+            raise KeyError("mine")
+
+    async with (
+        client(sandbox, on_event=broken, limits=Limits(concurrency=4)) as diga,
+        diga.phones.iter_many(sandbox.phone_ids) as lookups,
+    ):
+        outcomes = []
+        with pytest.raises(KeyError, match="mine"):
+            async for outcome in lookups:
+                outcomes.append(outcome)  # noqa: PERF401 - kept when it raises
+
+        assert len(outcomes) + len(lookups.unanswered) == len(sandbox.requests) <= 4
+
+
+async def test_a_hook_that_objects_to_an_id_that_is_none_ends_the_run(sandbox):
+    def broken(event):
+        raise KeyError("mine")
+
+    async with client(sandbox, on_event=broken) as diga:
+        with pytest.raises(KeyError, match="mine"):
+            await diga.phones.get_many(["no id"])
 
 
 async def late(event):

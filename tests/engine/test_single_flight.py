@@ -17,6 +17,7 @@ from diga_async import (
     RateLimitError,
     Timeouts,
 )
+from diga_async._api.addresses import Peer
 from diga_async._api.phones import get_phone
 from diga_async._engine.call import Counters
 from diga_async._engine.single_flight import SingleFlight
@@ -32,6 +33,7 @@ class Server:
         self.clock = FakeClock()
         self.counters = Counters()
         self.limiter = SimpleNamespace(blocked_for=lambda _: self.blocked)
+        self.peer = Peer("127.0.0.1", 80)
         self.single_flight = SingleFlight(self)
         self.blocked = 0.0
         self.calls = []
@@ -216,14 +218,16 @@ async def test_a_joiner_with_more_time_extends_what_is_open(server):
     first = await server.get(total=5.0)
     extended = []
     server.calls[0].begin(server.clock.now(), 0.0)
-    server.calls[0].attempt = SimpleNamespace(extend=extended.append)
+    server.calls[0].attempt = SimpleNamespace(
+        extend=lambda seconds, most: extended.append((seconds, most))
+    )
     await server.clock.advance(1.0)
 
     second = await server.get(total=8.0)
     third = await server.get(total=60.0)
 
     # Until the joiner's deadline, and then for as long as an attempt may take.
-    assert extended == [8.0, 9.0]
+    assert extended == [(8.0, 8.0), (9.0, 60.0)]
     for task in (first, second, third):
         task.cancel()
 

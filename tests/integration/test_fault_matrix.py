@@ -7,6 +7,7 @@ With two attempts allowed, a fault that may pass is seen twice, any other once.
 """
 
 import asyncio
+import errno
 import gzip
 import json
 import os
@@ -736,13 +737,14 @@ def no_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="counts descriptors in /proc")
-async def test_no_descriptor_left_is_no_connection() -> None:
-    """It passes when the caller closes something."""
+async def test_no_descriptor_left_is_waited_for_until_the_deadline() -> None:
     async with ByteServer(answers) as server, client(server.url) as diga:
-        with no_descriptors(), pytest.raises(APIConnectionError) as caught:
-            await diga.phones.get(PHONE_ID)
+        with no_descriptors(), on_time(0.3), pytest.raises(APIConnectionError) as it:
+            await diga.phones.get(PHONE_ID, timeouts=0.3)
 
-        assert (caught.value.phase, caught.value.attempts) == ("connect", 2)
+        assert (it.value.phase, it.value.attempts) == ("connect", 0)
+        assert it.value.errno == errno.EMFILE
+        assert "too many open files" in str(it.value)
         assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID
 
 

@@ -173,7 +173,7 @@ async def what_comes_of(move: Move) -> tuple[object, ...]:
                 try:
                     made.append(repr(await diga.phones.get(PHONE_ID)))
                 except DigaError as error:
-                    alike = {"elapsed": 0.0, "port": 0, "reason": None, "errno": None}
+                    alike = {"elapsed": 0.0, "port": 0}
                     seen = attrs.asdict(error) | alike
                     made.append(f"{type(error).__name__} {seen}")
         return (*made, server.asked)
