@@ -79,6 +79,13 @@ def rate_limit(response: Response) -> tuple[int, float] | None:
     ``RateLimit-Remaining`` and ``RateLimit-Reset`` of its early versions, with or
     without a leading ``X-``. A large reset is a time in seconds since 1970.
     """
+    names = response.headers
+    if not (
+        "RateLimit" in names
+        or "RateLimit-Remaining" in names
+        or "X-RateLimit-Remaining" in names
+    ):
+        return None  # the common case
     field = header(response, "RateLimit")
     if field is not None:
         remaining, reset = _REMAINING.search(field), _RESET.search(field)

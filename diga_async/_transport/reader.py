@@ -124,19 +124,21 @@ class ResponseReader:
 
     def _whole(self, data: bytes, head: Any, payload: Any) -> Response | None:
         """Return the response that *data* is, no more and no less: the common case."""
-        lengths = head.headers.getall("Content-Length", ())
+        headers = head.headers
+        lengths = headers.getall("Content-Length", ())
         if len(lengths) != 1 or head.chunked or head.should_close or head.code < 200:  # noqa: PLR2004
             return None
+        begins = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
         size = int(lengths[0])
         if (
-            size > self._most
+            len(data) != begins + size
+            or size > self._most
+            or len(headers) > MAX_FIELDS
             or not payload.is_eof()
-            or len(data) != data.find(_END_OF_HEAD) + 4 + size
-            or len(head.headers) > MAX_FIELDS
         ):
             return None
         self._parser = None
-        return Response(head.code, head.headers, payload.read_nowait())
+        return Response(head.code, headers, data[begins:])
 
     # --- a response in pieces, without a length, or with anything before or after it
 
