@@ -90,12 +90,15 @@ class ResponseReader:
     def expect(self, most: int) -> None:
         """Begin a response whose body has *most* bytes at most."""
         self._most = most
-        self._parser = http.HttpResponseParser(
+
+    def _new_parser(self, *, with_body: bool = True) -> Any:
+        return http.HttpResponseParser(
             self,  # type: ignore[arg-type]  # as far as a parser asks for one
             self._loop,
             PIECE_BYTES,
             payload_exception=aiohttp.ClientPayloadError,
-            read_until_eof=True,
+            response_with_body=with_body,
+            read_until_eof=with_body,
             auto_decompress=False,
         )
 
@@ -106,46 +109,47 @@ class ResponseReader:
         Raises:
             Exception: What came is not HTTP.
         """
-        if self._pending is None and len(data) <= PIECE_BYTES:
-            messages, is_upgraded, _ = self._parser.feed_data(data)
-            if len(messages) == 1 and not is_upgraded:
-                response = self._whole(data, *messages[0])
-                if response is not None:
-                    return response
-            return self._piece(data, messages, is_upgraded=is_upgraded)
+        if self._pending is None:
+            response = self._whole(data)
+            if response is not None:
+                return response
+            self._begin()
         for start in range(0, len(data), PIECE_BYTES):
-            piece = data[start : start + PIECE_BYTES]
-            messages, is_upgraded, _ = self._parser.feed_data(piece)
-            response = self._piece(piece, messages, is_upgraded=is_upgraded)
+            response = self._piece(data[start : start + PIECE_BYTES])
             if response is not None:
                 self.is_clean &= start + PIECE_BYTES >= len(data)
                 return response
         return None
 
-    def _whole(self, data: bytes, head: Any, payload: Any) -> Response | None:
-        """Return the response that *data* is, no more and no less: the common case."""
+    def _whole(self, data: bytes) -> Response | None:
+        """
+        Return the response that *data* is, no more and no less: the common case.
+
+        A parser that is to read no body reads the head, and nothing else is needed.
+        """
+        begins = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        try:
+            ((head, _),), _, _ = self._new_parser(with_body=False).feed_data(
+                data[:begins]
+            )
+        except Exception:  # noqa: BLE001 - it is read again, and raised then
+            return None
         headers = head.headers
         lengths = headers.getall("Content-Length", ())
-        if len(lengths) != 1 or head.chunked or head.should_close or head.code < 200:  # noqa: PLR2004
-            return None
-        begins = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        size = int(lengths[0])
         if (
-            len(data) != begins + size
-            or size > self._most
-            or len(headers) > MAX_FIELDS
-            or not payload.is_eof()
+            len(lengths) == 1
+            and head.code >= 200  # noqa: PLR2004
+            and len(data) == begins + int(lengths[0]) <= begins + self._most
+            and not (head.chunked or head.should_close)
+            and len(headers) <= MAX_FIELDS
         ):
-            return None
-        self._parser = None
-        return Response(head.code, headers, data[begins:])
+            return Response(head.code, headers, data[begins:])
+        return None
 
     # --- a response in pieces, without a length, or with anything before or after it
 
-    def _piece(
-        self, piece: bytes, messages: Any, *, is_upgraded: bool
-    ) -> Response | None:
-        self._begin()
+    def _piece(self, piece: bytes) -> Response | None:
+        messages, is_upgraded, _ = self._parser.feed_data(piece)
         assert self._pending is not None  # noqa: S101 - for the type checker
         if self._head is None:
             self._pending += piece
@@ -161,10 +165,10 @@ class ResponseReader:
         return self._read_body()
 
     def _begin(self) -> None:
-        if self._pending is None:
-            self._pending, self._tail, self._parts = bytearray(), b"", []
-            self._head = self._payload = None
-            self._raw_body = self._read = 0
+        self._parser = self._new_parser()
+        self._pending, self._tail, self._parts = bytearray(), b"", []
+        self._head = self._payload = None
+        self._raw_body = self._read = 0
 
     def _message(self, head: Any, payload: Any) -> None:
         """Take one head; only the first that is not interim belongs to the request."""
