@@ -38,7 +38,7 @@ _CANNED: tuple[tuple[str, tuple[bytes, ...], _Seen], ...] = (
     ("a 404", (_WHOLE.replace(b"200 OK", b"404 No"),), (404, b"{}", True)),
     ("the last response", (_HEAD + b"Connection: close\r\n" + _WHOLE[len(_HEAD):],),
      (200, b"{}", False)),
-    ("no length", (_HEAD + b"\r\n{}", b""), (200, b"{}", False)),
+    ("a response without a length", (_HEAD + b"\r\n{}", b""), (200, b"{}", False)),
     ("two responses", (_WHOLE * 2,), (200, b"{}", False)),
     ("the start of another", (_WHOLE + b"HTTP/1.1 2",), (200, b"{}", False)),
     ("a large body", (_WHOLE.replace(b": 2", b": 200") + bytes(198),),
