@@ -125,14 +125,14 @@ def phones() -> st.SearchStrategy[dict[str, Any]]:
 # --- mutations
 
 
-def semaphore(value: Any) -> list[tuple[Any, Any]]:
+def places(value: Any) -> list[tuple[Any, Any]]:
     """Return every ``(container, key)`` inside a JSON value."""
     keys: Any = ()
     if isinstance(value, dict):
         keys = list(value)
     elif isinstance(value, list):
         keys = range(len(value))
-    return [place for key in keys for place in [(value, key), *semaphore(value[key])]]
+    return [place for key in keys for place in [(value, key), *places(value[key])]]
 
 
 _VALUES: tuple[Any, ...] = (
@@ -154,10 +154,10 @@ def published() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def spoiled_records(draw: st.DrawFn) -> dict[str, Any]:
-    """Change one to three semaphore of a sample: another value, or none at all."""
+    """Change one to three places of a sample: another value, or none at all."""
     record = draw(published())
     for _ in range(draw(st.integers(1, 3))):
-        container, key = draw(st.sampled_from(semaphore(record)))
+        container, key = draw(st.sampled_from(places(record)))
         if draw(st.booleans()):
             container[key] = copy.deepcopy(draw(st.sampled_from(_VALUES)))
         else:

@@ -460,7 +460,7 @@ class TestRepeatedIds:
 
 class TestEarlyEnd:
     async def refuse(self, answer, *, first=None):
-        """Four in shared: one answer ends the run, one is found, two are waiting."""
+        """Four in flight: one answer ends the run, one is found, two are waiting."""
         desk = Desk()
         lookups = desk.lookups(phone_id(n) for n in range(ENDLESS))
         outcomes = []
