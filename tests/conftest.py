@@ -34,6 +34,7 @@ def pytest_configure(config):
     if config.getoption("--through-session"):
         check = importlib.import_module("diga_async._transport.self_check")
         check._VERDICT.is_known = True
+        check._VERDICT.methods = check.methods()
         check.disable("the tests ask for it")
 
 

@@ -171,7 +171,7 @@ async def with_pyreqwest(url, at_once):
     model, decode = contenders.msgspec_decoder()
     builder = ClientBuilder().default_headers(contenders.HEADERS)
     builder = builder.timeout(timedelta(seconds=contenders.SECONDS))
-    async with builder.error_for_status(True).build() as client:
+    async with builder.error_for_status(enable=True).build() as client:
 
         async def look_up(phone_id):
             response = await client.get(f"{url}/v1/phone/{phone_id}").build().send()
