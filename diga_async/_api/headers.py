@@ -41,6 +41,8 @@ def body_of(response: Response, most: int = MAX_BODY_BYTES) -> bytes:
     """
     if response.body is None:
         raise InvalidResponseError(f"the body is larger than {most >> 20} MiB")
+    if "Content-Encoding" not in response.headers:  # the common case
+        return response.body
     encoding = header(response, "Content-Encoding")
     if encoding is None:
         return response.body

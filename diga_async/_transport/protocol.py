@@ -127,10 +127,12 @@ class HttpConnection(asyncio.Protocol):
             most: How long it may take in any case.
         """
         self._answer = answer = self._loop.create_future()
-        self._reader.expect(request.max_body)
+        self._reader.most = request.max_body
         self._transport.write(bytes(request))
         if seconds is not None:
-            self.extend(seconds, most)
+            self.seconds = seconds
+            self.latest = inf if most == inf else monotonic() + most
+            self._limits.begin(self, seconds)
         return answer
 
     def hear_what_came_before(self) -> None:

@@ -29,10 +29,6 @@ _END_OF_HEAD = b"\r\n\r\n"
 _NO_BODY = frozenset({101, 204, 304})
 
 
-class MalformedError(ValueError):
-    """What came is not one HTTP response, or not one of reasonable size."""
-
-
 class ResponseReader:
     """
     Reads the responses of one connection, one after the other.
@@ -44,6 +40,7 @@ class ResponseReader:
         loop: The event loop, which aiohttp's streams ask for.
 
     Attributes:
+        most: How many bytes of a body are read.
         is_clean: Whether nothing is left of the last response, nor came after it, so
             that the connection may carry another request.
     """
@@ -59,7 +56,6 @@ class ResponseReader:
     __slots__ = (
         "_head",
         "_loop",
-        "_most",
         "_parser",
         "_parts",
         "_payload",
@@ -68,6 +64,7 @@ class ResponseReader:
         "_read",
         "_tail",
         "is_clean",
+        "most",
     )
 
     # What aiohttp's streams and parsers ask of the protocol of a connection. All that
@@ -83,13 +80,10 @@ class ResponseReader:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.most = 0
         self._parser: Any = None
         self._pending: bytearray | None = None
         self.is_clean = True
-
-    def expect(self, most: int) -> None:
-        """Begin a response whose body has *most* bytes at most."""
-        self._most = most
 
     def _new_parser(self, *, with_body: bool = True) -> Any:
         return http.HttpResponseParser(
@@ -139,7 +133,7 @@ class ResponseReader:
         if (
             len(lengths) == 1
             and head.code >= 200  # noqa: PLR2004
-            and len(data) == begins + int(lengths[0]) <= begins + self._most
+            and len(data) == begins + int(lengths[0]) <= begins + self.most
             and not (head.chunked or head.should_close)
             and len(headers) <= MAX_FIELDS
         ):
@@ -195,10 +189,10 @@ class ResponseReader:
         overhead = self._raw_body - self._read
         _require(overhead <= MAX_OVERHEAD + OVERHEAD_A_BYTE * self._read)
         is_over = payload.is_eof()
-        if not is_over and self._read <= self._most and head.code not in _NO_BODY:
+        if not is_over and self._read <= self.most and head.code not in _NO_BODY:
             return None
         self.is_clean &= is_over and self._ends_exactly()
-        body = b"".join(self._parts) if self._read <= self._most else None
+        body = b"".join(self._parts) if self._read <= self.most else None
         self._parser = self._pending = self._head = self._payload = None
         self._parts = []
         return Response(head.code, head.headers, body)
@@ -226,4 +220,4 @@ class ResponseReader:
 
 def _require(is_so: bool) -> None:  # noqa: FBT001 - as an assertion
     if not is_so:
-        raise MalformedError
+        raise aiohttp.ClientPayloadError

@@ -54,7 +54,7 @@ _CANNED: tuple[tuple[str, tuple[bytes, ...], _Seen], ...] = (
 def _read(pieces: tuple[bytes, ...]) -> _Seen:
     """Feed *pieces*, an empty one as the end; return what becomes of them."""
     reader, response = ResponseReader(asyncio.get_running_loop()), None
-    reader.expect(_MOST)
+    reader.most = _MOST
     try:
         for piece in pieces:
             response = reader.feed(piece) if piece else reader.feed_eof()

@@ -187,7 +187,12 @@ async def test_both_ways_make_the_same_of_an_answer(
     monkeypatch.setattr(self_check._VERDICT, "objection", "a test")
     through_it = await what_comes_of(ODD[name])
 
-    assert past_the_session == through_it
+    *made, asked = past_the_session
+    *made_there, asked_there = through_it
+    assert made == made_there
+    # aiohttp's parser in Python overlooks bytes behind a response; a connection that
+    # had any is not used again.
+    assert asked in (asked_there, [0, 1])
     assert len(short) == 2
 
 

@@ -265,7 +265,7 @@ def response(body: bytes = b"{}", *fields: str) -> bytes:
 @pytest.mark.parametrize("cut", range(1, len(response())))
 async def test_a_response_in_two_pieces_is_read_as_one(cut: int) -> None:
     reader = ResponseReader(asyncio.get_running_loop())
-    reader.expect(10)
+    reader.most = 10
     whole = response()
 
     assert reader.feed(whole[:cut]) is None
@@ -280,7 +280,7 @@ async def test_what_comes_behind_a_response_is_noticed_or_an_error(
     more: bytes, cut: int
 ) -> None:
     reader = ResponseReader(asyncio.get_running_loop())
-    reader.expect(1000)
+    reader.most = 1000
     whole, read = response(), None
     try:
         for piece in filter(None, (whole[:cut], whole[cut:] + more)):
@@ -307,7 +307,7 @@ async def test_no_flood_that_is_no_body_is_read_for_long(
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     begins = {"trailers": chunked + b"0\r\n", "chunk extensions": chunked}
     reader = ResponseReader(asyncio.get_running_loop())
-    reader.expect(1 << 20)
+    reader.most = 1 << 20
     reader.feed(begins.get(flood, b"HTTP/1.1 200 OK\r\nX: "))
 
     def go_on() -> None:
@@ -320,7 +320,7 @@ async def test_no_flood_that_is_no_body_is_read_for_long(
 
 async def test_interim_heads_are_passed_over_without_end() -> None:
     reader = ResponseReader(asyncio.get_running_loop())
-    reader.expect(10)
+    reader.most = 10
     for _ in range(2000):
         assert reader.feed(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 9) is None
 
