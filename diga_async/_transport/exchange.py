@@ -15,6 +15,8 @@ somebody put there,
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from inspect import signature
 from typing import Any
 
 import aiohttp
@@ -31,27 +33,38 @@ _AS_MADE: dict[str, Any] = {
     "_default_auth": None,
     "_default_headers": {},
     "_default_proxy": None,
-    "_max_field_size": 8190,
-    "_max_headers": 128,
-    "_max_line_size": 8190,
     "_middlewares": (),
-    "_raise_for_status": False,
-    "_read_bufsize": 1 << 18,
     "_request_class": aiohttp.ClientRequest,
     "_response_class": aiohttp.ClientResponse,
     "_trace_configs": [],
-    "_trust_env": False,
-    "_version": aiohttp.HttpVersion11,
 }
 """
 What a session may have that somebody gives to every session of a program, and what
 each is in a session of ours. OpenTelemetry does so with traces.
 """
 
+_DEFAULTS = (
+    "max_field_size",
+    "max_headers",
+    "max_line_size",
+    "raise_for_status",
+    "read_bufsize",
+    "trust_env",
+    "version",
+)
+"""More of it, whose values in a session of ours are aiohttp's defaults."""
+
+
+@cache
+def _as_made() -> dict[str, Any]:
+    parameters = signature(ClientSession.__init__).parameters
+    defaults = {f"_{n}": parameters[n].default for n in _DEFAULTS if n in parameters}
+    return {**_AS_MADE, **defaults}
+
 
 def _is_as_made(session: aiohttp.ClientSession) -> bool:
     return type(session) is ClientSession and all(
-        getattr(session, n, value) == value for n, value in _AS_MADE.items()
+        getattr(session, n, value) == value for n, value in _as_made().items()
     )
 
 
