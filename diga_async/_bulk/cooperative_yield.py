@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from types import coroutine
+from typing import Any
 
 try:
     import resource
@@ -70,19 +72,24 @@ class CooperativeYield:
         self._since = (now(), cpu(), *switches())
         self._until_sample = SAMPLE
         self._most = self._left = MOST_A_TURN
-        self._delayed = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @coroutine
-    def wait(self) -> Generator[None, None, None]:
+    def wait(self) -> Generator[Any, None, None]:
         """Wait until the next call may start."""
         self._until_sample -= 1
         if not self._until_sample:
             self._measure()
         if self._is_saturated:
             yield
-        while not self._left:
-            self._delayed += 1
-            yield
+        if not self._left or self._waiting:
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            yield from waiter
+            return
+        self._start_one()
+
+    def _start_one(self) -> None:
         if self._left == self._most:
             self._loop.call_soon(self._next_turn)
         self._left -= 1
@@ -97,7 +104,11 @@ class CooperativeYield:
         self._until_sample = SAMPLE
 
     def _next_turn(self) -> None:
-        # With many waiting, more start in a turn: the checks would cost most of it.
-        spread = 1 + self._delayed // MOST_A_TURN
+        # With many waiting, more start in a turn, or the last would wait for long.
+        spread = 1 + len(self._waiting) // MOST_A_TURN
         self._most = self._left = MOST_A_TURN if self._is_saturated else spread
-        self._delayed = 0
+        while self._waiting and self._left:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self._start_one()
