@@ -1,5 +1,6 @@
 """What a hook is told, and the log: every attempt, every end, and nothing secret."""
 
+import asyncio
 import functools
 import logging
 from uuid import UUID
