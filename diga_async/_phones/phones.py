@@ -8,7 +8,14 @@ from diga_async._calls import Client, make_plan, send, starter
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.options import Timeouts, check_flag
-from diga_async._models.outcomes import Failed, Found, Missing, Outcome, PhoneBatch
+from diga_async._models.outcomes import (
+    Failed,
+    Found,
+    Missing,
+    Outcome,
+    PhoneBatch,
+    found,
+)
 from diga_async._models.phone import Phone
 from diga_async._phones.lookups import PhoneIds, PhoneLookups
 
@@ -193,7 +200,7 @@ class PhoneOutcomes:
         assert phone_id is not None  # noqa: S101 - it is a phone's operation
         match answer:
             case Phone():
-                return Found(phone_id, answer, call.attempts, elapsed, call.request_id)
+                return found(phone_id, answer, call.attempts, elapsed, call.request_id)
             case NotFoundError():
                 return Missing(phone_id, call.attempts, elapsed)
             case error:

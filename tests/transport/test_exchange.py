@@ -29,6 +29,7 @@ from fakes import PHONE_ID, phone_fields, quick_client as client, turn
 from diga_async import APIConnectionError, ClientClosedError, DigaError
 from diga_async._models.decoding import MAX_BODY_BYTES
 from diga_async._transport import exchange, self_check
+from diga_async._transport.connections import KEEP_ALIVE
 from diga_async._transport.direct import Direct
 from diga_async._transport.reader import ResponseReader
 
@@ -556,3 +557,61 @@ async def test_a_connection_lost_before_the_head_is_asked_once_only(
             await diga.phones.get(PHONE_ID)
 
         assert len(server.heads) == len(short) == 1
+
+
+def direct_of(diga: Any) -> Direct:
+    """Return what keeps the connections of a client."""
+    kept: Direct = diga._lifecycle.runtime._transport._exchange._direct
+    return kept
+
+
+async def test_a_connection_that_was_idle_for_too_long_is_not_used(
+    short: list[str],
+) -> None:
+    async with ByteServer(answers) as server, client(server.url) as diga:
+        await diga.phones.get(PHONE_ID)
+        (kept,) = direct_of(diga)._idle
+        kept.idle_since -= KEEP_ALIVE - 1.0
+        await diga.phones.get(PHONE_ID)
+        kept.idle_since -= KEEP_ALIVE + 1.0
+        await diga.phones.get(PHONE_ID)
+
+        assert server.asked == [0, 0, 1]
+        await until(lambda: server.wires[0].is_left)
+
+
+async def test_idle_connections_are_closed_though_nobody_asks(
+    short: list[str],
+) -> None:
+    async with ByteServer(answers) as server, client(server.url) as diga:
+        await diga.phones.get(PHONE_ID)
+        direct = direct_of(diga)
+        timer, (kept,) = direct._sweep, direct._idle
+        assert timer is not None
+        loop = asyncio.get_running_loop()
+        assert timer.when() - loop.time() == pytest.approx(KEEP_ALIVE, abs=1.0)
+        timer.cancel()
+        direct._close_old()
+        assert direct._idle == [kept]
+        kept.idle_since -= KEEP_ALIVE
+        direct._close_old()
+
+        assert (direct._idle, direct._open) == ([], set())
+        await until(lambda: server.wires[0].is_left)
+
+
+async def test_a_connection_of_a_lent_pool_goes_back_after_each_request(
+    short: list[str],
+) -> None:
+    async with (
+        ByteServer(answers) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+        client(server.url, session=session) as diga,
+    ):
+        for _ in range(2):
+            await diga.phones.get(PHONE_ID)
+            async with session.get(f"{server.url}/v1/phone/{PHONE_ID}") as response:
+                await response.read()
+
+        assert server.asked == [0, 0, 0, 0]
+    assert len(short) == 2
