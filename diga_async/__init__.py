@@ -12,6 +12,7 @@ from diga_async._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from diga_async._client import DigaClient
+    from diga_async._models.change import Change, WatchStats
     from diga_async._models.errors import (
         APIConnectionError,
         APIStatusError,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         RateLimitError,
         UnprocessableEntityError,
         ValidationDetail,
+        WaitError,
+        WaitTimeoutError,
         WrongLoopError,
     )
     from diga_async._models.events import AttemptEvent, Event, LookupEvent
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         Missing,
         Outcome,
         PhoneBatch,
+        PhonePage,
     )
     from diga_async._models.phone import (
         Phone,
@@ -46,9 +50,11 @@ if TYPE_CHECKING:
         SipMediaEncryption,
         TelephonyProvider,
     )
-    from diga_async._models.stats import ClientStats, LookupStats
+    from diga_async._models.stats import ClientStats, ListingStats, LookupStats
+    from diga_async._phones.listing import PhoneListing
     from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.phones import Phones
+    from diga_async._phones.watching import PhoneChanges
 
 __all__ = [
     "APIConnectionError",
@@ -56,6 +62,7 @@ __all__ = [
     "APITimeoutError",
     "AttemptEvent",
     "AuthenticationError",
+    "Change",
     "ClientClosedError",
     "ClientStats",
     "ConfigurationError",
@@ -68,6 +75,7 @@ __all__ = [
     "InvalidPhoneIdError",
     "InvalidResponseError",
     "Limits",
+    "ListingStats",
     "LookupEvent",
     "LookupStats",
     "Missing",
@@ -76,7 +84,10 @@ __all__ = [
     "PermissionDeniedError",
     "Phone",
     "PhoneBatch",
+    "PhoneChanges",
+    "PhoneListing",
     "PhoneLookups",
+    "PhonePage",
     "PhoneStatus",
     "Phones",
     "RateLimitError",
@@ -87,15 +98,26 @@ __all__ = [
     "Timeouts",
     "UnprocessableEntityError",
     "ValidationDetail",
+    "WaitError",
+    "WaitTimeoutError",
+    "WatchStats",
     "WrongLoopError",
     "__version__",
 ]
 
 _MODULES = {
     "_client": ("DigaClient",),
+    "_models.change": ("Change", "WatchStats"),
     "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
     "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
-    "_models.outcomes": ("Failed", "Found", "Missing", "Outcome", "PhoneBatch"),
+    "_models.outcomes": (
+        "Failed",
+        "Found",
+        "Missing",
+        "Outcome",
+        "PhoneBatch",
+        "PhonePage",
+    ),
     "_models.open_enum": ("Extra",),
     "_models.phone": (
         "Phone",
@@ -104,9 +126,11 @@ _MODULES = {
         "SipMediaEncryption",
         "TelephonyProvider",
     ),
-    "_models.stats": ("ClientStats", "LookupStats"),
+    "_models.stats": ("ClientStats", "ListingStats", "LookupStats"),
+    "_phones.listing": ("PhoneListing",),
     "_phones.lookups": ("PhoneLookups",),
     "_phones.phones": ("Phones",),
+    "_phones.watching": ("PhoneChanges",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 # Pickles of phones name `Extra`, but users only meet it as a mapping.

@@ -94,7 +94,9 @@ def send_many(
 
 
 def starter(
-    client: Client, items: Iterable[Any] | AsyncIterable[Any], plan: Plan[R]
+    client: Client,
+    items: Iterable[Any] | AsyncIterable[Any] | Source,
+    plan: Plan[R],
 ) -> Callable[[], Run[R]]:
     """
     Return a function that starts a run; it keeps *client* alive.
@@ -102,17 +104,18 @@ def starter(
     Raises:
         TypeError: *items* is one id, or not iterable.
     """
-    source = Source(items)
+    source = items if isinstance(items, Source) else Source(items)
     return lambda: lifecycle_of(client).open().start(source, plan)
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - the options of a run
     client: Client,
     results: Results[R],
     *,
     concurrency: int | None,
     timeouts: Timeouts | float | None,
-    **order: bool,
+    ordered: bool = False,
+    distinct: bool = False,
 ) -> Plan[R]:
     """
     Return a checked plan for a run.
@@ -124,4 +127,10 @@ def make_plan(
     if type(most) is not int or most < 1:
         raise ConfigurationError("concurrency must be a whole number from 1 up")
     allowed = lifecycle_of(client).allowed(timeouts)
-    return Plan(results=results, concurrency=most, timeouts=allowed, **order)
+    return Plan(
+        results=results,
+        concurrency=most,
+        timeouts=allowed,
+        ordered=ordered,
+        distinct=distinct,
+    )

@@ -9,6 +9,7 @@ from functools import partial
 from diga_async._engine.call import Counters
 from diga_async._engine.credentials import Credentials
 from diga_async._engine.loop_end import LoopEnd
+from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import ClientClosedError, WrongLoopError
 from diga_async._models.options import Timeouts
 from diga_async._models.stats import ClientStats
@@ -33,6 +34,7 @@ class Lifecycle:
         self.closed = False
         self._credentials = credentials
         self._counters = Counters()
+        self._address = AddressCheck()
         self._opening = threading.Lock()
         self._closing: asyncio.Event | None = None
         self._loop_end = LoopEnd()
@@ -76,8 +78,12 @@ class Lifecycle:
                     "make one for each"
                 )
             runtime.abandon()
-        self.runtime = Runtime(self.options, self._credentials(), self._counters)
-        self._loop_end.expect(partial(_end, weakref.ref(self), self.runtime))
+        self.runtime = Runtime(
+            self.options, self._credentials(), self._counters, self._address
+        )
+        end = partial(_end, weakref.ref(self), self.runtime)
+        if not self._loop_end.expect(end):
+            self.runtime.keep_no_connections()
         return self.runtime
 
     def forget(self, runtime: Runtime) -> None:

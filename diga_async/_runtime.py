@@ -3,13 +3,15 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from ssl import SSLContext
 from typing import Any, TypeVar, get_args
 
 import aiohttp
 import attrs
 
+from diga_async._api.listing import PhoneQuery, list_phones
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
@@ -19,6 +21,7 @@ from diga_async._engine.credentials import Credentials
 from diga_async._engine.engine import Engine, Settings
 from diga_async._engine.observer import Hook, Observer
 from diga_async._engine.single_flight import SingleFlight
+from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import (
     ClientClosedError,
     WrongLoopError,
@@ -52,16 +55,18 @@ class Options:
 class Runtime:
     """One client at work in one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests replace the last two
         self,
         options: Options,
         credentials: Credentials,
         counters: Counters,
+        address: AddressCheck | None = None,
         *,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.chance = chance
         self._pid = os.getpid()
         self._limits = options.limits
         self._transport = Transport(
@@ -76,11 +81,13 @@ class Runtime:
                 proxy=options.proxy,
                 retry=options.retry,
                 limits=options.limits,
+                control=list_phones(PhoneQuery(), page_size=1),
                 headers=options.headers,
             ),
             credentials,
             self._transport,
             counters,
+            address=address,
             observer=Observer(options.on_event),
             clock=clock,
             chance=chance,
@@ -88,11 +95,15 @@ class Runtime:
         self.single_flight = SingleFlight(self.engine)
         self.bulk_flight = SingleFlight(self.engine, bulk=True)
         self._runs: set[Run[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._closing = False
 
     @property
     def is_current(self) -> bool:
         """Whether the caller is in the loop, thread and process it belongs to."""
-        return asyncio.get_running_loop() is self.loop and os.getpid() == self._pid
+        # In this order: a forked child has no running loop.
+        return os.getpid() == self._pid and asyncio.get_running_loop() is self.loop
 
     def start(self, source: Source, plan: Plan[R]) -> Run[R]:
         """Start a run."""
@@ -102,21 +113,59 @@ class Runtime:
         self._runs.add(run)
         return run
 
+    def keep_no_connections(self) -> None:
+        """Close each connection after its response: nothing will close it later."""
+        self._transport.keep_none()
+
     async def close_connections(self) -> None:
-        """Close the connections: the loop ends."""
+        """Close the connections: the loop ends, and other generators with it."""
+        for flight in (self.single_flight, self.bulk_flight):
+            await flight.wait(CLOSE_SECONDS)  # what those have asked for
         await self._transport.close()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Start a task of the client's own, which ends when the client is closed."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float) -> None:
+        """
+        Wait between two polls.
+
+        Raises:
+            ClientClosedError: The client is closed meanwhile.
+        """
+        if self._closing:
+            raise _closed()
+        pause = self.loop.create_future()
+        timer = self.engine.clock.call_later(seconds, partial(_end, pause))
+        self._pauses.add(pause)
+        try:
+            await pause
+        finally:
+            timer.cancel()
+            self._pauses.discard(pause)
 
     async def close(self) -> None:
         """End everything under way, with a `ClientClosedError`."""
+        self._closing = True
+        for pause in self._pauses:
+            if not pause.done():
+                pause.set_exception(_closed())
         runs = tuple(self._runs)
         for run in runs:
-            run.halt(ClientClosedError("the client was closed"), immediately=True)
+            run.halt(_closed(), immediately=True)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.single_flight.close()
                 await self.bulk_flight.close()
                 for run in runs:
                     await run.wait_for_workers()
+                await self.engine.close()
+                if self._tasks:
+                    await asyncio.wait(tuple(self._tasks))
                 await self._transport.close()
         except TimeoutError:  # the user's own code ignores its cancellation
             self.abandon()
@@ -129,6 +178,15 @@ class Runtime:
     def abandon(self) -> None:
         """Drop the connections without waiting, from any thread or a closed loop."""
         self._transport.abandon()
+
+
+def _end(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client was closed")
 
 
 def _connector_of(

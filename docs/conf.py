@@ -89,6 +89,7 @@ ELSEWHERE = {
     "collections.abc.AsyncIterable": f"{PYTHON}collections.abc.html",
     "collections.abc.Awaitable": f"{PYTHON}collections.abc.html",
     "collections.abc.Callable": f"{PYTHON}collections.abc.html",
+    "collections.abc.Coroutine": f"{PYTHON}collections.abc.html",
     "collections.abc.Iterable": f"{PYTHON}collections.abc.html",
     "collections.abc.Mapping": f"{PYTHON}collections.abc.html",
     "collections.abc.Sequence": f"{PYTHON}collections.abc.html",

@@ -10,6 +10,7 @@ from typing import Any
 
 import aioresponses.core
 from aiohttp import ClientResponse
+from installed import AIOHTTP
 
 
 class _Response(ClientResponse):
@@ -19,5 +20,6 @@ class _Response(ClientResponse):
 
 
 def install() -> None:
-    """Let aioresponses make responses of a kind that works."""
-    aioresponses.core.ClientResponse = _Response  # type: ignore[attr-defined]
+    """Let aioresponses make responses of the kind that this aiohttp needs."""
+    if AIOHTTP >= (3, 14):
+        aioresponses.core.ClientResponse = _Response  # type: ignore[attr-defined]

@@ -255,9 +255,20 @@ def says(*parts: bytes) -> Move:
     return move
 
 
+EMPTY_LISTING = answer({"data": [], "has_more": False, "last_id": None})
+
+
+def is_listing(head: bytes) -> bool:
+    """Whether a request asks for the listing."""
+    return head.startswith(b"GET /v1/phone/?")
+
+
 async def answers(wire: Wire) -> None:
-    """Send the phone that was asked for, and keep the connection."""
-    await wire.send(phone(wire.asked_for))
+    """Send what was asked for, a phone or a listing; keep the connection."""
+    if is_listing(wire.requests[-1]):
+        await wire.send(EMPTY_LISTING)
+    else:
+        await wire.send(phone(wire.asked_for))
 
 
 def closes(*parts: bytes) -> Move:

@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,15 +28,33 @@ def pytest_addoption(parser):
     )
 
 
+class LoopsOfUvloop:
+    """Gives pytest-asyncio the loop: Python 3.14 deprecates policies."""
+
+    @staticmethod
+    def pytest_asyncio_loop_factories(config, item):
+        return {"uvloop": importlib.import_module("uvloop").new_event_loop}
+
+
 def pytest_configure(config):
     if config.getoption("--uvloop"):
-        uvloop = importlib.import_module("uvloop")
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        if sys.version_info >= (3, 14):
+            config.pluginmanager.register(LoopsOfUvloop())
+        else:
+            uvloop = importlib.import_module("uvloop")
+            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if config.getoption("--through-session"):
         check = importlib.import_module("diga_async._transport.self_check")
         check._VERDICT.is_known = True
         check._VERDICT.methods = check.methods()
         check.disable("the tests ask for it")
+
+
+def pytest_collection_modifyitems(items):
+    """Refuse ids that differ between two runs: pytest-xdist compares them."""
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(f"ids with an address: {unstable}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -123,16 +123,23 @@ class ScriptedTransport:
         self.script = deque(script)
         self.requests: list[Request] = []
         self.seconds: list[float] = []
+        self.fresh: list[bool] = []
         self.retired = 0
         self.closed = False
         self.blocked = 0.0
         self.size = math.inf
 
     async def send(
-        self, request: Request, *, seconds: float, **_: Any
+        self,
+        request: Request,
+        *,
+        seconds: float,
+        fresh: bool = False,
+        **_: Any,
     ) -> Response | APIConnectionError | Shortage:
         self.requests.append(request)
         self.seconds.append(seconds)
+        self.fresh.append(fresh)
         step = self.script.popleft()
         return await step if asyncio.isfuture(step) else step
 

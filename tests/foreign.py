@@ -64,6 +64,17 @@ class PhoneRegisterResponseSchema(BaseModel):
     region_codes: list[str] = []
 
 
+class PaginatedResponse(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    data: list[PhoneRegisterResponseSchema]
+    first_id: UUID | None = None
+    last_id: UUID | None = None
+    has_more: bool
+    current_page: int | None = None
+    total_pages: int | None = None
+
+
 def published():
     """Return the OpenAPI document of a service that has this one operation."""
     service = FastAPI(title="Phones", version="1")

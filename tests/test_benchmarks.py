@@ -73,6 +73,20 @@ def test_the_picture_is_an_svg(limits):
     assert limits.svg([100, 200, 50]).startswith("<svg")
 
 
+async def test_lookups_by_listing_are_measured_beside_those_by_id(
+    bench, monkeypatch, capsys
+):
+    listing = bench("listing")
+    monkeypatch.setattr(listing, "PHONES", 150)
+
+    await listing.cpu()
+    await listing.memory()
+
+    printed = capsys.readouterr().out
+    assert printed.count("us a phone") == 4
+    assert printed.count("bytes kept") == 2
+
+
 @pytest.mark.parametrize("name", ["runs", "cluster"])
 def test_the_others_can_be_imported(name, bench):
     assert callable(bench(name).main)

@@ -28,6 +28,7 @@ from byte_server import (
 from fakes import PHONE_ID, phone_fields
 
 from diga_async import (
+    APIConnectionError,
     APITimeoutError,
     AuthenticationError,
     ClientClosedError,
@@ -62,6 +63,33 @@ async def sandbox():
 async def diga(sandbox):
     async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
         yield diga
+
+
+async def test_a_proxy_that_refuses_its_password_is_asked_no_more():
+    """Each try is a failed login: a few of them lock an account."""
+    refuses = says(answer(b"", "407 Proxy Authentication Required"))
+    ids = [uuid4() for _ in range(30)]
+    async with (
+        ByteServer(refuses) as proxy,
+        DigaClient(
+            KEY,
+            base_url="https://api.diga.example",
+            proxy=f"http://user:old-password@127.0.0.1:{proxy.port}",
+            limits=Limits(concurrency=4),
+        ) as diga,
+    ):
+        with pytest.raises(APIConnectionError) as single:
+            await diga.phones.get(ids[0])
+        assert proxy.attempts == 1
+        with pytest.raises(APIConnectionError) as run:
+            await diga.phones.get_many(ids)
+
+    for error in (single.value, run.value):
+        assert (error.proxy_status, error.transient) == (407, False)
+        assert f"through 127.0.0.1:{proxy.port}: the proxy answered 407" in str(error)
+        assert "old-password" not in repr(error) + str(vars(error))
+    assert proxy.attempts <= 5
+    assert run.value.partial.unanswered
 
 
 class TestMaking:

@@ -13,6 +13,7 @@ import diga_async
 from diga_async import (
     APIStatusError,
     AttemptEvent,
+    Change,
     DigaError,
     Failed,
     Found,
@@ -21,6 +22,7 @@ from diga_async import (
     Missing,
     Phone,
     PhoneBatch,
+    PhonePage,
     PhoneStatus,
     RetryPolicy,
     SipConfig,
@@ -35,7 +37,12 @@ PHONE = Phone.from_dict(payload("future"))
 DETAIL = ValidationDetail(("path", 0), "not a UUID", "uuid_parsing")
 STATS = {
     kind: kind(**{a.name: 1 for a in attrs.fields(kind)})
-    for kind in (diga_async.ClientStats, diga_async.LookupStats)
+    for kind in (
+        diga_async.ClientStats,
+        diga_async.ListingStats,
+        diga_async.LookupStats,
+        diga_async.WatchStats,
+    )
 }
 
 
@@ -59,6 +66,7 @@ VALUES = [
         phone_id=X, attempts=1, answer="found", status=200, waited=0.0, elapsed=0.1,
         rate=None,
     ),
+    Change(X, None, PHONE, frozenset({"nickname", "status"})),
     DETAIL,
     Failed(X, ERRORS[0], 1, 0.1),
     Found(X, PHONE, 1, 0.1),
@@ -67,6 +75,7 @@ VALUES = [
     Missing(X, 1, 0.1),
     PHONE.status,
     PhoneBatch(phones={X: PHONE}, failures={"x": ERRORS[0]}),
+    PhonePage(phones=(PHONE,), cursor=X, has_more=True, total_pages=3),
     PhoneStatus("a status of tomorrow"),
     RetryPolicy(),
     SipConfig(),
@@ -104,7 +113,7 @@ def test_a_copy_equals_its_original(value: object) -> None:
 
 
 def test_every_public_class_is_tried_or_lives() -> None:
-    alive = {"DigaClient", "PhoneLookups", "Phones"}
+    alive = {"DigaClient", "PhoneChanges", "PhoneListing", "PhoneLookups", "Phones"}
     classes = {
         n for n in diga_async.__all__ if isinstance(getattr(diga_async, n), type)
     }

@@ -14,6 +14,7 @@ CONTRACT = {
     "APIStatusError",
     "APITimeoutError",
     "AuthenticationError",
+    "Change",
     "ClientClosedError",
     "ConfigurationError",
     "DigaClient",
@@ -30,6 +31,9 @@ CONTRACT = {
     "PermissionDeniedError",
     "Phone",
     "PhoneBatch",
+    "PhoneChanges",
+    "PhoneListing",
+    "PhonePage",
     "PhoneStatus",
     "RateLimitError",
     "RetryPolicy",
@@ -39,6 +43,8 @@ CONTRACT = {
     "Timeouts",
     "UnprocessableEntityError",
     "ValidationDetail",
+    "WaitError",
+    "WaitTimeoutError",
     "WrongLoopError",
 }
 

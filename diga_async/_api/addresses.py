@@ -12,6 +12,7 @@ from diga_async._api.messages import Endpoint
 from diga_async._models.errors import ConfigurationError
 from diga_async._version import __version__
 
+API_VERSION = "/v1"
 _AUTHORITY = r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
 _BASE_URL = re.compile(
     rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)",
@@ -60,7 +61,8 @@ def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> st
 
     Raises:
         ConfigurationError: It is not an http(s) address, contains credentials or
-            a query, or would send the key unencrypted to another machine.
+            a query, ends in the version of the API, or would send the key
+            unencrypted to another machine.
     """
     match = _sound_match(_BASE_URL, base_url)
     if match is None:
@@ -74,8 +76,13 @@ def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> st
             "base_url is plain http to another machine, so the key would travel "
             "unencrypted; use https, or pass allow_insecure_http=True"
         )
+    path = match["path"].rstrip("/")
+    if path.endswith(API_VERSION):
+        raise ConfigurationError(
+            f"base_url must not end in {API_VERSION}: the client adds it to every path"
+        )
     authority = (match["host"] + (match["port"] or "")).lower()
-    return f"{scheme}://{authority}{match['path'].rstrip('/')}"
+    return f"{scheme}://{authority}{path}"
 
 
 def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:

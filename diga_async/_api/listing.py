@@ -1,9 +1,9 @@
 """The operation that lists phones, ``GET /v1/phone/``, one page at a time."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 from uuid import UUID
 
@@ -15,10 +15,10 @@ from diga_async._models.decoding import (
     MAX_VALUES,
     UUID_TEXT,
     read_json,
-    structure,
+    structure_each,
     uuid_of,
 )
-from diga_async._models.errors import InvalidResponseError
+from diga_async._models.errors import ConfigurationError, InvalidResponseError
 from diga_async._models.phone import Phone
 
 MAX_PAGE_SIZE = 100
@@ -56,10 +56,102 @@ class PhoneQuery:
             "inbound_agent_id": self.inbound_agent_id,
             "outbound_agent_id": self.outbound_agent_id,
             "status": self.status,
-            "start_assigned_at": self.assigned_from and self.assigned_from.isoformat(),
-            "end_assigned_at": self.assigned_until and self.assigned_until.isoformat(),
+            "start_assigned_at": self.assigned_from and _rfc_3339(self.assigned_from),
+            "end_assigned_at": self.assigned_until and _rfc_3339(self.assigned_until),
         }
         return {name: str(value) for name, value in given.items() if value is not None}
+
+    def matches(self, phone: Phone) -> bool:
+        """Whether the listing would show *phone*."""
+        wanted = (
+            (self.status, phone.status),
+            (self.inbound_agent_id, phone.inbound_agent_id),
+            (self.outbound_agent_id, phone.outbound_agent_id),
+        )
+        if any(value not in {None, actual} for value, actual in wanted):
+            return False
+        if self.assigned_from is None and self.assigned_until is None:
+            return True
+        at = phone.assigned_at
+        return (
+            at is not None
+            and (self.assigned_from is None or self.assigned_from <= at)
+            and (self.assigned_until is None or at <= self.assigned_until)
+        )
+
+
+def _rfc_3339(moment: datetime) -> str:
+    # Offsets of the 19th century have seconds, which RFC 3339 section 5.6 has not.
+    offset = moment.utcoffset() or timedelta()
+    return (moment.astimezone(UTC) if offset.seconds % 60 else moment).isoformat()
+
+
+def query_of(  # noqa: PLR0913 - the filters of the API
+    *,
+    order: object = "desc",
+    status: object = None,
+    inbound_agent_id: object = None,
+    outbound_agent_id: object = None,
+    assigned_from: object = None,
+    assigned_until: object = None,
+) -> PhoneQuery:
+    """
+    Check what a caller asks to list, before anything is sent.
+
+    Raises:
+        ConfigurationError: A value is not of its kind; it is not quoted.
+    """
+    if order not in get_args(Order):
+        raise ConfigurationError("order must be 'asc' or 'desc'")
+    return PhoneQuery(
+        status=_text_or_none("status", status),
+        inbound_agent_id=_agent_or_none("inbound_agent_id", inbound_agent_id),
+        outbound_agent_id=_agent_or_none("outbound_agent_id", outbound_agent_id),
+        assigned_from=_moment_or_none("assigned_from", assigned_from),
+        assigned_until=_moment_or_none("assigned_until", assigned_until),
+        order="asc" if order == "asc" else "desc",
+    )
+
+
+def check_page_size(page_size: object) -> int:
+    """
+    Return *page_size*, a whole number from 1 to 100.
+
+    Raises:
+        ConfigurationError: It is anything else.
+    """
+    if type(page_size) is int and 1 <= page_size <= MAX_PAGE_SIZE:
+        return page_size
+    raise ConfigurationError(
+        f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}"
+    )
+
+
+def _text_or_none(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
+        return str(value)
+    raise ConfigurationError(f"{name} must be a PhoneStatus or text")
+
+
+def _agent_or_none(name: str, value: object) -> UUID | None:
+    if value is None or type(value) is UUID:
+        return value
+    if isinstance(value, UUID):
+        return UUID(int=value.int)  # a database driver's subclass, of any text
+    agent_id = _uuid_or_none(value)
+    if agent_id is None:
+        raise ConfigurationError(f"{name} must be a UUID")
+    return agent_id
+
+
+def _moment_or_none(name: str, value: object) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise ConfigurationError(f"{name} must be a datetime with a time zone")
+    return value
 
 
 @attrs.frozen
@@ -84,6 +176,7 @@ class Page:
         records: Its phones, and what was in the place of one, in order.
         has_more: Whether the server says that more follow.
         cursor: The server's ``last_id``, or else the id of the last record.
+        number: The number that the server gives the page; None when it gives none.
         total_pages: How many pages there are; None when the server does not say, or
             says something that is not a positive number.
     """
@@ -91,12 +184,18 @@ class Page:
     records: tuple[Phone | BadRecord, ...]
     has_more: bool
     cursor: UUID | None
-    total_pages: int | None
+    number: int | None = None
+    total_pages: int | None = None
 
     @property
     def phones(self) -> tuple[Phone, ...]:
         """Its phones."""
         return tuple(r for r in self.records if isinstance(r, Phone))
+
+    @property
+    def bad_records(self) -> tuple[BadRecord, ...]:
+        """What is not a phone."""
+        return tuple(r for r in self.records if isinstance(r, BadRecord))
 
 
 def list_phones(
@@ -128,6 +227,7 @@ def list_phones(
         partial(_read_page, page_size),
         success="listed",
         max_body=max(page_size * PHONE_BYTES, MAX_BODY_BYTES),
+        redact=_redact,
     )
 
 
@@ -140,11 +240,11 @@ def _read_page(page_size: int, body: bytes) -> Page:
         raise _wrong("$.data: expected an array")
     if not isinstance(has_more, bool):
         raise _wrong("$.has_more: expected a boolean")
-    records = tuple(_record(item, position) for position, item in enumerate(data))
     return Page(
-        records=records,
+        records=tuple(map(_record, data, structure_each(data, Phone, "$.data"))),
         has_more=has_more,
         cursor=_cursor(content, data),
+        number=_positive_or_none(content.get("current_page")),
         total_pages=_positive_or_none(content.get("total_pages")),
     )
 
@@ -153,12 +253,26 @@ def _wrong(problem: str) -> InvalidResponseError:
     return InvalidResponseError("not a page of phones", problems=(problem,))
 
 
-def _record(item: object, position: int) -> Phone | BadRecord:
-    try:
-        return structure(item, Phone, f"$.data[{position}]")
-    except InvalidResponseError as error:
-        named = attrs.evolve(error, phone_id=_id_of(item))
-    return BadRecord(named)
+def _record(item: object, read: Phone | InvalidResponseError) -> Phone | BadRecord:
+    if isinstance(read, Phone):
+        return read
+    return BadRecord(attrs.evolve(read, phone_id=_id_of(item), status=200))
+
+
+def _redact(page: Page, clean: Callable[[str], str]) -> Page:
+    """Remove secrets from the names of fields in the problems of bad records."""
+    if not page.bad_records:
+        return page
+    records = tuple(
+        record if isinstance(record, Phone) else _cleaned(record, clean)
+        for record in page.records
+    )
+    return attrs.evolve(page, records=records)
+
+
+def _cleaned(record: BadRecord, clean: Callable[[str], str]) -> BadRecord:
+    problems = tuple(map(clean, record.error.problems))
+    return BadRecord(attrs.evolve(record.error, problems=problems))
 
 
 def _id_of(item: object) -> UUID | None:

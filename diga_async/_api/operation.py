@@ -1,6 +1,7 @@
 """`Operation`: one call of the API as a value, and how its response is read."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -33,6 +34,8 @@ class Operation(Generic[T]):
             operation is about no single record.
         success: How statistics and events count a success.
         max_body: The largest body that is read, in bytes.
+        redact: Applies a function that removes secrets to whatever text of the
+            server's a value quotes; None when it quotes none.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Operation(Generic[T]):
     subject: UUID | None = None
     success: AnswerKind = "found"
     max_body: int = MAX_BODY_BYTES
+    redact: Callable[[T, Callable[[str], str]], T] | None = None
 
     def request(self, endpoint: Endpoint, authorization: Secret) -> Request:
         """Build the request for *endpoint*."""
@@ -47,12 +51,15 @@ class Operation(Generic[T]):
 
     def answer(self, response: Response, authorization: Secret) -> Answer[T]:
         """Read *response*: the value, or the error that it means."""
+        key = key_of(authorization)
         try:
             if response.status != 200:  # noqa: PLR2004
-                return problem_of(response, key_of(authorization))
-            return self.read(body_of(response, self.max_body))
+                return problem_of(response, key)
+            value = self.read(body_of(response, self.max_body))
         except InvalidResponseError as error:
             # The names of fields are the server's text as well.
-            key = key_of(authorization)
             problems = [clean(problem, key) for problem in error.problems]
             return attrs.evolve(error, status=response.status, problems=problems)
+        if self.redact is None:
+            return value
+        return self.redact(value, partial(clean, key=key))

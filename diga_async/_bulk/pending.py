@@ -72,9 +72,9 @@ class PendingTable(Generic[R]):
         self.seen[name] = kind
         return False
 
-    def join(self, path: str) -> bool:
+    def join(self, key: str | int) -> bool:
         """Share the result of a pending item with one more; return if it is pending."""
-        entry = self._entries.get(path)
+        entry = self._entries.get(key)
         if entry is None:
             return False
         entry.occurrences += 1

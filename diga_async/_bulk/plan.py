@@ -1,5 +1,6 @@
 """How a run is to be done, and what its items and results are."""
 
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -8,6 +9,7 @@ from diga_async._api.operation import Answer, Operation
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError
 from diga_async._models.options import Timeouts
+from diga_async._models.stats import LookupStats
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -77,6 +79,9 @@ class Plan(Generic[R]):
         timeouts: How long each call may take.
         ordered: Deliver in the order of the source.
         distinct: Call for each distinct item once, and remember them all.
+        permitted: Whether the key is known to be allowed to read: a 403 is then a
+            failure of one item, and does not end the run.
+        on_end: Told how the run ended, and why if early; None tells the observer.
     """
 
     results: Results[R]
@@ -84,3 +89,5 @@ class Plan(Generic[R]):
     timeouts: Timeouts
     ordered: bool = False
     distinct: bool = False
+    permitted: bool = False
+    on_end: Callable[[LookupStats, BaseException | None], object] | None = None

@@ -50,12 +50,13 @@ class RunProgress:
 
     Attributes:
         counters: What its calls have sent and received.
+        ended: When the consumer had everything; None before.
     """
 
     def __init__(self, begun: float, length: int | None) -> None:
         self.counters = Counters()
         self._begun = begun
-        self._ended: float | None = None
+        self.ended: float | None = None
         self._length = length
         self._meter = RateMeter()
         self._delivered = {"found": 0, "missing": 0, "failed": 0}
@@ -67,11 +68,11 @@ class RunProgress:
 
     def end(self, now: float) -> None:
         """Stop the time."""
-        self._ended = now
+        self.ended = now
 
     def stats(self, now: float) -> LookupStats:
         """Return a snapshot."""
-        now = now if self._ended is None else self._ended
+        now = now if self.ended is None else self.ended
         rate = self._meter.rate(now)
         return LookupStats(
             **self._delivered,

@@ -8,29 +8,25 @@ number of slots, so a slow consumer holds the source back and memory does not gr
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from diga_async._api.operation import Answer, Operation
+from diga_async._bulk.address_doubt import AddressDoubt
 from diga_async._bulk.cooperative_yield import CooperativeYield
+from diga_async._bulk.early_end import ends_run, shows_permission
 from diga_async._bulk.pending import Entry, PendingTable
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.progress import RunProgress
 from diga_async._bulk.semaphore import Semaphore
 from diga_async._bulk.source import Source
+from diga_async._engine.address_question import wrong_address
 from diga_async._engine.call import Call
 from diga_async._engine.engine import Engine
 from diga_async._engine.observer import lookup_event, outcome_kind
-from diga_async._flow.retry import is_throttling
-from diga_async._models.errors import (
-    AuthenticationError,
-    ClientClosedError,
-    DigaError,
-    InvalidResponseError,
-    NotFoundError,
-    PermissionDeniedError,
-    WrongLoopError,
-)
+from diga_async._flow.circuit_breaker import Silence
+from diga_async._models.errors import DigaError, NotFoundError, WrongLoopError
 from diga_async._models.stats import LookupStats
 
 R = TypeVar("R")
@@ -64,6 +60,14 @@ class Run(Generic[R]):
         )
         self._progress = RunProgress(engine.clock.now(), source.length)
         self._counters = (engine.counters, self._progress.counters)
+        self._silence = Silence(engine.breaker)
+        self._doubt = AddressDoubt(
+            engine.address.check,
+            ask=partial(engine.address.ask, plan.timeouts),
+            wrong=partial(wrong_address, engine.endpoint.url),
+            halt=self.halt,
+            on_end=self._end_if_over,
+        )
         self._wake = asyncio.Event()
         self._yield = CooperativeYield(engine.clock.now)
         self._feeding = True
@@ -71,11 +75,16 @@ class Run(Generic[R]):
         self._halted = False
         self._closed = False
         self._orphaned = False
-        self._permitted = False
+        self._has_ended = False
+        self._permitted = plan.permitted
+        self._ending: asyncio.Task[None] | None = None
+        self._has_told_ending = False
         self._workers: dict[asyncio.Task[None], Entry[R] | None] = {}
         self._cancelled: set[asyncio.Task[None]] = set()
-        for _ in range(min(plan.concurrency, source.length or plan.concurrency)):
-            worker = asyncio.ensure_future(self._work())
+        workers = min(plan.concurrency, source.length or plan.concurrency)
+        for number in range(1, workers + 1):
+            name = f"diga_async: worker {number} of {workers}"
+            worker = self._loop.create_task(self._work(), name=name)
             # With eager tasks (Python 3.12) it may hold an entry already.
             self._workers.setdefault(worker, None)
             worker.add_done_callback(self._worker_done)
@@ -85,18 +94,20 @@ class Run(Generic[R]):
     async def _work(self) -> None:
         worker = asyncio.current_task()
         assert worker is not None  # noqa: S101 - for the type checker
-        breaker, clock = self._engine.breaker, self._clock
+        silence, clock = self._silence, self._clock
         while self._feeding:
             entry = await self._take()
             self._workers[worker] = entry
             await self._yield.wait()  # so a source of repeated items cannot block
+            if self._halted:
+                return  # the source has swallowed its cancellation
             if entry is None or entry.call is None:
                 continue
-            breaker.begin(clock.now())
+            silence.begin(clock.now())
             try:
                 answer = await self._engine.run(entry.call)
             finally:
-                breaker.end(clock.now())
+                silence.end(clock.now())
             self._workers[worker] = None
             self._resolve(entry, entry.call, answer)
 
@@ -128,6 +139,7 @@ class Run(Generic[R]):
             timeouts=self._plan.timeouts,
             bulk=True,
             counters=self._counters,
+            silence=self._silence,
         )
         return self._pending.add(call)
 
@@ -148,10 +160,18 @@ class Run(Generic[R]):
         if isinstance(answer, DigaError):
             if self._halted and answer.transient:
                 return  # it did not get all its attempts
-            if self._is_fatal(answer):
+            if self._ends_with(answer):
                 self.halt(answer)
                 return
-        self._permitted = self._permitted or _shows_permission(answer)
+        if not self._permitted:
+            self._permitted = shows_permission(answer)
+        if isinstance(answer, NotFoundError):
+            settle = partial(self._settle, entry, call, answer)
+            if self._doubt.holds(settle):
+                return
+        self._settle(entry, call, answer)
+
+    def _settle(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
         result = self._plan.results.result_of(call, answer, self._clock.now())
         self._pending.resolve(entry, result, outcome_kind(answer))
         self._publish()
@@ -168,21 +188,14 @@ class Run(Generic[R]):
         if self._pending.is_ready:
             self._wake.set()
 
-    def _is_fatal(self, error: DigaError) -> bool:
-        """Whether every other item would fail alike."""
-        breaker = self._engine.breaker
-        if isinstance(error, PermissionDeniedError):
-            return not self._permitted
-        if error.transient and breaker.is_hopeless(self._clock.now()):
-            return True
-        if isinstance(error, AuthenticationError | ClientClosedError):
-            return True
-        if getattr(error, "proxy_status", None) is not None and not error.transient:
-            return True
-        # A run waits out any throttling, unless the delay is longer than an outage.
-        asked = getattr(error, "retry_after", None) or 0.0
-        too_long = error.transient and asked > breaker.most_seconds
-        return too_long or is_throttling(error)
+    def _ends_with(self, error: DigaError) -> bool:
+        return ends_run(
+            error,
+            is_permitted=self._permitted,
+            is_hopeless=error.transient
+            and self._silence.is_hopeless(self._clock.now()),
+            most_seconds=self._engine.breaker.most_seconds,
+        )
 
     # --- the end
 
@@ -210,6 +223,8 @@ class Run(Generic[R]):
             self._halted = True
             self._error = error
         self._stop_feeding()
+        if immediately:
+            self._doubt.cancel()
         for worker, entry in self._workers.items():
             call = None if entry is None else entry.call
             if call is None or worker is asyncio.current_task():
@@ -227,19 +242,38 @@ class Run(Generic[R]):
             self._stop_feeding()
         elif error is not None:
             self.halt(error)
-        if not self._workers:
+        self._end_if_over()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more will be resolved."""
+        return not self._workers and self._doubt.question is None
+
+    def _end_if_over(self) -> None:
+        if not self._is_over or self._has_ended:
+            return
+        self._has_ended = True
+        self._pending.end()
+        self._wake.set()
+        self._on_end(self)
+        if self._orphaned:
+            self._source.abandon()
+        self._end_if_delivered()
+
+    def _end_if_delivered(self) -> None:
+        """End the run's time when the consumer has everything, or wants no more."""
+        if not self._has_ended or self._progress.ended is not None:
+            return
+        if self._closed or self._orphaned or not self._pending.is_ready:
             self._progress.end(self._clock.now())
-            self._pending.end()
-            self._wake.set()
-            self._engine.observer.run(self.stats, self._error)
-            self._on_end(self)
-            if self._orphaned:
-                self._source.abandon()
+            on_end = self._plan.on_end or self._engine.observer.run
+            on_end(self.stats, self._error)
 
     def abandon(self) -> None:
         """Cancel everything: nothing more will be consumed."""
         self._feeding = False
         self._halted = True
+        self._doubt.cancel()
         for worker in self._workers:
             self._cancel(worker)
 
@@ -251,24 +285,41 @@ class Run(Generic[R]):
     def _be_orphaned(self) -> None:
         self._orphaned = True
         self.abandon()
-        if not self._workers:
+        if self._is_over:
             self._source.abandon()
+            self._end_if_delivered()
 
     async def aclose(self) -> None:
         """Cancel everything; return when nothing is left."""
-        if not self._loop.is_closed():
+        is_alone = self._loop.is_closed()  # nothing of the run goes on
+        if not is_alone:
             self._require_own_loop()
         self._closed = True
         self._error = None
+        if is_alone:
+            self._pending.drop()
+            self._source.abandon()
+            return
         self.abandon()
         # The caller may be cancelled meanwhile, by anyio again and again.
-        await asyncio.shield(asyncio.ensure_future(self._end()))
+        ending = asyncio.create_task(self._end(), name="diga_async: closing a run")
+        await asyncio.shield(ending)
 
     async def _end(self) -> None:
         await self.wait_for_workers()
         self._pending.drop()
+        self._end_if_delivered()
         self._wake.set()
-        await self._source.close()
+        await self._close_source()
+
+    async def _close_source(self) -> None:
+        """Close the source once, in a task of its own: its ``finally`` may wait."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._source.close())
+        await asyncio.wait([self._ending])  # which does not cancel it
+        if not self._has_told_ending:
+            self._has_told_ending = True
+            self._ending.result()
 
     def _require_own_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
@@ -276,8 +327,9 @@ class Run(Generic[R]):
 
     async def wait_for_workers(self) -> None:
         """Return when no worker is left."""
-        while self._workers:
-            await asyncio.wait(tuple(self._workers))
+        while not self._is_over:
+            question = self._doubt.question
+            await asyncio.wait([*self._workers, *filter(None, [question])])
             await asyncio.sleep(0)  # their callbacks run in the next turn of the loop
 
     # --- the consumer's side
@@ -292,14 +344,14 @@ class Run(Generic[R]):
         """
         self._require_own_loop()
         while not self._pending.is_ready:
-            if not self._workers:
+            if self._is_over:
                 await self._finish()
             self._wake.clear()
             await self._wake.wait()
         return self._deliver()
 
     async def _finish(self) -> None:
-        await self._source.close()
+        await self._close_source()
         error, self._error = self._error, None
         if error is None:
             raise StopAsyncIteration
@@ -312,6 +364,8 @@ class Run(Generic[R]):
         entry = self._pending.deliver()
         self._slots.release()
         self._progress.deliver(entry.kind, self._clock.now())
+        if self._has_ended:
+            self._end_if_delivered()
         assert entry.result is not None  # noqa: S101 - it is resolved
         return entry.result
 
@@ -337,10 +391,3 @@ def _error_of(worker: asyncio.Task[None]) -> BaseException | None:
         return worker.exception()
     # Not cancelled by the run: the source raised it.
     return None if worker.cancelling() else asyncio.CancelledError()
-
-
-def _shows_permission(answer: object) -> bool:
-    """Whether the answer shows that the key may read records."""
-    if not isinstance(answer, DigaError) or isinstance(answer, NotFoundError):
-        return True
-    return isinstance(answer, InvalidResponseError) and answer.status == 200  # noqa: PLR2004

@@ -1,34 +1,66 @@
 """The items of a run, taken one at a time from any iterable."""
 
 import asyncio
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Callable,
     Generator,
     Iterable,
     Iterator,
     Sized,
 )
+from itertools import islice
 from typing import Any
 from uuid import UUID
+
+BLOCKING_SECONDS = 0.01
+"""From how many seconds on an item is taken to have blocked the event loop."""
+
+MAX_BREATH = 0.05
+
+
+def breath_after(seconds: float) -> float:
+    """
+    Return how long the loop may work after an item that took *seconds*.
+
+    >>> breath_after(0.001), breath_after(0.02), breath_after(5.0)
+    (0.0, 0.005, 0.05)
+    """
+    return 0.0 if seconds < BLOCKING_SECONDS else min(seconds / 4, MAX_BREATH)
 
 
 class Source:
     """
     One pass over an iterable or async iterable.
 
+    While a plain iterator waits for its next item, the event loop stands still. Such
+    items are taken one after another, with time in between to send and to read;
+    otherwise all workers would take theirs before the first request goes out.
+
+    Args:
+        items: The items.
+        now: The time, in seconds.
+
     Raises:
         TypeError: *items* is one id, or not iterable.
 
     Attributes:
         length: How many items it has; None when that is not known.
+        is_async: Whether it is an async iterable.
     """
 
-    def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
+    def __init__(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         if isinstance(items, str | bytes | UUID):
             raise TypeError("phone_ids must be an iterable of ids, not one id")
         self.length = len(items) if isinstance(items, Sized) else None
+        self.is_async = isinstance(items, AsyncIterable)
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None
         if isinstance(items, AsyncIterable):
@@ -37,6 +69,8 @@ class Source:
             self._sync = iter(items)
         self._turn = asyncio.Lock()
         self._is_over = False
+        self._now = now
+        self._breath = 0.0
 
     async def take(self) -> Any:
         """
@@ -50,14 +84,27 @@ class Source:
                 async with self._turn:  # an async iterator serves one call at a time
                     self._require_more()
                     return await anext(self._async)
-            self._require_more()
-            assert self._sync is not None  # noqa: S101 - it is one or the other
-            for given in self._sync:
-                return given
+            if self._breath:
+                async with self._turn:
+                    await asyncio.sleep(self._breath)
+                    return self._take_now()
+            return self._take_now()
         except Exception:
             self._is_over = True
             raise
+
+    def _take_now(self) -> Any:
+        self._require_more()
+        assert self._sync is not None  # noqa: S101 - it is one or the other
+        begun = self._now()
+        for given in self._sync:
+            self._breath = breath_after(self._now() - begun)
+            return given
         raise StopAsyncIteration
+
+    def take_some(self, most: int) -> Iterator[Any]:
+        """Iterate over the next items, at most *most*; over none of an async source."""
+        return islice(self._sync or (), most)
 
     def _require_more(self) -> None:
         if self._is_over:

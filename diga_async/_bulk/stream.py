@@ -2,13 +2,35 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
-from diga_async._bulk.run import Run
 from diga_async._models.stats import LookupStats
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Running(Protocol[R_co]):
+    """What a stream needs of a run; `Run` says what each means."""
+
+    async def next(self) -> R_co: ...
+
+    async def aclose(self) -> None: ...
+
+    def halt(self, error: BaseException) -> None: ...
+
+    def orphan(self) -> None: ...
+
+    @property
+    def stats(self) -> LookupStats: ...
+
+    @property
+    def unanswered(self) -> tuple[UUID | str, ...]: ...
+
+    @property
+    def seen(self) -> tuple[UUID | str, ...]: ...
+
 
 _NOTHING = LookupStats(
     found=0,
@@ -31,12 +53,12 @@ class Stream(Generic[R]):
     Cancelling one ``anext()`` loses no result and does not end the run.
     """
 
-    def __init__(self, start: Callable[[], Run[R]]) -> None:
+    def __init__(self, start: Callable[[], Running[R]]) -> None:
         self._start = start
-        self._run: Run[R] | None = None
+        self._run: Running[R] | None = None
         self._closed = False
 
-    def _started(self) -> Run[R]:
+    def _started(self) -> Running[R]:
         if self._run is None:
             self._run = self._start()
         return self._run

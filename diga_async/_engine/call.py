@@ -1,6 +1,5 @@
 """`Call`: one operation on its way, what is counted of it, and how it ended."""
 
-import asyncio
 from collections import Counter
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -10,19 +9,19 @@ import attrs
 from diga_async._api.addresses import Peer
 from diga_async._api.messages import Secret
 from diga_async._api.operation import Answer, Operation
+from diga_async._flow.circuit_breaker import Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
     DigaError,
     InvalidResponseError,
     NotFoundError,
-    Phase,
     RateLimitError,
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
 from diga_async._transport.deadlines import Open
-from diga_async._transport.failures import timeout_error
+from diga_async._transport.failures import Limit, timeout_error
 
 T = TypeVar("T")
 
@@ -49,12 +48,12 @@ class Call(Progress, Generic[T]):
         started: When the first attempt began, on the client's clock.
         sending: Whether a request of it is open.
         halted: Whether nothing more may be sent for it.
-        renewed: Whether another key was asked for on its account.
+        renewed: Whether another key was asked for since its last answer but 401.
         authorization: The header that its last request had.
         attempt: The open attempt of a single call.
         begun: When that attempt began.
         last: Why the previous attempt failed.
-        asking: The time limit of the key callable, while that is asked.
+        silence: How long its run has had no answer; None for a single call.
         is_short: Whether its last attempt was not sent, for want of a local resource.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
@@ -72,7 +71,7 @@ class Call(Progress, Generic[T]):
     attempt: Open | None = None
     begun: float = 0.0
     last: DigaError | None = None
-    asking: asyncio.Timeout | None = None
+    silence: Silence | None = None
     is_short: bool = False
     rate_limit: tuple[int, float] | None = None
     request_id: str | None = None
@@ -108,9 +107,21 @@ class Call(Progress, Generic[T]):
         for counters in self.counters:
             counters.requests -= 1
 
-    def note(self, answer: Answer[T], seconds: float) -> AnswerKind:
-        """Record an attempt's answer and its duration; return the kind of answer."""
+    def note(
+        self, answer: Answer[T], seconds: float, *, counts: bool = True
+    ) -> AnswerKind:
+        """
+        Record an attempt's answer and its duration; return the kind of answer.
+
+        Args:
+            answer: What it brought.
+            seconds: How long it took.
+            counts: Whether it counts as an attempt; a failed probe does not.
+        """
         self.count(answer)
+        if not counts:
+            self.uncount()
+            self.deadline += seconds
         kind = kind_of(answer, self.operation)
         for counters in self.counters:
             counters.answers[kind] += 1
@@ -131,12 +142,13 @@ class Call(Progress, Generic[T]):
         """Remember the open attempt."""
         self.attempt = attempt
 
-    def extend(self, deadline: float, now: float) -> None:
-        """Move the deadline to a later one, for a follower that has more time."""
-        more = deadline - self.deadline
-        self.deadline = deadline
-        if self.asking is not None:
-            self.asking.reschedule((self.asking.when() or 0.0) + more)
+    def extend(self, deadline: float, attempt: float, now: float) -> None:
+        """Allow as much as a follower does that has more time, all in all or a try."""
+        if attempt > self.timeouts.attempt:
+            self.timeouts = attrs.evolve(self.timeouts, attempt=attempt)
+        elif deadline <= self.deadline:
+            return
+        self.deadline = max(deadline, self.deadline)
         if self.attempt is not None:
             left = self.begun + self.timeouts.attempt - now
             most = self.deadline - now
@@ -179,14 +191,18 @@ def status_of(answer: object) -> int | None:
 def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:
     """Return why there is no answer from *peer*, now that the deadline has passed."""
     if call.sending:
-        connected = call.attempt is not None and call.attempt.connected
-        phase: Phase = "read" if connected else "connect"
-        error: DigaError = timeout_error(peer, phase, "total", call.timeouts.total)
-        call = attrs.evolve(call, attempts=call.attempts + 1)
-    elif call.last is not None:
-        error = call.last
-    else:
-        error = timeout_error(peer, "wait", "total", call.timeouts.total)
+        return attempt_error(call, now, peer, "total", call.timeouts.total)
+    error = call.last or timeout_error(peer, "wait", "total", call.timeouts.total)
+    return final(call, error, now)
+
+
+def attempt_error(
+    call: Call[T], now: float, peer: Peer, limit: Limit, seconds: float
+) -> DigaError:
+    """Return the error of a caller that gives up on the open attempt of a call."""
+    connected = call.attempt is not None and call.attempt.connected
+    error = timeout_error(peer, "read" if connected else "connect", limit, seconds)
+    call = attrs.evolve(call, attempts=call.attempts + 1)
     return final(call, error, now)
 
 

@@ -1,11 +1,14 @@
 """The key: checked before use, hidden, and asked for again when it was refused."""
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from diga_async._api.keys import check_key
 from diga_async._api.messages import Secret, conceal
+from diga_async._engine.clock import Clock
+from diga_async._engine.shared_task import SharedTask
+from diga_async._flow.retry import growing_pause
 
 KeySource = str | Callable[[], str | Awaitable[str]]
 
@@ -35,43 +38,100 @@ class Credentials:
     ) -> None:
         self._held: Callable[[], Secret | None] = lambda: secret
         self._ask = ask
-        self._asking = asyncio.Lock()
 
     @property
     def held(self) -> Secret | None:
         """The header in use; None before a callable was first asked."""
         return self._held()
 
-    async def fetch(self) -> Secret:
+    @property
+    def is_renewable(self) -> bool:
+        """Whether there may be another key."""
+        return self._ask is not None
+
+    async def ask(self) -> Secret:
         """
-        Return the header in use; ask the callable for the key first if necessary.
+        Ask the callable for the key; use it from now on.
 
         Raises:
             ConfigurationError: The callable returned something that is not a key.
         """
-        return self._held() or await self._ask_again(None)
-
-    async def renew(self, refused: Secret) -> bool:
-        """Ask for another key after *refused*; return whether there is one."""
-        return self._ask is not None and await self._ask_again(refused) != refused
+        assert self._ask is not None  # noqa: S101 - a plain key is always held
+        answer = conceal(self._ask())
+        if inspect.isawaitable(answer):
+            answer = conceal(await answer)
+        secret = check_key(answer)
+        self._held = lambda: secret
+        return secret
 
     def forget(self, refused: Secret) -> None:
         """Let the next call ask for another key than the one that was *refused*."""
         if self._ask is not None and self._held() == refused:
             self._held = lambda: None
 
-    async def _ask_again(self, refused: Secret | None) -> Secret:
-        async with self._asking:
-            secret = self._held()
-            # Of all the calls that were refused together, only one asks.
-            if secret is None or secret == refused:
-                secret = await self._answer()
-                self._held = lambda: secret
-            return secret
 
-    async def _answer(self) -> Secret:
-        assert self._ask is not None  # noqa: S101 - a plain key is always held
-        answer = conceal(self._ask())
-        if inspect.isawaitable(answer):
-            answer = conceal(await answer)
-        return check_key(answer)
+class KeyRequests:
+    """
+    Asks for the key, once for all the calls that need it.
+
+    A callable that hangs is cancelled and asked again, after pauses that grow and
+    with limits that grow, for as long as a call waits for the key.
+
+    Args:
+        credentials: The key, and the callable.
+        clock: The time.
+        chance: For the jitter of the pauses.
+        on_hang: Told for how many seconds the callable has not returned.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        clock: Clock,
+        chance: Callable[[], float],
+        on_hang: Callable[[float], None],
+    ) -> None:
+        self._on_hang = on_hang
+        self._credentials = credentials
+        self._clock = clock
+        self._chance = chance
+        self._asking: SharedTask[Secret | None] = SharedTask(clock)
+        self._answering: SharedTask[Secret] = SharedTask(clock)
+
+    async def wait(
+        self, refused: Secret | None, *, seconds: float, limit: float
+    ) -> Secret | None:
+        """
+        Return the key in use, unless it is the *refused* one; else ask for another.
+
+        Args:
+            refused: The key that the server refused; None when there was none.
+            seconds: How long to wait.
+            limit: How long the callable may take at first.
+
+        Returns:
+            The key, perhaps the refused one again; None when the time is over.
+        """
+        credentials = self._credentials
+        held = credentials.held
+        if held != refused or not credentials.is_renewable:
+            return held
+        return await self._asking.wait(partial(self._ask, limit), seconds)
+
+    async def _ask(self, limit: float) -> Secret | None:
+        failures = 0
+        while True:
+            secret = await self._answering.wait(self._credentials.ask, limit)
+            if secret is not None:
+                return secret
+            self._answering.cancel()
+            if not self._asking.waiting:
+                return None
+            self._on_hang(limit)
+            failures += 1
+            limit *= 2.0
+            await self._clock.sleep(growing_pause(failures, self._chance()))
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._asking.close()

@@ -8,18 +8,19 @@ An error is returned, not raised: it has no traceback to keep alive, and the cal
 raises it where it means something.
 """
 
-import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
 from diga_async._api.addresses import endpoint_of, peer_of
 from diga_async._api.headers import rate_limit
-from diga_async._api.operation import Answer
+from diga_async._api.messages import Secret
+from diga_async._api.operation import Answer, Operation
 from diga_async._api.problems import request_id
+from diga_async._engine.address_question import AddressQuestion
 from diga_async._engine.call import (
     Call,
     Counters,
@@ -29,10 +30,12 @@ from diga_async._engine.call import (
     status_of,
 )
 from diga_async._engine.clock import Clock
-from diga_async._engine.credentials import Credentials
+from diga_async._engine.credentials import Credentials, KeyRequests
+from diga_async._engine.feedback import Feedback
 from diga_async._engine.observer import Observer, lookup_event
-from diga_async._engine.scheduler import Scheduler
-from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._engine.scheduler import Permit, Scheduler
+from diga_async._flow.address_check import AddressCheck
+from diga_async._flow.circuit_breaker import CircuitBreaker, Purpose, Silence
 from diga_async._flow.local_limit import LocalLimit
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import RetryBudget, delay_after, is_throttling
@@ -45,6 +48,7 @@ from diga_async._models.errors import (
     DigaError,
     InternalServerError,
     InvalidResponseError,
+    NotFoundError,
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
@@ -67,6 +71,8 @@ class Settings:
         proxy: What they go through; None for nothing.
         retry: What is retried.
         limits: How much may be sent.
+        control: A call that any server of the API answers: asked whether the API is
+            there, and in an outage, whether the server or the ids fail.
         headers: Headers that every request has beside the client's own.
     """
 
@@ -74,6 +80,7 @@ class Settings:
     proxy: str | None = attrs.field(default=None, repr=False)
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    control: Operation[Any] | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
@@ -87,16 +94,20 @@ class Engine:
         limiter: How fast it may send.
         breaker: Whether runs are held back.
         observer: Is told of attempts and calls.
+        policy: What is retried.
+        endpoint: Where requests go.
+        address: The question whether there is an API.
         peer: What requests are sent to, as errors name it.
     """
 
-    def __init__(  # noqa: PLR0913 - tests replace the last three
+    def __init__(  # noqa: PLR0913 - tests replace the last four
         self,
         settings: Settings,
         credentials: Credentials,
         transport: Transport,
         counters: Counters,
         *,
+        address: AddressCheck | None = None,
         observer: Observer | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
@@ -105,17 +116,36 @@ class Engine:
         self.counters = counters
         self.limiter = RateLimiter(**attrs.asdict(settings.limits))
         self.breaker = CircuitBreaker(settings.retry.max_outage)
+        self.address = AddressQuestion(
+            address or AddressCheck(),
+            settings.control,
+            self._attempt,
+            clock=self.clock,
+            seconds=settings.retry.max_outage,
+            counters=counters,
+        )
         self.observer = observer or Observer(None)
-        self._local = LocalLimit(min(transport.size, settings.limits.concurrency))
+        local = LocalLimit(min(transport.size, settings.limits.concurrency))
         self.scheduler = Scheduler(
-            self.limiter, self.breaker, self.clock, chance, self._local
+            self.limiter, self.breaker, self.clock, chance, local
+        )
+        self._feedback = Feedback(
+            self.limiter,
+            self.breaker,
+            local,
+            self.address.check,
+            observer=self.observer,
+            chance=chance,
         )
         self.budget = RetryBudget()
-        self._policy = settings.retry
-        self._endpoint = endpoint_of(settings.base_url, settings.headers)
-        self.peer = peer_of(self._endpoint.url, settings.proxy)
-        self._blocked = 0.0
+        self.policy = settings.retry
+        self.endpoint = endpoint_of(settings.base_url, settings.headers)
+        self.peer = peer_of(self.endpoint.url, settings.proxy)
         self._credentials = credentials
+        self._keys = KeyRequests(
+            credentials, self.clock, chance, self.observer.key_hangs
+        )
+        self._control = settings.control
         self._transport = transport
         self._chance = chance
 
@@ -123,8 +153,8 @@ class Engine:
 
     async def run(self, call: Call[T]) -> Answer[T]:
         """Carry *call* to its end; return the value, or why there is none."""
-        if self._credentials.held is None and not await self._has_key(call):
-            return self._too_late(call)
+        if call.bulk and call.silence is None:
+            call.silence = Silence(self.breaker)
         while True:
             deadline = call.deadline
             answer = await self._attempt(call)
@@ -138,13 +168,18 @@ class Engine:
             call.last = answer
             delay = await self._delay(call, answer)
             if delay is None:
-                return final(call, answer, self.clock.now())
+                return self._final(call, answer)
             if not self._can_pay(call, answer):
                 return final(call, _over_budget(answer), self.clock.now())
             if not call.is_short:
                 call.retry()
             if delay > 0.0:
                 await self._pause(call, answer, delay)
+
+    def _final(self, call: Call[T], error: DigaError) -> DigaError:
+        if isinstance(error, NotFoundError):
+            self.budget.refund(call.attempts)
+        return final(call, error, self.clock.now())
 
     def _too_late(self, call: Call[T]) -> DigaError:
         """Return why there is no answer, now that the deadline has passed."""
@@ -160,17 +195,14 @@ class Engine:
     async def _delay(self, call: Call[T], error: DigaError) -> float | None:
         """Return the pause before the next attempt; None means stop."""
         now = self.clock.now()
-        if call.halted or (call.bulk and self.breaker.is_hopeless(now)):
+        if call.halted or (call.silence is not None and call.silence.is_hopeless(now)):
             return None
         if call.is_short:
             return 0.0  # the scheduler delays it, until its deadline
         if isinstance(error, AuthenticationError):
-            if await self._may_renew(call):
-                return 0.0
-            if not call.renewed:  # the next call asks, as this one may not
-                self._credentials.forget(call.authorization)
-            return None
-        return delay_after(error, call, self._policy, now, self._chance())
+            return 0.0 if await self._renews(call) else None
+        call.renewed = False
+        return delay_after(error, call, self.policy, now, self._chance())
 
     def _can_pay(self, call: Call[T], error: DigaError) -> bool:
         """Spend of the budget that single calls have for transient failures."""
@@ -179,33 +211,41 @@ class Engine:
 
     # --- the key
 
-    async def _has_key(self, call: Call[T]) -> bool:
-        """Ask the callable for the key before a slot is taken, within the deadline."""
-        return await self._in_time(call, self._credentials.fetch()) is not None
-
-    async def _may_renew(self, call: Call[T]) -> bool:
-        """Ask once for another key, if the policy leaves an attempt to use it."""
-        if call.renewed or call.attempts >= self._policy.max_attempts:
+    async def _renews(self, call: Call[T]) -> bool:
+        """Ask once for another key; return whether there is one."""
+        if call.renewed:
+            return False
+        if self.policy.max_attempts == 1 and not call.bulk:
+            self._credentials.forget(call.authorization)  # the next call asks
             return False
         call.renewed = True
-        asking = self._credentials.renew(call.authorization)
-        return bool(await self._in_time(call, asking))
+        begun = self.clock.now()
+        key = await self._key(call, call.authorization)
+        if key is None or key == call.authorization:
+            return False
+        call.uncount()
+        if call.bulk:
+            call.deadline += self.clock.now() - begun
+        return True
 
-    async def _in_time(self, call: Call[T], asking: Awaitable[object]) -> object | None:
-        """Await the user's callable; None when the deadline came first."""
-        left = call.deadline - self.clock.now()
-        if call.bulk:  # its deadline starts with its first attempt
-            left = min(left, call.timeouts.total)
-        call.asking = limit = asyncio.timeout(left)
-        try:
-            async with limit:
-                return await asking
-        except TimeoutError:
-            if not limit.expired():
-                raise  # the callable's own
-            return None
-        finally:
-            call.asking = None
+    async def _key(self, call: Call[T], refused: Secret | None = None) -> Secret | None:
+        """Return the key, perhaps the *refused* one again; None when time is over."""
+        limit = call.timeouts.attempt
+        if call.bulk:
+            limit = min(limit, call.timeouts.total)
+        while (left := self._patience(call)) > 0.0:
+            key = await self._keys.wait(refused, seconds=left, limit=limit)
+            if key is not None:
+                return key
+        return None
+
+    def _patience(self, call: Call[T]) -> float:
+        """Return how many seconds *call* waits for a key."""
+        now = self.clock.now()
+        if call.silence is None:
+            return call.deadline - now
+        call.silence.failed(now)
+        return call.silence.left(now)
 
     # --- one attempt
 
@@ -216,27 +256,58 @@ class Engine:
         Where a ``Retry-After`` blocks the client for longer than the call can wait,
         nothing is sent, and the answer is that it was throttled once more.
         """
-        asked = self.clock.now()
-        permit = self.scheduler.try_acquire(asked, bulk=call.bulk)
-        if permit is None:
-            deadline = math.inf if call.bulk else call.deadline
-            permit = await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
-        if permit is None:
-            return self._rejection(call)
-        sent, in_flight = permit
-        call.begin(sent, sent - asked)
+        asked = now = self.clock.now()
+        while True:
+            if self._credentials.held is None:
+                if await self._key(call) is None:
+                    return self._no_key(call)
+                now = self.clock.now()
+            permit = self.scheduler.try_acquire(now, bulk=call.bulk)
+            permit = permit or await self._wait_for_permit(call)
+            if permit is None:
+                return self._rejection(call)
+            authorization = self._credentials.held
+            if authorization is None:  # forgotten meanwhile
+                self.scheduler.release()
+            elif permit[2] is Purpose.CONTROL and self._control is not None:
+                error = await self._send_control(call, permit, authorization)
+                if error is not None:
+                    return error
+            else:
+                call.authorization = authorization
+                return await self._exchange(call, permit, permit[0] - asked)
+            now = self.clock.now()
+
+    async def _wait_for_permit(self, call: Call[T]) -> Permit | None:
+        deadline = _never if call.bulk else lambda: call.deadline
+        return await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
+
+    async def _exchange(
+        self, call: Call[T], permit: Permit, queued: float
+    ) -> Answer[T]:
+        """Send one request; tell the limits what came back."""
+        sent, _, purpose = permit
+        # A waiter runs later than it was given its permit; far later in a busy loop.
+        begun = self.clock.now() if queued else sent
+        call.begin(begun, queued + begun - sent)
         try:
             answer = await self._send(call)
             now = self.clock.now()
             if call.is_short:
-                self._fell_short(call, answer, now)
+                self._feedback.fell_short(call, answer, now, self.scheduler.in_flight)
                 return answer
-            kind = call.note(answer, now - sent)
+            is_failure = isinstance(answer, _FAILURES) and not is_throttling(answer)
+            counts = purpose is Purpose.CALL or not is_failure
+            kind = call.note(answer, now - sent, counts=counts)
             if call.rate_limit is not None:
                 self.limiter.advised(now, *call.rate_limit)
-            self._learn(answer, now, sent, in_flight)
+            if is_failure:
+                self._feedback.failed(call, answer, now, permit)
+            else:
+                self._feedback.answered(call, answer, now, permit)
             if isinstance(answer, APIStatusError) and answer.retry_after:
-                self._cool_down(answer, now, answer.retry_after)
+                self._feedback.cool_down(answer, now, answer.retry_after)
+                self.scheduler.reject_blocked(now)
         finally:
             call.end()
             self.scheduler.release()
@@ -246,7 +317,7 @@ class Engine:
                 attempts=call.attempts,
                 answer=kind,
                 status=status_of(answer),
-                waited=sent - asked,
+                waited=queued,
                 elapsed=now - sent,
                 rate=self.limiter.rate,
             )
@@ -255,21 +326,20 @@ class Engine:
 
     async def _send(self, call: Call[T]) -> Answer[T]:
         """Send one request; read the response."""
-        operation = call.operation
-        authorization = self._credentials.held or await self._credentials.fetch()
-        call.authorization = authorization
         begun = self.clock.now()
         left, blocked = call.deadline - begun, self._transport.blocked
         response = await self._transport.send(
-            operation.request(self._endpoint, authorization),
+            call.operation.request(self.endpoint, call.authorization),
             seconds=call.seconds(begun),
             connect=call.timeouts.connect,
             most=math.inf if call.bulk else left,
-            fresh=_lost_its_connection(call.last),
             on_begin=None if call.bulk else call.follow,
+            fresh=call.last is not None and _lost_its_connection(call.last),
         )
         if self._transport.blocked > blocked:
-            self._was_blocked(call, self._transport.blocked - blocked)
+            if call.bulk:
+                call.deadline += self._transport.blocked - blocked
+            self._feedback.stood_still(self._transport.blocked)
         call.is_short = isinstance(response, Shortage)
         if isinstance(response, Shortage):
             response = response.error
@@ -278,11 +348,48 @@ class Engine:
                 return _closed()
             return self._named(response, call, left)
         call.rate_limit = rate_limit(response)
-        call.request_id = request_id(response, authorization)
-        answer = operation.answer(response, authorization)
+        call.request_id = request_id(response, call.authorization)
+        answer = call.operation.answer(response, call.authorization)
         if isinstance(answer, InvalidResponseError) and answer.foreign:
             self._transport.retire()
         return answer
+
+    def _no_key(self, call: Call[T]) -> APITimeoutError | None:
+        """Return why a run got no key; None is the deadline of a single call."""
+        if not call.bulk:
+            return None
+        if self.breaker.nothing_could_be_sent():
+            self.observer.outage(is_on=True)
+        seconds = self.breaker.most_seconds
+        reason = f"the callable for the key returned none for {seconds:g} s"
+        return APITimeoutError(reason, phase="wait", **attrs.asdict(self.peer))
+
+    # --- is it the server, or the ids?
+
+    async def _send_control(
+        self, call: Call[T], permit: Permit, authorization: Secret
+    ) -> DigaError | None:
+        """Send a call that has been answered before; return what ends *call*."""
+        operation = self._feedback.next_answered() or self._control
+        assert operation is not None  # noqa: S101 - there is at least the control
+        control: Call[Any] = Call(
+            operation=operation,
+            timeouts=call.timeouts,
+            bulk=True,
+            counters=(self.counters,),
+            authorization=authorization,
+            silence=call.silence,
+        )
+        answer = await self._exchange(control, permit, 0.0)
+        assert call.silence is not None  # noqa: S101 - only a run's call sends it
+        if call.silence.is_hopeless(self.clock.now()) and isinstance(answer, DigaError):
+            return answer
+        return None
+
+    def located(self, call: Call[T], error: NotFoundError) -> NotFoundError:
+        """Return a 404 with its URL, as that may be what is wrong."""
+        url = call.operation.request(self.endpoint, call.authorization).url
+        return attrs.evolve(error, reason=f"GET {url}")
 
     def _named(
         self, error: APIConnectionError, call: Call[T], left: float
@@ -292,7 +399,10 @@ class Engine:
             return error
         if error.phase == "connect" and left >= call.timeouts.connect:
             return error
-        return timeout_error(self.peer, error.phase, "total", call.timeouts.total)
+        total = call.timeouts.total
+        return timeout_error(
+            self.peer, error.phase, "total", total, pooled=call.is_short
+        )
 
     def _rejection(self, call: Call[T]) -> DigaError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""
@@ -304,30 +414,7 @@ class Engine:
         # Its own last error says more than that nothing was sent.
         if isinstance(call.last, APIStatusError):
             return attrs.evolve(call.last, retry_after=blocked)
-        return call.last
-
-    # --- what this machine lacks
-
-    def _fell_short(self, call: Call[T], error: Answer[T], now: float) -> None:
-        """Withdraw an attempt that could not be sent; let fewer be in flight."""
-        assert isinstance(error, DigaError)  # noqa: S101 - for the type checker
-        in_flight = self.scheduler.in_flight
-        call.withdraw(now - call.begun)
-        if self._local.fell_short(now, in_flight):
-            self.observer.shortage(error)
-        alone = in_flight == 1
-        if alone and self.breaker.failed(now, self._chance()):
-            self.observer.outage(is_on=True)
-
-    def _was_blocked(self, call: Call[T], seconds: float) -> None:
-        """Take time in which the loop stood still out of every account."""
-        if call.bulk:
-            call.deadline += seconds
-        new = self._transport.blocked - self._blocked
-        if new > 0.0:  # the first attempt that ended since
-            self._blocked = self._transport.blocked
-            self.breaker.stood_still(new)
-            self.observer.blocked(new)
+        return None
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
         """Tell the observer how a call ended that is about one record."""
@@ -340,38 +427,20 @@ class Engine:
             )
             self.observer.lookup(event)
 
-    # --- what the limits learn
-
-    def _cool_down(self, error: APIStatusError, now: float, seconds: float) -> None:
-        """Let a ``Retry-After`` hold all calls; reject those that cannot wait."""
-        # One bad response must not stop a client for longer than runs wait at most.
-        is_short = seconds <= self.breaker.most_seconds
-        if error.transient and is_short and not is_throttling(error):
-            self.limiter.block(now, seconds, self._chance())
-        self.scheduler.reject_blocked(now)
-
-    def _learn(
-        self, answer: Answer[T], now: float, sent: float, in_flight: int
-    ) -> None:
-        if isinstance(answer, APIStatusError) and is_throttling(answer):
-            self.limiter.throttled(
-                now, sent, answer.retry_after, self._chance(), in_flight
-            )
-        elif isinstance(answer, _FAILURES):
-            self.limiter.lost(now, sent)
-            if self.breaker.failed(now, self._chance()):
-                self.observer.outage(is_on=True)
-            return
-        else:
-            self.limiter.accepted(now, sent, in_flight)
-        self._local.succeeded(now)
-        if self.breaker.succeeded():
-            self.observer.outage(is_on=False)
+    async def close(self) -> None:
+        """Ask for no key, and for no address, any more."""
+        await self._keys.close()
+        await self.address.close()
 
 
-def _lost_its_connection(error: DigaError | None) -> bool:
-    """Whether a call's last connection broke: another idle one may be as stale."""
+def _lost_its_connection(error: DigaError) -> bool:
+    """Whether a call's last connection broke: other idle ones may be lost as well."""
     return isinstance(error, APIConnectionError) and error.phase == "read"
+
+
+def _never() -> float:
+    """Return the deadline of a run's call in the queue: it has none there."""
+    return math.inf
 
 
 def _over_budget(error: DigaError) -> DigaError:

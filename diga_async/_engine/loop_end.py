@@ -38,24 +38,29 @@ class LoopEnd:
         self._expected: _Expectation | None = None
         self._waiting: AsyncGenerator[None, None] | None = None
 
-    def expect(self, close: Callable[[], Awaitable[None]]) -> None:
+    def expect(self, close: Callable[[], Awaitable[None]]) -> bool:
         """
         Call *close* when the running loop ends; forget what was expected before.
 
-        A loop ends its generators once, so nothing is called in one that has done so.
-        *close* must not keep this object alive.
+        Args:
+            close: What to call; it must not keep this object alive.
+
+        Returns:
+            Whether it will be called: a loop ends its generators once, and may run
+            on after that.
         """
         loop = asyncio.get_running_loop()
         before = self._expected
         self.cancel()
         if before is not None and before.is_over and before.loop() is loop:
-            return
+            return False
         self._expected = _Expectation(close, weakref.ref(loop))
         self._waiting = _wait(self._expected)
         # Up to its `yield`, without a turn of the loop. Where warnings are errors,
         # asyncio raises one in a loop that has ended its generators before.
         with suppress(StopIteration, ResourceWarning):
             self._waiting.__anext__().__await__().send(None)
+        return True
 
     def cancel(self) -> None:
         """Do nothing at the end, from any thread."""

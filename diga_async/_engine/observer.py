@@ -56,6 +56,11 @@ class Observer:
         level = logging.WARNING if is_on else logging.INFO
         LOG.log(level, "outage %s", "on" if is_on else "off")
 
+    def key_hangs(self, seconds: float) -> None:
+        """Report that the callable for the key is asked again."""
+        message = "the callable for the key has not returned for %g s; asking again"
+        LOG.warning(message, seconds)
+
     def shortage(self, error: DigaError) -> None:
         """Report that this machine lacks a resource; *error* says which."""
         LOG.warning("fewer requests in flight: %s", error)
@@ -68,6 +73,13 @@ class Observer:
                 "the event loop was blocked for %.1f s; no response was read meanwhile",
                 seconds,
             )
+
+    def polls(self, error: BaseException | None) -> None:
+        """Report that the polls of a watch begin to fail, or succeed again."""
+        if error is None:
+            LOG.info("polls succeed again")
+        else:
+            LOG.warning("polls fail error=%s", type(error).__name__)
 
     def _tell(self, event: Event) -> None:
         if self._hook is not None:

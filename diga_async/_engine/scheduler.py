@@ -1,7 +1,7 @@
 """
 When an attempt may start: within the limits, single calls before runs.
 
-While an outage is on, runs wait for a probe; single calls do not.
+While the circuit breaker holds, runs wait for a probe; single calls do not.
 A call that a ``Retry-After`` blocks for longer than the call can wait is rejected.
 """
 
@@ -9,18 +9,20 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from diga_async._engine.clock import Clock
-from diga_async._flow.circuit_breaker import CircuitBreaker
+from diga_async._flow.circuit_breaker import CircuitBreaker, Purpose
 from diga_async._flow.local_limit import LocalLimit
 from diga_async._flow.rate_limiter import RateLimiter
 
-#: When an attempt started, and how many were in flight then, itself included.
-Permit = tuple[float, int]
+#: When an attempt started, how many were in flight then, itself included, and what
+#: it is for.
+Permit = tuple[float, int, Purpose]
 Waiter = asyncio.Future[Permit | None]
+#: Returns until when a call waits: a follower may have more time.
+Deadline = Callable[[], float]
 #: The waiters, and until when each waits.
-Queue = deque[tuple[Waiter, float]]
+Queue = deque[tuple[Waiter, Deadline]]
 
 
 class Scheduler:
@@ -50,13 +52,14 @@ class Scheduler:
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
 
-    async def acquire(self, *, bulk: bool, deadline: float) -> Permit | None:
+    async def acquire(self, *, bulk: bool, deadline: Deadline) -> Permit | None:
         """
         Wait until one attempt may start; each permit has its `release`.
 
         Args:
             bulk: Whether single calls go first.
-            deadline: When to give up, on the client's clock.
+            deadline: When to give up, on the client's clock. A call whose deadline
+                is moved keeps its place.
 
         Returns:
             The permit; None when the deadline came first, or immediately when a
@@ -104,9 +107,11 @@ class Scheduler:
                 if self._is_blocked_too_long(queue, deadline, now):
                     _give_up(waiter)
 
-    def _is_blocked_too_long(self, queue: Queue, deadline: float, now: float) -> bool:
+    def _is_blocked_too_long(
+        self, queue: Queue, deadline: Deadline, now: float
+    ) -> bool:
         is_bulk = queue is self._bulk
-        most = self._breaker.most_seconds if is_bulk else deadline - now
+        most = self._breaker.most_seconds if is_bulk else deadline() - now
         return self._limiter.blocked_for(now) > most
 
     def _delay(self, queue: Queue, now: float) -> float:
@@ -120,9 +125,10 @@ class Scheduler:
         self.in_flight += 1
         chance = self._chance()
         self._limiter.sent(now, chance)
+        purpose = Purpose.CALL
         if queue is self._bulk:
-            self._breaker.sent(now, chance)
-        return now, self.in_flight
+            purpose = self._breaker.sent(now, chance)
+        return now, self.in_flight, purpose
 
     def _next_queue(self) -> Queue | None:
         for queue in (self._interactive, self._bulk):
@@ -132,17 +138,14 @@ class Scheduler:
                 return queue
         return None
 
-    async def _wait(self, *, bulk: bool, deadline: float) -> Permit | None:
+    async def _wait(self, *, bulk: bool, deadline: Deadline) -> Permit | None:
         queue = self._bulk if bulk else self._interactive
         if self._is_blocked_too_long(queue, deadline, self._clock.now()):
             return None
         waiter: Waiter = asyncio.get_running_loop().create_future()
         queue.append((waiter, deadline))
         self.serve()
-        give_up = None
-        if deadline < math.inf:
-            left = max(0.0, deadline - self._clock.now())
-            give_up = self._clock.call_later(left, partial(_give_up, waiter))
+        timer = _DeadlineTimer(waiter, deadline, self._clock)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -150,8 +153,7 @@ class Scheduler:
                 self.release()
             raise
         finally:
-            if give_up is not None:
-                give_up.cancel()
+            timer.cancel()
 
     def _set_timer(self, now: float, delay: float) -> None:
         due = now + delay
@@ -172,6 +174,34 @@ class Scheduler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _DeadlineTimer:
+    """Ends a wait at its deadline, wherever that has moved meanwhile."""
+
+    def __init__(self, waiter: Waiter, deadline: Deadline, clock: Clock) -> None:
+        self._waiter = waiter
+        self._deadline = deadline
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = deadline()
+        self._set()
+
+    def _set(self) -> None:
+        if self._due < math.inf:
+            left = max(0.0, self._due - self._clock.now())
+            self._timer = self._clock.call_later(left, self._ring)
+
+    def _ring(self) -> None:
+        moved, self._due = self._deadline() > self._due, self._deadline()
+        if moved:
+            self._set()
+        else:
+            _give_up(self._waiter)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _give_up(waiter: Waiter) -> None:

@@ -1,59 +1,140 @@
 """Concurrent calls of one operation share a single request (*single flight*)."""
 
 import asyncio
-import copy
 import math
 from collections.abc import Hashable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from diga_async._api.addresses import Peer
 from diga_async._api.operation import Answer, Operation
-from diga_async._engine.call import Call, blocked_error, deadline_error, final
+from diga_async._engine.call import (
+    Call,
+    attempt_error,
+    blocked_error,
+    deadline_error,
+    final,
+)
 from diga_async._engine.engine import Engine
-from diga_async._models.errors import ClientClosedError, DigaError
+from diga_async._engine.shared_task import own_copy
+from diga_async._models.errors import ClientClosedError, DigaError, NotFoundError
 from diga_async._models.options import Timeouts
 from diga_async._transport.deadlines import TURNS
 
 T = TypeVar("T")
 
 
+class _Follower(Generic[T]):
+    """
+    One caller that waits for a shared call, for as long as its own limits allow.
+
+    Attributes:
+        answer: What the caller gets.
+        since: When it began to wait for the open attempt.
+    """
+
+    def __init__(
+        self, call: Call[T], timeouts: Timeouts, deadline: float, engine: Engine
+    ) -> None:
+        self.answer: asyncio.Future[Answer[T]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._call = call
+        self._peer = engine.peer
+        self._limit = timeouts.attempt
+        self._deadline = deadline
+        self._clock = engine.clock
+        self._attempts_left = engine.policy.max_attempts
+        self.since = self._clock.now()
+        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if deadline < math.inf:
+            left = deadline - self.since
+            self._timer = self._clock.call_later(left, self._expire)
+
+    def resolve(self, answer: Answer[T]) -> None:
+        """Give the caller its own copy of the answer."""
+        if not self.answer.done():
+            self.answer.set_result(own_copy(answer))
+
+    def fail(self, error: BaseException) -> None:
+        """Raise what broke the call."""
+        if not self.answer.done():
+            self.answer.set_exception(own_copy(error))
+
+    def end(self) -> None:
+        """Stop its timers."""
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self, turns: int = TURNS) -> None:
+        if turns:  # the answer may have arrived while the loop was blocked
+            again = partial(self._expire, turns - 1)
+            asyncio.get_running_loop().call_soon(again)
+            return
+        # At the last deadline the call itself ends, with a more precise error.
+        if self._deadline < self._call.deadline:
+            self.resolve(deadline_error(self._call, self._clock.now(), self._peer))
+
+    def share(self) -> None:
+        """Keep the own limit of an attempt where another caller allows more."""
+        if self._limit < self._call.timeouts.attempt and self._patience is None:
+            self._wait_for_attempt(self._limit)
+
+    def _wait_for_attempt(self, seconds: float) -> None:
+        self._patience = self._clock.call_later(seconds, self._check_attempt)
+
+    def _check_attempt(self) -> None:
+        # The request stays open for the others. For this caller it was an attempt
+        # without an answer, and it waits for the same request instead of another.
+        now, left = self._clock.now(), self._limit
+        if self._call.sending:
+            left -= now - max(self.since, self._call.begun)
+        if left <= 0.0:
+            self.since = now
+            self._attempts_left -= 1
+            left = self._limit
+        if self._attempts_left:
+            self._wait_for_attempt(left)
+        else:
+            self.resolve(
+                attempt_error(self._call, now, self._peer, "attempt", self._limit)
+            )
+
+
 class _SharedCall(Generic[T]):
-    """One call and its followers, each with a deadline of its own."""
+    """One call and its followers, each with limits of its own."""
 
     task: "asyncio.Task[Answer[T]]"
 
     def __init__(self, key: Hashable, call: Call[T]) -> None:
         self.key = key
         self.call = call
-        self.followers: set[asyncio.Future[Answer[T]]] = set()
+        self.followers: set[_Follower[T]] = set()
 
-    def join(self, deadline: float, now: float) -> "asyncio.Future[Answer[T]]":
+    def join(self, follower: _Follower[T], timeouts: Timeouts, deadline: float) -> None:
         """Add a follower; the call goes on for as long as the last one waits."""
-        follower = asyncio.get_running_loop().create_future()
         self.followers.add(follower)
-        if deadline > self.call.deadline:
-            self.call.extend(deadline, now)
-        return follower
+        self.call.extend(deadline, timeouts.attempt, follower.since)
+        for each in self.followers:
+            each.share()
 
-    def leave(self, follower: "asyncio.Future[Answer[T]]") -> None:
+    def leave(self, follower: _Follower[T]) -> None:
         """Remove a follower; the last one cancels the call."""
+        follower.end()
         self.followers.discard(follower)
         if not self.followers:
             self.task.cancel()
 
     def resolve(self, answer: Answer[T]) -> None:
-        """Give every follower the answer, each its own copy of an error."""
+        """Give every follower the answer."""
         for follower in self.followers:
-            if not follower.done():
-                follower.set_result(_own(answer))
+            follower.resolve(answer)
 
     def fail(self, error: BaseException) -> None:
         """Raise what broke the call in every follower."""
         for follower in self.followers:
-            if not follower.done():
-                follower.set_exception(_own(error))
+            follower.fail(error)
 
     def close(self) -> None:
         """End every wait, even where the call ignores its cancellation."""
@@ -62,28 +143,7 @@ class _SharedCall(Generic[T]):
     def cancel(self) -> None:
         """Cancel every wait, as the user's key callable was cancelled."""
         for follower in self.followers:
-            follower.cancel()
-
-    def expire(
-        self,
-        follower: "asyncio.Future[Answer[T]]",
-        deadline: float,
-        now: float,
-        peer: Peer,
-    ) -> None:
-        """End the wait of a follower whose *deadline* has passed."""
-        # At the last deadline the call itself ends, with a more precise error.
-        if deadline < self.call.deadline and not follower.done():
-            follower.set_result(deadline_error(self.call, now, peer))
-
-
-def _own(answer: T) -> T:
-    """Return a copy of an error that can be copied; a value is shared."""
-    if isinstance(answer, BaseException):
-        with suppress(Exception):  # a callable may raise any exception
-            twin = copy.copy(answer)
-            return twin if type(twin) is type(answer) else answer
-    return answer
+            follower.answer.cancel()
 
 
 class SingleFlight:
@@ -121,13 +181,18 @@ class SingleFlight:
             blocked = self._engine.limiter.blocked_for(now)
             if blocked > total:
                 raise final(shared.call, blocked_error(blocked), now)
-        answer = await self._follow(shared, now, total)
+        answer = await self._follow(shared, timeouts, now + total)
         if not isinstance(answer, DigaError):
             return answer
         try:
             raise answer
         finally:
             del answer  # or the error would keep this frame alive
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the calls that are under way, but no longer than *seconds*."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def close(self) -> None:
         """End every call; its followers get a `ClientClosedError` immediately."""
@@ -153,26 +218,20 @@ class SingleFlight:
             counters=(self._engine.counters,),
         )
         shared = self._shared[key] = _SharedCall(key, call)
-        shared.task = task = asyncio.ensure_future(self._run(shared))
+        name = f"diga_async: {operation.path}"
+        shared.task = task = asyncio.create_task(self._run(shared), name=name)
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, shared))
         return shared
 
     async def _run(self, shared: _SharedCall[T]) -> Answer[T]:
-        answer = await self._carry(shared.call)
+        answer = await self._engine.run(shared.call)
+        if isinstance(answer, NotFoundError):
+            answer = self._engine.located(shared.call, answer)
         self._engine.report(shared.call, answer)
         self._forget(shared)
         shared.resolve(answer)  # one turn of the loop before the done callback
         return answer
-
-    async def _carry(self, call: Call[T]) -> Answer[T]:
-        if not self._is_bulk:
-            return await self._engine.run(call)
-        self._engine.breaker.begin(self._clock.now())
-        try:
-            return await self._engine.run(call)
-        finally:
-            self._engine.breaker.end(self._clock.now())
 
     def _ended(self, shared: _SharedCall[T], task: "asyncio.Task[Answer[T]]") -> None:
         self._tasks.discard(task)
@@ -191,31 +250,13 @@ class SingleFlight:
             del self._shared[shared.key]
 
     async def _follow(
-        self, shared: _SharedCall[T], now: float, seconds: float
+        self, shared: _SharedCall[T], timeouts: Timeouts, deadline: float
     ) -> Answer[T]:
-        deadline, timer = now + seconds, None
-        follower = shared.join(deadline, now)
-        if seconds < math.inf:
-            expire = partial(self._expire, shared, follower, deadline)
-            timer = self._clock.call_later(seconds, expire)
+        follower = _Follower(shared.call, timeouts, deadline, self._engine)
+        shared.join(follower, timeouts, deadline)
         try:
-            return await follower
+            return await follower.answer
         finally:
-            if timer is not None:
-                timer.cancel()
             shared.leave(follower)
             if not shared.followers:
                 self._forget(shared)
-
-    def _expire(
-        self,
-        shared: _SharedCall[T],
-        follower: "asyncio.Future[Answer[T]]",
-        deadline: float,
-        turns: int = TURNS,
-    ) -> None:
-        if turns:  # the answer may have arrived while the loop was blocked
-            again = partial(self._expire, shared, follower, deadline, turns - 1)
-            asyncio.get_running_loop().call_soon(again)
-            return
-        shared.expire(follower, deadline, self._clock.now(), self._engine.peer)

@@ -11,6 +11,8 @@ RETRY_COST = 14
 MAX_TOKENS = 500
 #: The longest pause, in seconds, after a ``Retry-After`` of 0.
 SHORT_PAUSE = 0.25
+#: Seconds between two requests for a key, the first pause and the longest.
+KEY_PAUSE, MAX_KEY_PAUSE = 1.0, 30.0
 _MOST_DOUBLINGS = 60
 
 
@@ -22,7 +24,7 @@ class Progress:
     Attributes:
         bulk: Whether it belongs to a run, which waits out any throttling.
         deadline: When it must end, on the client's clock.
-        attempts: Requests sent, those answered 429 apart.
+        attempts: Requests sent, those apart that say nothing about the id.
         forgiven: Attempts among them that do not count against a throttled run.
         throttled: How often the server throttled it.
     """
@@ -42,6 +44,10 @@ class Progress:
                 self.attempts -= 1
             elif self.bulk:
                 self.forgiven += 1
+
+    def uncount(self) -> None:
+        """Take the last attempt back, as one that says nothing about the id."""
+        self.attempts -= 1
 
 
 @attrs.define
@@ -67,7 +73,7 @@ class RetryBudget:
         return True
 
     def refund(self, attempts: int) -> None:
-        """Return tokens for a call that succeeded after *attempts*."""
+        """Return tokens for a call that was answered after *attempts*."""
         tokens = RETRY_COST if attempts > 1 else 1
         self.left = min(MAX_TOKENS, self.left + tokens)
 
@@ -88,6 +94,17 @@ def full_jitter(base: float, failures: int, most: float, chance: float) -> float
     0.1
     """
     return chance * min(base * 2.0 ** min(failures, _MOST_DOUBLINGS), most)
+
+
+def growing_pause(failures: int, chance: float) -> float:
+    """
+    Return the seconds before a key is asked for again: they double, up to a limit.
+
+    >>> [growing_pause(failures, chance=0.5) for failures in (1, 2, 3, 99)]
+    [1.0, 2.0, 4.0, 30.0]
+    """
+    doublings = min(failures - 1, _MOST_DOUBLINGS)
+    return (0.5 + chance) * min(KEY_PAUSE * 2.0**doublings, MAX_KEY_PAUSE)
 
 
 def delay_after(

@@ -5,6 +5,8 @@ The family of what can go wrong; plain facts.
 
     DigaError
     ├── ConfigurationError          (ValueError)
+    ├── WaitError                   the status cannot come
+    │   └── WaitTimeoutError        (TimeoutError)
     ├── InvalidPhoneIdError         (ValueError)
     ├── ClientClosedError           (RuntimeError)
     ├── WrongLoopError              (RuntimeError)
@@ -188,8 +190,8 @@ class DigaError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as facts: no traceback, no cause, no live object."""
-        facts = {a.name: getattr(self, a.name) for a in attrs.fields(type(self))}
-        del facts["partial"]
+        fields = attrs.fields(type(self))
+        facts = {a.name: getattr(self, a.name) for a in fields if a.init}
         notes = getattr(self, "__notes__", None)
         # A partial, so that a pickle names the public class and no function of ours.
         make = partial(type(self), **facts)
@@ -204,6 +206,39 @@ class ConfigurationError(DigaError, ValueError):
     """
 
     __module__ = "diga_async"
+
+
+class WaitError(DigaError):
+    """
+    The status that `wait_until` waits for cannot come any more.
+
+    Attributes:
+        phone: The `Phone` as it was last seen; None when it never was.
+            Not kept by pickling or copying.
+
+    .. versionadded:: 0.2.0
+    """
+
+    __module__ = "diga_async"
+
+    phone: Any = None
+
+
+class WaitTimeoutError(WaitError, TimeoutError):
+    """
+    The status did not come before the deadline of `wait_until`.
+
+    Its ``__cause__`` is the failure of the last poll, if that failed.
+
+    .. versionadded:: 0.2.0
+    """
+
+    __module__ = "diga_async"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same wait may succeed later: always."""
+        return True
 
 
 class InvalidPhoneIdError(DigaError, ValueError):

@@ -16,8 +16,7 @@ def _is_positive(value: Any) -> bool:
 
 
 def _positive(_: object, attribute: Any, value: Any) -> None:
-    if not _is_positive(value):
-        raise ConfigurationError(f"{attribute.name} must be a finite number above 0")
+    check_seconds(attribute.name, value)
 
 
 def _not_negative(_: object, attribute: Any, value: Any) -> None:
@@ -36,6 +35,17 @@ def _positive_or_none(_: object, attribute: Any, value: Any) -> None:
 def _count(_: object, attribute: Any, value: Any) -> None:
     if type(value) is not int or value < 1:
         raise ConfigurationError(f"{attribute.name} must be a whole number from 1 up")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """
+    Refuse what is not a duration.
+
+    Raises:
+        ConfigurationError: *value* is not a finite number above 0.
+    """
+    if not _is_positive(value):
+        raise ConfigurationError(f"{name} must be a finite number above 0")
 
 
 def _yes_or_no(_: object, attribute: Any, value: Any) -> None:
@@ -61,7 +71,7 @@ class Timeouts:
     Attributes:
         total: For one lookup: waiting for a slot, every attempt, every pause.
             In a run it starts with an id's first attempt and stands still while
-            the client delays the id: for the rate limiter or an outage.
+            the client delays the id: for the rate limiter, an outage or the key.
         attempt: For one request, from connecting to the last byte.
         connect: For a new connection: name resolution, TCP and TLS.
 
@@ -94,7 +104,8 @@ class RetryPolicy:
     ``chance * min(base * 2 ** failures, max_delay)``.
 
     Attributes:
-        max_attempts: Requests for one lookup, those answered 429 apart.
+        max_attempts: Requests for one lookup. Not counted are those answered 429, a
+            401 that leads to a new key, and in a run the failed probes of an outage.
             With 1 nothing is retried, and a `get` fails at the first 429;
             a run still retries a throttled id.
         base_delay: Seconds before the first retry, at most.

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from diga_async._bulk.stream import Stream
 from diga_async._models.outcomes import Outcome
+from diga_async._models.phone import PhoneStatus
 
 PhoneIds = Iterable[UUID | str] | AsyncIterable[UUID | str]
+Statuses = PhoneStatus | str | Iterable[PhoneStatus | str]
 
 
 class PhoneLookups(Stream[Outcome]):

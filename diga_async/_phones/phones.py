@@ -1,12 +1,20 @@
 """`Phones`: what `client.phones` offers."""
 
+from collections.abc import Coroutine, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from diga_async._api.operation import Answer, Operation
+from diga_async._api.listing import (
+    MAX_PAGE_SIZE,
+    Order,
+    check_page_size,
+    query_of,
+)
 from diga_async._api.phones import get_phone, phone_id_of
-from diga_async._calls import Client, make_plan, send, starter
-from diga_async._engine.call import Call
-from diga_async._models.errors import DigaError, NotFoundError
+from diga_async._bulk.source import Source
+from diga_async._calls import Client, lifecycle_of, make_plan, send, starter
+from diga_async._models.errors import DigaError
 from diga_async._models.options import Timeouts, check_flag
 from diga_async._models.outcomes import (
     Failed,
@@ -14,10 +22,20 @@ from diga_async._models.outcomes import (
     Missing,
     Outcome,
     PhoneBatch,
-    found,
+    PhonePage,
 )
-from diga_async._models.phone import Phone
-from diga_async._phones.lookups import PhoneIds, PhoneLookups
+from diga_async._models.phone import Phone, PhoneStatus
+from diga_async._phones.listed_run import ListedRun
+from diga_async._phones.listing import PhoneListing, read_page
+from diga_async._phones.lookups import PhoneIds, PhoneLookups, Statuses
+from diga_async._phones.outcomes import PhoneOutcomes
+from diga_async._phones.page_plan import Via, check_via
+
+if TYPE_CHECKING:
+    from diga_async._phones.watching import PhoneChanges
+
+# Not every program waits or watches, so what does is imported by its method.
+# ruff: noqa: PLC0415
 
 
 class Phones:
@@ -86,6 +104,7 @@ class Phones:
         concurrency: int | None = None,
         ordered: bool = False,
         timeouts: Timeouts | float | None = None,
+        via: Via = "each",
     ) -> PhoneLookups:
         """
         Look up many phones; stream one outcome for each id.
@@ -106,12 +125,19 @@ class Phones:
             timeouts: How long each id may take; a number is the `total` in
                 seconds. It starts with the id's first attempt and stands still
                 while the client is throttled.
+            via: ``"each"`` sends a request for every id. ``"list"`` reads the pages of
+                the listing, and looks up singly only the ids that were not there.
+                ``"auto"`` does what takes fewer requests. Both read *phone_ids* to
+                the end first, so ``"list"`` needs a source with a length and does
+                not go with *ordered*; ``"auto"`` is ``"each"`` there.
 
         Returns:
             The stream of outcomes. Iterating over it raises
 
             - `AuthenticationError` when the key is refused,
             - `PermissionDeniedError` when a 403 comes before any 200 or 404,
+            - `ConfigurationError` when there is no Diga API at the client's
+              address: at its first 404 the client asks the listing as well,
             - `RateLimitError` or `InternalServerError` when ``Retry-After``
               asks for more than `RetryPolicy.max_outage`,
             - the last error when no answer came for `RetryPolicy.max_outage`,
@@ -121,12 +147,15 @@ class Phones:
         Raises:
             TypeError: *phone_ids* is one id, or not iterable.
             ConfigurationError: *concurrency* or *timeouts* is out of range,
-                or *ordered* is not a `bool`.
+                *ordered* is not a `bool`, or *via* is unknown or impossible here.
 
         .. versionadded:: 0.1.0
+
+        .. versionchanged:: 0.2.0
+            *via*.
         """
         check_flag("ordered", ordered)
-        return self._lookups(phone_ids, concurrency, timeouts, ordered=ordered)
+        return self._lookups(phone_ids, concurrency, timeouts, via, ordered=ordered)
 
     async def get_many(
         self,
@@ -134,6 +163,7 @@ class Phones:
         *,
         concurrency: int | None = None,
         timeouts: Timeouts | float | None = None,
+        via: Via = "each",
     ) -> PhoneBatch:
         """
         Look up many phones; collect the outcomes.
@@ -150,6 +180,7 @@ class Phones:
             phone_ids: Any finite iterable or async iterable of ids.
             concurrency: As for `iter_many`.
             timeouts: As for `iter_many`.
+            via: As for `iter_many`, with any source.
 
         Returns:
             The phones, the missing and the failed ids.
@@ -158,11 +189,15 @@ class Phones:
             DigaError: The run ended early, as described at `iter_many`; `partial`
                 of the error holds the batch so far.
             TypeError: *phone_ids* is one id, or not iterable.
-            ConfigurationError: *concurrency* or *timeouts* is out of range.
+            ConfigurationError: *concurrency* or *timeouts* is out of range, or
+                *via* is unknown.
 
         .. versionadded:: 0.1.0
+
+        .. versionchanged:: 0.2.0
+            *via*.
         """
-        lookups = self._lookups(phone_ids, concurrency, timeouts, distinct=True)
+        lookups = self._lookups(phone_ids, concurrency, timeouts, via, distinct=True)
         outcomes: dict[UUID | str, Outcome] = {}
         try:
             async with lookups:
@@ -173,45 +208,270 @@ class Phones:
             raise
         return _batch(lookups, outcomes)
 
-    def _lookups(
+    def list(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        status: PhoneStatus | str | None = None,
+        inbound_agent_id: UUID | str | None = None,
+        outbound_agent_id: UUID | str | None = None,
+        assigned_from: datetime | None = None,
+        assigned_until: datetime | None = None,
+        order: Order = "desc",
+        page_size: int = MAX_PAGE_SIZE,
+        after: UUID | str | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> PhoneListing:
+        """
+        List the phones of the project; stream them.
+
+        Use it as ``async with`` and iterate inside: leaving the block leaves
+        nothing behind. The API documents neither the order nor whether every
+        status is shown. Throttling slows the listing and does not end it.
+
+        Args:
+            status: Only phones of this status; any text, also one that this version
+                does not know.
+            inbound_agent_id: Only phones whose calls this agent answers.
+            outbound_agent_id: Only phones that this agent calls from.
+            assigned_from: Only phones assigned at this time or later; aware.
+            assigned_until: Only phones assigned at this time or earlier; aware.
+            order: The direction of the listing: ``"asc"`` or ``"desc"``.
+            page_size: How many phones a request brings, 1 to 100.
+            after: The id of a phone: begin after it. `PhoneListing.cursor` is one.
+            timeouts: How long each page may take; a number is the `total` in
+                seconds. It stands still while the client is throttled.
+
+        Returns:
+            The stream of phones. Iterating over it raises, after every phone that
+            was read before,
+
+            - `InvalidResponseError` when a record is not a phone (`phone_id` is its
+              id, and ``after=phone_id`` goes past it), when the phone of a cursor is
+              gone, or when the server repeats itself,
+            - `ConfigurationError` when there is no listing at this address,
+            - what `get` raises, for a page that cannot be read. ``after=cursor``
+              goes on from there.
+
+        Raises:
+            ConfigurationError: A filter, *order*, *page_size* or *timeouts* is not
+                of its kind, or a date is naive; nothing was sent.
+            InvalidPhoneIdError: *after* is not a UUID.
+
+        .. versionadded:: 0.2.0
+        """
+        query = query_of(
+            status=status,
+            inbound_agent_id=inbound_agent_id,
+            outbound_agent_id=outbound_agent_id,
+            assigned_from=assigned_from,
+            assigned_until=assigned_until,
+            order=order,
+        )
+        return PhoneListing(
+            self._client,
+            query,
+            page_size=check_page_size(page_size),
+            after=None if after is None else phone_id_of(after),
+            timeouts=timeouts,
+        )
+
+    def list_page(  # noqa: PLR0913 - the filters of the API
+        self,
+        *,
+        status: PhoneStatus | str | None = None,
+        inbound_agent_id: UUID | str | None = None,
+        outbound_agent_id: UUID | str | None = None,
+        assigned_from: datetime | None = None,
+        assigned_until: datetime | None = None,
+        order: Order = "desc",
+        page_size: int = MAX_PAGE_SIZE,
+        after: UUID | str | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> Coroutine[Any, Any, PhonePage]:
+        """
+        Read one page of the listing, for a program that pages itself.
+
+        One request; a second one looks up the phone of *after* when the page after it
+        is empty, as it is when that phone was deleted.
+
+        Args:
+            status: As for `list`.
+            inbound_agent_id: As for `list`.
+            outbound_agent_id: As for `list`.
+            assigned_from: As for `list`.
+            assigned_until: As for `list`.
+            order: As for `list`.
+            page_size: As for `list`.
+            after: The `PhonePage.cursor` of the page before.
+            timeouts: As for `list`.
+
+        Returns:
+            The page. A page without phones may have more after it.
+
+        Raises:
+            InvalidResponseError: A record is not a phone, or the phone of *after* is
+                gone; `phone_id` is its id.
+            DigaError: As for `list`.
+
+        .. versionadded:: 0.2.0
+        """
+        query = query_of(
+            status=status,
+            inbound_agent_id=inbound_agent_id,
+            outbound_agent_id=outbound_agent_id,
+            assigned_from=assigned_from,
+            assigned_until=assigned_until,
+            order=order,
+        )
+        return read_page(
+            self._client,
+            query,
+            page_size=check_page_size(page_size),
+            after=None if after is None else phone_id_of(after),
+            timeouts=lifecycle_of(self._client).allowed(timeouts),
+        )
+
+    def wait_until(
+        self,
+        phone_id: UUID | str,
+        *,
+        status: Statuses,
+        every: float = 30.0,
+        timeout: float | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> Coroutine[Any, Any, Phone]:
+        """
+        Wait until a phone has a status.
+
+        The first poll is immediate. Waits for one id share the requests that are
+        under way at the same time, and single lookups go ahead of every wait.
+        Transient failures, throttling and outages do not end the wait.
+
+        Args:
+            phone_id: The phone's id. Text must be the canonical 36 characters.
+            status: What to wait for: a `PhoneStatus` or any other text, or an
+                iterable of them, any of which will do.
+            every: Seconds from the start of a poll to the start of the next, give or
+                take a tenth; a poll that takes longer is followed at the next
+                multiple.
+            timeout: Seconds for everything, a poll under way included; None waits
+                for ever, and only an outage of `RetryPolicy.max_outage` ends that.
+            timeouts: How long each poll may take; a number is the `total` in
+                seconds, which stands still while the client is throttled.
+
+        Returns:
+            The phone, with one of the statuses.
+
+        Raises:
+            WaitError: The phone is ``finished``, which is final.
+            WaitTimeoutError: The status did not come within *timeout*; its
+                ``__cause__`` is the failure of the last poll, if that failed.
+            NotFoundError: The project has no such phone.
+            AuthenticationError: The key was refused.
+            PermissionDeniedError: The key lacks *Phones: read*.
+            DigaError: Anything else that `get` does not retry; without *timeout*,
+                also the last failure of an outage.
+            InvalidPhoneIdError: *phone_id* is not a UUID; nothing was sent.
+            ConfigurationError: Another argument is wrong; nothing was sent.
+
+        .. versionadded:: 0.2.0
+        """
+        from diga_async._phones.waiting import wait_until
+
+        return wait_until(
+            self._client,
+            phone_id,
+            status=status,
+            every=every,
+            timeout=timeout,
+            timeouts=timeouts,
+        )
+
+    def watch(
+        self,
+        phone_ids: Iterable[UUID | str] | None = None,
+        *,
+        every: float = 60.0,
+        baseline: Mapping[UUID, Phone | None] | None = None,
+        timeouts: Timeouts | float | None = None,
+    ) -> "PhoneChanges":
+        """
+        Watch phones; stream their changes.
+
+        Use it as ``async with`` and iterate inside: leaving the block leaves nothing
+        behind. Polls never overlap. A poll that fails is skipped: the next one
+        delivers what has changed since the last that succeeded, however long ago.
+
+        The first poll makes the baseline and delivers nothing, unless *baseline*
+        holds one. A phone is gone only when its own lookup says so. A phone that is
+        ``finished`` never changes again and is not polled again.
+
+        Args:
+            phone_ids: The phones to watch, read once; None for every phone that the
+                listing shows. The listing is used where that takes fewer requests.
+                The iterator ends when all of them are finished.
+            every: Seconds from the start of a poll to the start of the next; a poll
+                that takes longer is followed at the next multiple.
+            baseline: The `PhoneChanges.phones` of an earlier watch: what changed
+                since is delivered. In a watch of all, a phone that it does not hold
+                is new, so that ``baseline={}`` delivers every phone first.
+            timeouts: How long each page and each lookup may take; a number is the
+                `total` in seconds.
+
+        Returns:
+            The stream of `Change`. Iterating over it raises, after the changes that
+            were read before,
+
+            - `AuthenticationError` when the key is refused,
+            - `PermissionDeniedError` when it lacks *Phones: read*,
+            - `ConfigurationError` when there is no Diga API at the first poll,
+            - `ClientClosedError` when the client is closed.
+
+        Raises:
+            TypeError: *phone_ids* is one id, or not a plain iterable.
+            InvalidPhoneIdError: *phone_ids* or *baseline* has something that is not
+                an id.
+            ConfigurationError: Another argument is wrong.
+
+        .. versionadded:: 0.2.0
+        """
+        from diga_async._phones.watching import watch
+
+        return watch(
+            self._client,
+            phone_ids,
+            every=every,
+            baseline=baseline,
+            timeouts=timeouts,
+        )
+
+    def _lookups(  # noqa: PLR0913 - every one is a decision of the user's
         self,
         phone_ids: PhoneIds,
         concurrency: int | None,
         timeouts: Timeouts | float | None,
-        **order: bool,
+        via: Via,
+        *,
+        ordered: bool = False,
+        distinct: bool = False,
     ) -> PhoneLookups:
-        client, results = self._client, PhoneOutcomes()
+        client, source = self._client, Source(phone_ids)
+        via = check_via(via, length=source.length, ordered=ordered, collects=distinct)
         plan = make_plan(
-            client, results, concurrency=concurrency, timeouts=timeouts, **order
+            client,
+            PhoneOutcomes(),
+            concurrency=concurrency,
+            timeouts=timeouts,
+            ordered=ordered,
+            distinct=distinct,
         )
-        return PhoneLookups(starter(client, phone_ids, plan))
-
-
-class PhoneOutcomes:
-    """The items of a run are phone ids, and its results are outcomes."""
-
-    def operation_of(self, item: object) -> Operation[Phone]:
-        return get_phone(phone_id_of(item))
-
-    def result_of(
-        self, call: Call[Phone], answer: Answer[Phone], now: float
-    ) -> Outcome:
-        phone_id, elapsed = call.operation.subject, call.elapsed(now)
-        assert phone_id is not None  # noqa: S101 - it is a phone's operation
-        match answer:
-            case Phone():
-                return found(phone_id, answer, call.attempts, elapsed, call.request_id)
-            case NotFoundError():
-                return Missing(phone_id, call.attempts, elapsed)
-            case error:
-                return Failed(phone_id, error, call.attempts, elapsed)
-
-    def rejection_of(self, name: str, error: DigaError) -> Outcome:
-        return Failed(name, error, 0, 0.0)
+        if via == "each":
+            return PhoneLookups(starter(client, source, plan))
+        return PhoneLookups(lambda: ListedRun(client, source, plan, via))
 
 
 def _batch(lookups: PhoneLookups, outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
-    in_order = [outcomes[i] for i in lookups.distinct_ids if i in outcomes]
+    in_order = [o for i in lookups.distinct_ids if (o := outcomes.get(i)) is not None]
     return PhoneBatch(
         phones={o.phone_id: o.phone for o in in_order if isinstance(o, Found)},
         missing=tuple(o.phone_id for o in in_order if isinstance(o, Missing)),

@@ -7,8 +7,6 @@ What aiohttp does by itself and must not do here, each seen on the wire:
   another id's answer. `_Guard` hands out no connection that has any.
 - It cancels whoever waits in a connector that is closed. `_Guard` says so.
 - It sends a request again after a lost connection. `_Guard` refuses the second.
-- It ends a new connection's wait by a timer, also when the loop stood still.
-  `_Guard` then waits again.
 - It keeps cookies, reads netrc, unpacks without a bound.
   The session of a `Pool` is made without all that.
 """
@@ -18,7 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from http.cookies import SimpleCookie
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from weakref import WeakSet
 
 import aiohttp
@@ -27,11 +25,9 @@ from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from diga_async._transport.deadlines import CURRENT, Attempt, is_readable, new_poll
+from diga_async._transport.deadlines import CURRENT, Attempt
 from diga_async._transport.hooks import watched
-
-if TYPE_CHECKING:
-    import select
+from diga_async._transport.polling import Poller, is_readable
 
 _CLOSING: set[asyncio.Task[None]] = set()
 
@@ -63,7 +59,7 @@ class _Guard(aiohttp.BaseConnector):
         super().__init__(limit=0)
         self._lent = connector
         self._owned = owned
-        self._polls: dict[int, select.poll] = {}
+        self._poller = Poller()
         self._used: WeakSet[ResponseHandler] = WeakSet()
         self.allowed_protocol_schema_set = connector.allowed_protocol_schema_set
 
@@ -81,6 +77,7 @@ class _Guard(aiohttp.BaseConnector):
         if attempt.sent:
             raise SecondSend from attempt.loss
         attempt.sent = True
+        attempt.begin_to_connect()
         if not self._owned:
             traces = [*traces, cast("Trace", _PoolWait(attempt))]
         try:
@@ -89,6 +86,8 @@ class _Guard(aiohttp.BaseConnector):
             if self._lent.closed and not attempt.is_cancelled:
                 raise aiohttp.ClientConnectionError from None
             raise
+        finally:
+            attempt.end_to_connect()
         attempt.connected = True
         attempt.connection = transport = connection.transport
         if self._owned and getattr(transport, "max_size", 0) > READ_BYTES:
@@ -102,11 +101,11 @@ class _Guard(aiohttp.BaseConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
     ) -> Connection:
-        """Take connections until one is clean, and new if *attempt* needs a new one."""
+        """Take connections until one is clean, and new if *attempt* needs that."""
         aside: list[Connection] = []
         try:
             while True:
-                connection = await self._take(attempt, req, traces, timeout)
+                connection = await self._lent.connect(req, traces, timeout)
                 broken = attempt.hook_error or attempt.swallowed
                 if broken is not None:
                     connection.close()
@@ -125,22 +124,6 @@ class _Guard(aiohttp.BaseConnector):
             for connection in aside:
                 connection.release()
 
-    async def _take(
-        self,
-        attempt: Attempt,
-        req: ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
-    ) -> Connection:
-        """Take a connection; time in which the loop stood still is no time to make."""
-        while True:
-            blocked = attempt.blocked
-            try:
-                return await self._lent.connect(req, traces, timeout)
-            except TimeoutError:
-                if attempt.blocked == blocked:
-                    raise
-
     def _is_clean(self, protocol: ResponseHandler | None) -> bool:
         """Whether what comes next on a connection can only be meant for us."""
         if protocol is None or protocol.transport is None:
@@ -149,7 +132,7 @@ class _Guard(aiohttp.BaseConnector):
             self._expect_no_more(protocol, protocol.transport)
             return True
         return not (
-            protocol.should_close or is_readable(protocol.transport, self._poll_of)
+            protocol.should_close or is_readable(protocol.transport, self._poller)
         )
 
     def _is_used(self, protocol: ResponseHandler | None) -> bool:
@@ -166,17 +149,9 @@ class _Guard(aiohttp.BaseConnector):
         # connection would be no better. Over TLS there is always something to read.
         is_tls = transport.get_extra_info("sslcontext") is not None
         if protocol.should_close or (
-            not is_tls and is_readable(transport, self._poll_of)
+            not is_tls and is_readable(transport, self._poller)
         ):
             protocol.force_close()
-
-    def _poll_of(self, descriptor: int) -> "select.poll":
-        # It knows a number only, so it serves whatever connection has that number
-        # now. A fork beside a poll would leave it unusable: so none outlives a guard.
-        poll = self._polls.get(descriptor)
-        if poll is None:
-            poll = self._polls[descriptor] = new_poll(descriptor)
-        return poll
 
 
 class _PoolWait:
@@ -187,9 +162,11 @@ class _PoolWait:
 
     async def send_connection_queued_start(self) -> None:
         self._attempt.pooled = True
+        self._attempt.end_to_connect()
 
     async def send_connection_queued_end(self) -> None:
         self._attempt.pooled = False
+        self._attempt.begin_to_connect()
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, None]]:
         return _ignore  # every other signal of a trace

@@ -8,15 +8,14 @@ and its limit moves by the time in which nothing could be read.
 """
 
 import asyncio
-import select
-import sys
-from collections.abc import Callable
 from contextvars import Context, ContextVar
 from itertools import chain, islice
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
+
+from diga_async._transport.polling import Poller, is_readable
 
 CURRENT: ContextVar["Attempt"] = ContextVar("diga_async_attempt")
 
@@ -29,8 +28,13 @@ BEAT = 0.1
 BLOCKED = 0.1
 """Seconds by which a late timer says that the loop stood still."""
 
-TURNS = 3
-"""Turns of the loop in which what has arrived is read and its task goes on."""
+TURNS = 10
+"""
+Turns of the loop in which what has arrived is read, and its task goes on.
+
+Each turn of a loop that is blocked again and again reads a little. In one that is not,
+ten turns are over in less than a millisecond.
+"""
 
 MOST_TURNS = 100
 """Turns for an attempt whose socket always has more."""
@@ -47,6 +51,7 @@ class Open(Protocol):
         connected: Whether it has its connection.
         pooled: Whether it waits for a connection of a lent pool.
         expired: Whether its time limit ended it.
+        is_late_to_connect: Whether that was the limit of a new connection.
     """
 
     seconds: float
@@ -59,6 +64,9 @@ class Open(Protocol):
 
     @property
     def pooled(self) -> bool: ...
+
+    @property
+    def is_late_to_connect(self) -> bool: ...
 
     def expire(self) -> None:
         """End it, because its time is over."""
@@ -93,6 +101,7 @@ class TimeLimits:
         self.blocked = 0.0
         self._line: dict[Open, None] = {}
         self._apart: dict[Open, None] = {}
+        self._connecting: dict[Attempt, None] = {}
         self._latest = 0.0
         self._timer: asyncio.Handle | None = None
         self._rings_at = 0.0
@@ -124,6 +133,19 @@ class TimeLimits:
             self._timer.cancel()
             self._timer = None
 
+    def begin_to_connect(self, attempt: "Attempt", seconds: float) -> None:
+        """Cancel the task of *attempt* in so many seconds..."""
+        now = monotonic()
+        attempt.connect_due = now + seconds
+        self._connecting[attempt] = None
+        if attempt.connect_due < self._rings_at and self._timer is not None:
+            self._timer.cancel()
+            self._arm(now, attempt.connect_due)
+
+    def end_to_connect(self, attempt: "Attempt") -> None:
+        """...unless it is connected, or ends, before."""
+        self._connecting.pop(attempt, None)
+
     def _arm(self, now: float, due: float) -> None:
         delay = max(0.0, min(due - now, BEAT))
         self._rings_at = now + delay
@@ -141,7 +163,11 @@ class TimeLimits:
 
     def _first_due(self) -> float:
         heads = chain(islice(self._line, 1), self._apart)
-        return min((attempt.due for attempt in heads), default=inf)
+        dues = chain(
+            (attempt.due for attempt in heads),
+            (attempt.connect_due for attempt in self._connecting),
+        )
+        return min(dues, default=inf)
 
     def _stood_still(self, seconds: float) -> None:
         """Move every limit by time in which nothing could be read."""
@@ -153,6 +179,8 @@ class TimeLimits:
             if attempt.due < moved:  # out of line now
                 self._line.pop(attempt, None)
                 self._apart[attempt] = None
+        for attempt in self._connecting:
+            attempt.connect_due += seconds
 
     def _let_read(self, turns: int) -> None:
         """Expire what is due, but only after so many turns of the loop."""
@@ -162,6 +190,12 @@ class TimeLimits:
             )
             return
         now = monotonic()
+        for late in tuple(self._connecting):
+            if late.connect_due <= now + EARLY:
+                del self._connecting[late]
+                late.is_late_to_connect = True
+                self.end(late)
+                late.expire()
         for attempt in tuple(chain(self._line, self._apart)):
             if attempt.due <= now + EARLY and not attempt.has_more_to_read():
                 self._line.pop(attempt, None)
@@ -179,22 +213,26 @@ class Attempt:
     Args:
         limits: End it.
         seconds: How long it may take, time in which the loop stood still apart.
+        connect: How long a new connection may take.
         most: How long it may take in any case.
         fresh: Whether it needs a connection that no request has used.
     """
 
     __slots__ = (
         "_cancelling",
+        "_connect",
         "_limits",
         "_most",
         "_task",
         "_turns",
+        "connect_due",
         "connected",
         "connection",
         "due",
         "expired",
         "fresh",
         "hook_error",
+        "is_late_to_connect",
         "latest",
         "loss",
         "pooled",
@@ -208,12 +246,15 @@ class Attempt:
         limits: TimeLimits,
         seconds: float,
         *,
+        connect: float = inf,
         most: float = inf,
         fresh: bool = False,
     ) -> None:
         self._limits = limits
         self.seconds = seconds
-        self.due = self.latest = inf
+        self._connect = connect
+        self.due = self.latest = self.connect_due = inf
+        self.is_late_to_connect = False
         self._most = most
         self._turns = 0
         self.fresh = fresh
@@ -242,6 +283,14 @@ class Attempt:
         self.latest = monotonic() + most
         self._limits.begin(self, seconds)
 
+    def begin_to_connect(self) -> None:
+        """Start the time limit of a new connection..."""
+        self._limits.begin_to_connect(self, self._connect)
+
+    def end_to_connect(self) -> None:
+        """...and stop it."""
+        self._limits.end_to_connect(self)
+
     def expire(self) -> None:
         """End it, because its time is over."""
         self.expired = True
@@ -263,7 +312,7 @@ class Attempt:
     def has_more_to_read(self) -> bool:
         """Whether bytes have arrived that are not read yet; not for ever."""
         self._turns += 1
-        return self._turns <= MOST_TURNS and is_readable(self.connection)
+        return self._turns <= MOST_TURNS and is_readable(self.connection, Poller())
 
     def __exit__(
         self,
@@ -280,11 +329,6 @@ class Attempt:
             raise TimeoutError from None
 
     @property
-    def blocked(self) -> float:
-        """For how many seconds the loop stood still so far."""
-        return self._limits.blocked
-
-    @property
     def is_cancelled(self) -> bool:
         """Whether its task was cancelled, by the time limit or by anyone else."""
         return self._task is not None and self._task.cancelling() > self._cancelling
@@ -293,24 +337,3 @@ class Attempt:
         """Close its connection, even where that was released in the meantime."""
         if self.connection is not None:
             self.connection.close()
-
-
-def is_readable(
-    transport: asyncio.BaseTransport | None,
-    poll_of: Callable[[int], Any] | None = None,
-) -> bool:
-    """Whether the system holds bytes of a connection, or its end, for asyncio."""
-    sock = None if transport is None else transport.get_extra_info("socket")
-    descriptor = -1 if sock is None else sock.fileno()
-    if descriptor < 0:
-        return False
-    if sys.platform == "win32":
-        return bool(select.select([descriptor], [], [], 0)[0])
-    return bool((poll_of or new_poll)(descriptor).poll(0))
-
-
-def new_poll(descriptor: int) -> "select.poll":
-    """Return a poll that asks whether *descriptor* is readable."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return poll

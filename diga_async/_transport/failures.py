@@ -119,11 +119,16 @@ def failure_of(
     return _no_connection(error, peer)
 
 
+_MISSING: dict[Phase, str] = {"read": "complete answer", "wait": "free slot"}
+
+
 def timeout_error(
-    peer: Peer, phase: Phase, limit: Limit, seconds: float
+    peer: Peer, phase: Phase, limit: Limit, seconds: float, *, pooled: bool = False
 ) -> APITimeoutError:
     """Return the error of an attempt, or a call, that *limit* ended."""
-    missing = {"read": "complete answer", "wait": "free slot"}.get(phase, "connection")
+    missing = _MISSING.get(phase, "connection")
+    if pooled:
+        missing = "free connection in the lent session's pool"
     return APITimeoutError(
         f"no {missing} within {seconds:g} s (Timeouts.{limit})",
         phase=phase,
@@ -145,11 +150,10 @@ def _timeout(progress: Progress, peer: Peer) -> APITimeoutError | Shortage:
         return timeout_error(peer, "read", "attempt", progress.seconds)
     if not progress.expired:
         return timeout_error(peer, "connect", "connect", progress.connect)
-    error = timeout_error(peer, "connect", "attempt", progress.seconds)
-    if not progress.pooled:
-        return error
-    reason = f"the lent session's pool had {error.reason.replace('no', 'no free', 1)}"
-    return Shortage(attrs.evolve(error, reason=reason))
+    error = timeout_error(
+        peer, "connect", "attempt", progress.seconds, pooled=progress.pooled
+    )
+    return Shortage(error) if progress.pooled else error
 
 
 def _error(

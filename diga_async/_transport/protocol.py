@@ -72,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
 
     connected = True
     pooled = False
+    is_late_to_connect = False
 
     def __init__(
         self,

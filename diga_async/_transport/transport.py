@@ -9,7 +9,7 @@ import math
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -32,6 +32,9 @@ from diga_async._transport.failures import (
 
 if TYPE_CHECKING:
     from diga_async._transport.protocol import Reply
+
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+"""Attempts have time limits of their own, which know when the loop stood still."""
 
 SPARE = 2
 """How many connections are closed after a shortage of descriptors."""
@@ -59,7 +62,7 @@ class Transport:
         if ssl is not None:
             self._options["ssl"] = ssl
         self._limits = TimeLimits()
-        self._spare = 0
+        self._spare = 0.0
         self._proxy_may_answer = proxy is not None
         self._exchange = self._new_exchange()
         self._retired: set[Exchange] = set()
@@ -103,13 +106,16 @@ class Transport:
             most: How long it may take in any case.
             fresh: Whether to use a new connection.
             on_begin: Given the attempt as it begins, to look at and to extend.
+            fresh: Whether to open a new connection for it.
 
         Raises:
             Exception: What a trace hook of the user raised.
         """
         connection = None if fresh else self._exchange.take()
         if connection is None:
-            attempt = Attempt(self._limits, seconds, most=most, fresh=fresh)
+            attempt = Attempt(
+                self._limits, seconds, connect=connect, most=most, fresh=fresh
+            )
             return await self._send(request, attempt, connect, on_begin)
         if on_begin is not None:
             on_begin(connection)
@@ -139,8 +145,7 @@ class Transport:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
-                timeout = _timeout(connect, counts_queue=self._lent is None)
-                reply = await exchange.send(request, timeout)
+                reply = await exchange.send(request, NO_TIMEOUT)
         except ERRORS as error:
             if attempt.hook_error is None and is_foreign(error):
                 raise
@@ -164,7 +169,7 @@ class Transport:
     ) -> APIConnectionError | Shortage:
         progress = Progress(
             connected=attempt.connected,
-            expired=attempt.expired,
+            expired=attempt.expired and not attempt.is_late_to_connect,
             pooled=attempt.pooled,
             seconds=attempt.seconds,
             connect=connect,
@@ -174,11 +179,15 @@ class Transport:
             error = error.__cause__ or error
         failure = failure_of(error, progress, self._peer_of(request))
         if isinstance(failure, Shortage):
-            self._spare = SPARE
+            self._spare = max(self._spare, SPARE)
         return failure
 
     def _peer_of(self, request: Request) -> Peer:
         return peer_of(request.endpoint.url, self._options["proxy"])
+
+    def keep_none(self) -> None:
+        """Close every connection after its response."""
+        self._spare = math.inf
 
     def _make_room(self, attempt: Open) -> None:
         """After a shortage, close a few connections: the program needs files too."""
@@ -216,17 +225,6 @@ class Transport:
         """Let go of everything without waiting, from any thread."""
         for exchange in (self._exchange, *self._retired):
             exchange.abandon()
-
-
-@lru_cache(maxsize=16)  # a client has one, perhaps a few calls their own
-def _timeout(connect: float, *, counts_queue: bool) -> aiohttp.ClientTimeout:
-    # In a lent pool aiohttp's `connect` would count the wait for a slot.
-    return aiohttp.ClientTimeout(
-        total=None,
-        connect=connect if counts_queue else None,
-        sock_connect=None if counts_queue else connect,
-        ceil_threshold=float("inf"),
-    )
 
 
 def _lacking_descriptors() -> int | None:

@@ -107,7 +107,7 @@ def test_a_base_url_is_taken_without_the_slash_at_its_end(
         "https://[1.2.3.4]",
         "https://[::1]evil.example",
         "https://[fe80::1%25eth0]",
-        *(None, 1, b"https://api.diga.io", ["https://api.diga.io"], object()),
+        *(None, 1, b"https://api.diga.io", ["https://api.diga.io"], ...),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -195,7 +195,7 @@ def test_a_proxy_is_an_address_perhaps_with_credentials(proxy: str | None) -> No
         "http://a@b@proxy.example",
         "http://proxy.example\r\nX: y",
         "http://pro xy.example",
-        *(1, b"http://proxy.example", object()),
+        *(1, b"http://proxy.example", ...),
     ],
     ids=repr,
 )

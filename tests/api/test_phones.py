@@ -64,7 +64,7 @@ BAD_IDS: list[Any] = [
     "x" * 1_000_000,
     PHONE_ID.encode(),
     bytearray(X.bytes),
-    *(None, 0, 1, X.int, 1.5, True, [], [PHONE_ID], {}, (PHONE_ID,), object(), UUID),
+    *(None, 0, 1, X.int, 1.5, True, [], [PHONE_ID], {}, (PHONE_ID,), ..., UUID),
 ]
 
 

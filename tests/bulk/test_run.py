@@ -4,6 +4,7 @@ import asyncio
 import gc
 import itertools
 from collections import Counter
+from contextlib import suppress
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from fakes import FakeClock, phone_fields, turn
 from hypothesis import given, settings, strategies as st
 
 from diga_async import (
+    APIConnectionError,
     AuthenticationError,
     ClientClosedError,
+    ConfigurationError,
     Failed,
     Found,
     InternalServerError,
@@ -29,15 +32,20 @@ from diga_async import (
     Timeouts,
     WrongLoopError,
 )
+from diga_async._api.addresses import endpoint_of
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._engine.call import Counters
-from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
+from diga_async._flow.address_check import AddressCheck
+from diga_async._flow.circuit_breaker import CircuitBreaker
 from diga_async._phones.phones import PhoneOutcomes
 
 BUSY = InternalServerError(status=503)
+LOST = APIConnectionError("lost", phase="read")
+GONE = NotFoundError(status=404)
 ENDLESS = 10**9
+ENDLESS_PAGE = 50
 
 
 def phone_id(number):
@@ -58,6 +66,11 @@ class Desk:
     def __init__(self, rule=None):
         self.clock = FakeClock()
         self.breaker = CircuitBreaker(300.0)
+        self.check = AddressCheck()
+        self.check.succeeded()
+        self.endpoint = endpoint_of("https://x")
+        self.listing = None
+        self.questions = 0
         self.counters = Counters()
         self.observer = SimpleNamespace(is_on=False, run=lambda *_: None)
         self.rule = rule
@@ -86,6 +99,14 @@ class Desk:
 
     def report(self, call, answer):
         """Nothing observes these runs."""
+
+    @property
+    def address(self):
+        return SimpleNamespace(check=self.check, ask=self.ask)
+
+    async def ask(self, timeouts):
+        self.questions += 1
+        self.check.listing_answered(await self.listing)
 
     def lookups(self, source, *, concurrency=4, **order):
         plan = Plan(
@@ -522,15 +543,18 @@ class TestEarlyEnd:
         await task
 
     async def test_nothing_for_too_long_ends_a_run(self):
-        desk = Desk(lambda _: BUSY)
-        desk.breaker.begin(desk.clock.now())  # another run tries all the while
-        for _ in range(FAILURES_TO_OPEN):
-            desk.breaker.failed(desk.clock.now(), 0.0)
-        await desk.clock.advance(300.0)
+        desk = Desk()
         lookups = desk.lookups(ids(9))
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+        call, _ = desk.waiting[phone_id(0)]
+        call.silence.failed(desk.clock.now())
+        await desk.clock.advance(300.0)
+        for number in range(4):
+            await desk.answer(number, LOST)
 
-        with pytest.raises(InternalServerError):
-            await collect(lookups)
+        with pytest.raises(APIConnectionError):
+            await task
         assert len(lookups.unanswered) == 4
 
     async def test_time_between_two_lookups_does_not_count(self):
@@ -543,7 +567,8 @@ class TestEarlyEnd:
                 await desk.clock.sleep(400.0)
 
         def fails(_):
-            desk.breaker.failed(desk.clock.now(), 0.0)
+            for run in desk.runs:
+                run._silence.failed(desk.clock.now())
             return BUSY
 
         desk.rule = fails
@@ -614,6 +639,257 @@ class TestEarlyEnd:
             if frame.tb_frame.f_code.co_filename.endswith("diga_async/_bulk/run.py"):
                 assert error not in frame.tb_frame.f_locals.values()
             frame = frame.tb_next
+
+
+class TestSourcesThatWait:
+    """Sources whose own code takes its time to end."""
+
+    @staticmethod
+    def ending(begun, may_end, ended):
+        async def source():
+            try:
+                for each in ids(ENDLESS_PAGE):
+                    yield each
+            finally:
+                begun.set()
+                await may_end.wait()
+                ended.append(True)
+
+        return source()
+
+    async def halted(self, **order):
+        begun, may_end, ended = asyncio.Event(), asyncio.Event(), []
+        desk = Desk(lambda _: AuthenticationError(status=401))
+        lookups = desk.lookups(self.ending(begun, may_end, ended), **order)
+        return lookups, begun, may_end, ended
+
+    async def test_cancelling_an_anext_does_not_cut_the_finally_off(self):
+        lookups, begun, may_end, ended = await self.halted()
+        for _ in range(3):
+            waiting = asyncio.create_task(anext(lookups))
+            await begun.wait()
+            await turn()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            assert waiting.cancelled()
+        may_end.set()
+
+        with pytest.raises(AuthenticationError):
+            await anext(lookups)
+        assert ended == [True]
+
+    async def test_a_second_consumer_waits_for_the_same_end(self):
+        lookups, begun, may_end, ended = await self.halted()
+        consumers = [asyncio.create_task(collect(lookups)) for _ in range(3)]
+        await begun.wait()
+        await turn()
+        may_end.set()
+
+        ends = await asyncio.gather(*consumers, return_exceptions=True)
+
+        assert [type(end) for end in ends].count(AuthenticationError) == 1
+        assert ends.count([]) == 2
+        assert ended == [True]
+
+    async def test_leaving_while_another_task_waits_for_the_end(self):
+        lookups, begun, may_end, ended = await self.halted()
+        consumer = asyncio.create_task(collect(lookups))
+        await begun.wait()
+        closing = asyncio.create_task(lookups.aclose())
+        await turn()
+        assert not closing.done()
+        may_end.set()
+        await closing
+
+        assert await consumer == []
+        assert ended == [True]
+
+    async def test_what_the_finally_raises_is_raised_once(self):
+        async def source():
+            try:
+                yield phone_id(0)
+            finally:
+                raise KeyError("own")
+
+        lookups = Desk(found).lookups(source())
+        await anext(lookups)
+
+        with pytest.raises(KeyError, match="own"):
+            await anext(lookups)
+        with pytest.raises(StopAsyncIteration):
+            await anext(lookups)
+
+    async def test_a_source_that_swallows_its_cancellation_is_not_looked_up(self):
+        async def source():
+            for each in ids(2):
+                yield each
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+            yield phone_id(7)
+
+        desk = Desk()
+        lookups = desk.lookups(source())
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+        await desk.answer(0, AuthenticationError(status=401))
+        await desk.answer(1)
+
+        with pytest.raises(AuthenticationError):
+            await task
+        assert numbers_of(desk.asked) == [0, 1]
+        assert numbers_of(lookups.unanswered) == [0, 7]
+
+
+class TestWrongAddress:
+    """A server that answers everything with a 404."""
+
+    def desk(self, rule=None):
+        desk = Desk(rule)
+        desk.check = AddressCheck()
+        desk.listing = asyncio.get_running_loop().create_future()
+        return desk
+
+    async def test_it_ends_the_run_at_the_first_404(self):
+        desk = self.desk(lambda _: GONE)
+        desk.listing.set_result(404)
+        lookups = desk.lookups(ids(9))
+
+        with pytest.raises(ConfigurationError, match="no Diga API"):
+            await collect(lookups)
+        assert desk.questions == 1
+        assert numbers_of(lookups.unanswered) == list(range(len(desk.asked)))
+
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    async def test_a_source_that_waits_for_its_first_outcome_learns_of_it(
+        self, concurrency
+    ):
+        async def source():
+            yield phone_id(0)
+            await asyncio.get_running_loop().create_future()
+
+        desk = self.desk(lambda _: GONE)
+        desk.listing.set_result(404)
+
+        with pytest.raises(ConfigurationError):
+            await collect(desk.lookups(source(), concurrency=concurrency))
+
+    async def test_only_missing_outcomes_wait_for_the_answer(self):
+        answers = {phone_id(n): phone(phone_id(n)) for n in range(1, 20)}
+        desk = self.desk(lambda i: answers.get(i, GONE))
+        lookups = desk.lookups(ids(20), concurrency=1)
+
+        seen = [await anext(lookups) for _ in range(19)]
+        assert all(isinstance(outcome, Found) for outcome in seen)
+        desk.listing.set_result(200)
+        assert [type(o) for o in await collect(lookups)] == [Missing]
+
+    async def test_the_order_of_the_source_is_kept(self):
+        desk = self.desk(lambda i: phone(i) if i.int else GONE)
+        lookups = desk.lookups(ids(6), ordered=True)
+        task = asyncio.create_task(collect(lookups))
+        await turn()
+        desk.listing.set_result(200)
+
+        assert numbers(await task) == list(range(6))
+
+    async def test_without_an_answer_the_next_run_asks_again(self):
+        desk = self.desk(lambda _: GONE)
+        desk.listing.set_result(None)
+
+        first = await collect(desk.lookups(ids(20)))
+        second = await collect(desk.lookups(ids(20)))
+
+        assert [type(o) for o in first + second] == [Missing] * 40
+        assert desk.questions == 2
+
+    async def test_a_settled_question_is_not_asked_again(self):
+        desk = self.desk(lambda _: GONE)
+        desk.listing.set_result(500)
+
+        for _ in range(2):
+            assert len(await collect(desk.lookups(ids(20)))) == 20
+        assert desk.questions == 1
+
+    async def test_a_wrong_address_ends_each_later_run_without_a_question(self):
+        desk = self.desk(lambda _: GONE)
+        desk.listing.set_result(404)
+
+        for _ in range(3):
+            with pytest.raises(ConfigurationError):
+                await collect(desk.lookups(ids(20)))
+        assert desk.questions == 1
+
+    async def test_it_is_never_asked_after_a_success(self):
+        desk = self.desk(lambda i: phone(i) if i.int else GONE)
+        desk.check.succeeded()
+
+        assert len(await collect(desk.lookups(ids(9)))) == 9
+        assert desk.questions == 0
+
+    async def test_a_success_while_it_is_asked_outweighs_a_404(self):
+        desk = self.desk(lambda _: GONE)
+        task = asyncio.create_task(collect(desk.lookups(ids(3))))
+        await turn()
+        desk.check.succeeded()
+        desk.listing.set_result(404)
+
+        assert [type(o) for o in await task] == [Missing] * 3
+
+    @pytest.mark.parametrize("way", ["aclose", "close", "collected"])
+    async def test_nothing_is_left_of_a_question_under_way(self, way):
+        desk = self.desk(lambda _: GONE)
+        before = asyncio.all_tasks()
+        lookups = desk.lookups(ids(9), concurrency=2)
+        task = asyncio.create_task(anext(lookups))
+        await turn()
+        assert desk.questions == 1
+        if way == "close":
+            desk.runs[0].halt(ClientClosedError("closed"), immediately=True)
+            await desk.runs[0].wait_for_workers()
+            with pytest.raises(ClientClosedError):
+                await task
+        else:
+            task.cancel()
+            await asyncio.wait([task])
+        if way == "aclose":
+            await lookups.aclose()
+            assert len(lookups.unanswered) == 4
+        del lookups, task
+        gc.collect()
+        await turn()
+
+        assert asyncio.all_tasks() == before
+        assert len(desk.ended) == 1
+
+    async def test_what_the_question_raises_ends_the_run(self):
+        """Only a callable that is asked for the key can raise."""
+        desk = self.desk(lambda _: GONE)
+        desk.listing.set_exception(ZeroDivisionError())
+
+        with pytest.raises(ZeroDivisionError):
+            await collect(desk.lookups(ids(3)))
+
+
+def test_a_run_of_a_closed_loop_can_be_left():
+    closed = []
+
+    def source():
+        try:
+            yield from ids(100)
+        finally:
+            closed.append(True)
+
+    async def begin():
+        lookups = Desk(found).lookups(source())
+        await anext(lookups)
+        return lookups
+
+    lookups = asyncio.run(begin())
+    asyncio.run(lookups.aclose())
+    asyncio.run(lookups.aclose())
+
+    assert closed == [True]
+    assert lookups.unanswered
 
 
 class TestLeaving:
@@ -821,6 +1097,35 @@ class TestStats:
         done = Desk(found).lookups(ids(3))
         await collect(done)
         assert done.stats.remaining_seconds == 0.0
+
+    async def test_its_time_goes_on_until_the_consumer_has_everything(self):
+        desk = Desk(found)
+        lookups = desk.lookups(ids(8))
+        async with lookups:
+            await turn()
+            for _ in range(4):
+                await desk.clock.advance(1.0)
+                await anext(lookups)
+            await desk.clock.advance(1.0)
+            stats = lookups.stats
+
+            assert (stats.elapsed, stats.found) == (5.0, 4)
+            assert stats.rate == pytest.approx(1.0)
+            assert stats.remaining_seconds == pytest.approx(4.0)
+            await collect(lookups)
+            await desk.clock.advance(9.0)
+            assert lookups.stats.elapsed == 5.0
+
+    @pytest.mark.parametrize("taken", [0, 3])
+    async def test_its_time_ends_when_it_is_left(self, taken):
+        desk = Desk(found)
+        async with desk.lookups(ids(8)) as lookups:
+            for _ in range(taken):
+                await anext(lookups)
+            await desk.clock.advance(2.0)
+        await desk.clock.advance(9.0)
+
+        assert lookups.stats.elapsed == 2.0
 
     async def test_its_time_stands_still_at_the_end(self):
         desk = Desk(found)

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from fakes import PHONE_ID, turn
 
-from diga_async._bulk.source import Source
+from diga_async._bulk.source import Source, breath_after
 
 X = UUID(PHONE_ID)
 
@@ -204,3 +204,61 @@ async def test_a_list_may_grow_while_it_is_taken_from() -> None:
     phone_ids.append(2)
 
     assert await source.take() == 2
+
+
+# --- items that block the event loop
+
+
+class Cursor:
+    """An iterator whose items take a while, in which the loop stands still."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = seconds
+        self.now = 0.0
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for number, seconds in enumerate(self.seconds):
+            self.now += seconds
+            self.taken += 1
+            yield number
+
+
+async def test_items_that_block_are_taken_one_after_another() -> None:
+    """Otherwise all workers take theirs before the first request goes out."""
+    cursor = Cursor(*[0.6] * 8)
+    source = Source(cursor, lambda: cursor.now)
+    tasks = [asyncio.create_task(source.take()) for _ in range(8)]
+    await turn()
+    assert cursor.taken == 1
+
+    assert sorted(await asyncio.gather(*tasks)) == list(range(8))
+
+
+async def test_items_that_do_not_block_are_taken_immediately() -> None:
+    cursor = Cursor(*[0.001] * 8)
+    source = Source(cursor, lambda: cursor.now)
+    tasks = [asyncio.create_task(source.take()) for _ in range(8)]
+    await asyncio.sleep(0)
+
+    assert cursor.taken == 8
+    await asyncio.gather(*tasks)
+
+
+async def test_the_end_of_a_source_that_blocks_is_the_end_for_all() -> None:
+    cursor = Cursor(0.6, 0.6)
+    source = Source(cursor, lambda: cursor.now)
+    taken = await asyncio.gather(
+        *(source.take() for _ in range(5)), return_exceptions=True
+    )
+
+    assert [type(each) for each in taken].count(StopAsyncIteration) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "breath"), [(0.0, 0.0), (0.009, 0.0), (0.02, 0.005), (9.0, 0.05)]
+)
+def test_the_loop_has_a_share_of_the_time_that_an_item_took(
+    seconds: float, breath: float
+) -> None:
+    assert breath_after(seconds) == breath

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from diga_async.sandbox import Sandbox
+
+resource = pytest.importorskip("resource", reason="signals and limits of POSIX")
 
 KILLS = 5
 MISSING = "00000000-0000-4000-8000-000000000000"

@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import random
 import re
 import shlex
 import signal
@@ -32,11 +33,12 @@ import pytest
 import rich_click
 import uvicorn
 from aiohttp import web
+from frameworks import need, need_imports
 
 import diga_async
 import diga_async._cli.app
 import diga_async.sandbox
-from diga_async import DigaClient, RetryPolicy
+from diga_async import DigaClient, Phone, RetryPolicy
 from diga_async.sandbox import Faults, Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -56,20 +58,13 @@ PROGRAMS = (
     "lend_session",
     "metrics",
     "nightly",
+    "nightly_export",
     "phone_cache",
     "progress",
     "prometheus_metrics",
     "sync_phones",
 )
 """The examples that run to their end; the tutorial runs two more."""
-
-NEEDED = {
-    "celery_tasks": "celery",
-    "flask_service": "flask",
-    "phone_cache": "cachetools",
-    "structlog_logging": "structlog",
-}
-"""The examples that need a package which not every environment has."""
 
 ON_PAGES = ("first_phone", "first_run")
 
@@ -149,9 +144,9 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     monkeypatch.syspath_prepend(EXAMPLES)
 
     def load(name: str) -> types.ModuleType:
-        if name in NEEDED:
-            pytest.importorskip(NEEDED[name])
-        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        path = EXAMPLES / f"{name}.py"
+        need_imports(path.read_text(encoding="utf-8"))
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -170,6 +165,8 @@ def test_a_page_does_what_it_shows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The blocks of a page are one program."""
+    for block in blocks_of(page):
+        need_imports(block.source)
     names: dict[str, Any] = {
         "__name__": "__main__",
         "diga": DigaClient(),
@@ -385,6 +382,66 @@ async def test_the_short_fastapi_service_returns_every_field(
     assert len(body) == 14
 
 
+async def test_the_paging_service_takes_the_cursor_that_it_gave(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    numbers: list[str] = []
+    query = "limit=4"
+    async with under_uvicorn(example("fastapi_pages").app) as url:
+        while query:
+            status, body = await answer_of(f"{url}/phones?{query}")
+            assert status == 200
+            numbers += [phone["number"] for phone in body["phones"]]
+            cursor = body["next_cursor"]
+            query = cursor and f"limit=4&cursor={cursor}"
+
+    assert sorted(numbers) == sorted(p["number"] for p in sandbox.phones.values())
+    assert len(sandbox.requests) == 3
+
+
+@pytest.mark.parametrize("gone", [200, 404])
+@pytest.mark.parametrize(
+    ("query", "expected"), [(f"cursor={UNKNOWN}", 410), ("status=sold", 422)]
+)
+async def test_the_paging_service_says_what_the_caller_can_fix(
+    gone: int,
+    query: str,
+    expected: int,
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+) -> None:
+    sandbox.gone_cursor = gone
+    async with under_uvicorn(example("fastapi_pages").app) as url:
+        status, _ = await answer_of(f"{url}/phones?{query}")
+
+    assert status == expected
+
+
+async def test_the_paging_service_hides_what_the_caller_cannot_fix(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    sandbox.api_key = "sk-another"
+    async with under_uvicorn(example("fastapi_pages").app) as url:
+        status, _ = await answer_of(f"{url}/phones")
+
+    assert status == 502
+
+
+def test_an_export_needs_few_requests_and_replaces_the_last(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    export = example("nightly_export")
+
+    assert export.main() == 0
+    lines = export.EXPORT.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(sandbox.phones)
+    assert len(sandbox.requests) == 2  # a page, and the id that there is not
+
+    sandbox.api_key = "sk-another"
+    assert export.main() == 2
+    assert export.EXPORT.read_text(encoding="utf-8").splitlines() == lines
+
+
 @pytest.fixture
 def nightly(example: Callable[[str], Any]) -> types.ModuleType:
     module: types.ModuleType = example("nightly")
@@ -406,7 +463,8 @@ def test_the_nightly_worker_skips_what_is_written(
 
     assert nightly.main() == 0
 
-    assert [request.phone_id for request in sandbox.requests] == [UNKNOWN]
+    # The 404 is the client's first answer, so it asks the listing as well.
+    assert [request.phone_id for request in sandbox.requests] == [UNKNOWN, None]
     assert written() == before
 
 
@@ -579,6 +637,7 @@ class BotAPI:
     Attributes:
         messages: Messages of users; the bot receives them once, and then waits.
         said: The bot's answers.
+        failures: The statuses that the next answers are refused with.
         waits: Set while the bot waits for more messages.
         answered: Set when every message has an answer.
     """
@@ -586,6 +645,7 @@ class BotAPI:
     def __init__(self, *messages: str) -> None:
         self.messages = messages
         self.said: list[str] = []
+        self.failures: list[int] = []
         self.waits = asyncio.Event()
         self.answered = asyncio.Event()
         self.gone = asyncio.Event()
@@ -610,6 +670,10 @@ class BotAPI:
 
     async def sendMessage(self, request: web.Request) -> web.Response:  # noqa: N802
         words = str((await request.post())["text"])
+        if self.failures:
+            status = self.failures.pop(0)
+            body = {"ok": False, "error_code": status, "description": "no"}
+            return web.json_response(body, status=status)
         self.said.append(words)
         if len(self.said) == len(self.messages):
             self.answered.set()
@@ -654,7 +718,7 @@ async def test_the_telegram_bot_answers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Real aiogram polls a Bot API over HTTP, and dispatches."""
-    pytest.importorskip("aiogram")
+    need("aiogram")
     api = BotAPI(f"/phone {KNOWN}", "/phone", "/phone x", f"/phone {UNKNOWN}")
 
     async with polling(api, example("aiogram_bot"), monkeypatch):
@@ -676,7 +740,7 @@ async def test_a_telegram_bot_that_stops_during_a_lookup_sends_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Its session is closed by then: an answer would log a traceback."""
-    pytest.importorskip("aiogram")
+    need("aiogram")
     sandbox.faults = Faults(hangs=1.0)
     api = BotAPI(f"/phone {KNOWN}")
 
@@ -711,7 +775,7 @@ async def test_the_telegram_bot_has_words_for_every_error(
     example: Callable[[str], Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pytest.importorskip("aiogram")
+    need("aiogram")
     bot = example("aiogram_bot")
     async with DigaClient() as diga:
         said = [await bot.status_of(diga, str(case.phone_id)) for _ in range(2)]
@@ -720,11 +784,186 @@ async def test_the_telegram_bot_has_words_for_every_error(
     assert logged(caplog, "bot") == LEVELS[case.expected]
 
 
+async def test_the_waiting_bot_answers_when_the_number_is_ready(
+    sandbox: Sandbox,
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("aiogram")
+    bot = example("waiting_bot")
+    monkeypatch.setattr(bot, "EVERY", 0.01)
+    sandbox.change(KNOWN, status="reserved", nickname="Front desk")
+    api = BotAPI(f"/wait {KNOWN}", f"/wait {UNKNOWN}")
+
+    async with polling(api, bot, monkeypatch):
+        await until(lambda: api.said == ["There is no such phone."])
+        sandbox.change(KNOWN, status="assigned")
+        await api.answered.wait()
+
+    assert api.said[1:] == ["Front desk is ready."]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread or process does."""
+    async with asyncio.timeout(30):
+        while not is_so():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def watch_bot(
+    example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Any, BotAPI]]:
+    """Run the bot that watches at a Bot API of our own."""
+    pytest.importorskip("aiogram")
+    from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415
+    from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415
+
+    bot, api = example("aiogram_watch"), BotAPI()
+    make = bot.Bot
+
+    async with under_aiohttp(api.app) as url:
+
+        def at_our_address(token: str) -> Any:
+            server = TelegramAPIServer.from_base(url)
+            return make(token, session=AiohttpSession(api=server))
+
+        monkeypatch.setattr(bot, "Bot", at_our_address)
+        monkeypatch.setattr(bot, "EVERY", 0.02)
+        monkeypatch.setattr(bot, "PAUSE", 0.01)
+        monkeypatch.setenv("BOT_TOKEN", "42:token")
+        monkeypatch.setenv("CHAT_ID", "1")
+        yield bot, api
+
+
+@contextlib.asynccontextmanager
+async def running(coroutine: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled(), task.exception()
+
+
+async def test_the_watching_bot_tells_its_chat_what_happens_to_numbers(
+    sandbox: Sandbox, watch_bot: tuple[Any, BotAPI]
+) -> None:
+    bot, api = watch_bot
+    first, second = sandbox.phone_ids[:2]
+    sandbox.change(first, status="pending_verification", nickname="Sales")
+    sandbox.change(second, nickname="Support", scheduled_release_at=None)
+
+    async with running(bot.main()):
+        await until(bot.STATE.exists)
+        sandbox.change(first, status="assigned")
+        await until(lambda: len(api.said) == 1)
+        sandbox.change(second, scheduled_release_at="2030-05-01T00:00:00Z")
+        sandbox.change(second, inbound_agent_id=None)
+        await until(lambda: len(api.said) == 2)
+
+    assert api.said == [
+        "Sales is verified.",
+        "Support will be released on 01 May 2030.",
+    ]
+
+
+async def test_the_watching_bot_tells_after_a_restart_what_happened_meanwhile(
+    sandbox: Sandbox, watch_bot: tuple[Any, BotAPI]
+) -> None:
+    bot, api = watch_bot
+    first = sandbox.phone_ids[0]
+    sandbox.change(first, status="pending_verification", nickname="Sales")
+
+    async with running(bot.main()):
+        await until(bot.STATE.exists)
+    sandbox.change(first, status="assigned")
+    async with running(bot.main()):
+        await until(lambda: bool(api.said))
+
+    assert api.said == ["Sales is verified."]
+
+
+async def test_the_watching_bot_sends_again_what_telegram_did_not_take(
+    sandbox: Sandbox, watch_bot: tuple[Any, BotAPI]
+) -> None:
+    bot, api = watch_bot
+    sandbox.change(KNOWN, status="pending_verification", nickname="Sales")
+    api.failures = [500, 502]
+
+    async with running(bot.main()):
+        await until(bot.STATE.exists)
+        sandbox.change(KNOWN, status="assigned")
+        await until(lambda: bool(api.said))
+
+    assert api.said == ["Sales is verified."]
+    assert api.failures == []
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import sqlite_watch
+sqlite_watch.EVERY = 0.05
+sys.exit(sqlite_watch.main())
+"""
+
+
+def table() -> dict[str, Any]:
+    """Return the records in the table of the example, by id."""
+    uri = f"{Path('phones.sqlite3').resolve().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            rows = database.execute("SELECT phone_id, record FROM phones")
+            return {phone_id: json.loads(record) for phone_id, record in rows}
+    except sqlite3.OperationalError:  # not made yet
+        return {}
+
+
+def served(sandbox: Sandbox) -> dict[str, Any]:
+    phones = map(Phone.from_dict, sandbox.phones.values())
+    return {str(phone.id): phone.to_dict() for phone in phones}
+
+
+async def test_the_table_is_kept_up_to_date_across_kill_9(sandbox: Sandbox) -> None:
+    chance = random.Random(9)  # noqa: S311 - repeatable on purpose
+    for waits in (0, 1, 2, 3, None):
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, EXAMPLES
+        )
+        try:
+            await until(lambda: table() == served(sandbox))
+            if waits is None:
+                break
+            for _ in range(20):
+                alter(sandbox, chance)
+            seen = len(sandbox.requests) + waits
+            await until(lambda seen=seen: len(sandbox.requests) >= seen)  # type: ignore[misc]
+        finally:
+            program.kill()
+            await program.wait()
+    assert program.returncode == -signal.SIGKILL
+
+
+def alter(sandbox: Sandbox, chance: random.Random) -> None:
+    """Change, add or remove some phone; a finished one never changes."""
+    phone_id = chance.choice(
+        [i for i, phone in sandbox.phones.items() if phone["status"] != "finished"]
+    )
+    match chance.randrange(4):
+        case 0:
+            sandbox.add()
+        case 1 if len(sandbox.phones) > 4:
+            sandbox.remove(phone_id)
+        case _:
+            sandbox.change(phone_id, nickname=chance.choice("abcdef"))
+
+
 @pytest.fixture
 def discord_cog(example: Callable[[str], Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of audioop, on 3.12
-        pytest.importorskip("discord")
         return example("discord_cog")
 
 
@@ -738,6 +977,13 @@ class Chat:
         self.said.append(words)
 
 
+# discord.py asks asyncio, whose function is deprecated since 3.14.
+of_discord = pytest.mark.filterwarnings(
+    "ignore:'asyncio.iscoroutinefunction':DeprecationWarning"
+)
+
+
+@of_discord
 async def test_the_discord_bot_answers_and_closes_what_its_cog_opened(
     sandbox: Sandbox, discord_cog: Any
 ) -> None:
@@ -759,6 +1005,7 @@ async def test_the_discord_bot_answers_and_closes_what_its_cog_opened(
     assert cog.diga.closed
 
 
+@of_discord
 async def test_the_discord_bot_has_words_for_every_error(
     case: Case,
     discord_cog: Any,
@@ -782,6 +1029,7 @@ async def test_the_discord_bot_has_words_for_every_error(
         ("greeting", None, 4),
         ("aiogram_bot", "aiogram", 4),
         ("discord_cog", "discord", 4),
+        ("waiting_bot", "aiogram", 4),
     ],
 )
 def test_the_tests_on_pages_pass(
@@ -791,10 +1039,8 @@ def test_the_tests_on_pages_pass(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of audioop, on 3.12
-        if needed:
-            pytest.importorskip(needed)
+    if needed:
+        need(needed)
     for name in (tested, f"test_{tested}"):
         path = EXAMPLES / f"{name}.py"
         if path.exists():
@@ -861,7 +1107,7 @@ def sections(page: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("section", "ending"),
-    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest"])],
+    [("Try it", ["diga", "demo"]), ("Test it", ["-m", "pytest", "-n", "2"])],
 )
 def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) -> None:
     fences = FENCE.findall(sections(ROOT / "README.md")[section])
@@ -869,7 +1115,7 @@ def test_the_readme_has_one_command_to_paste(section: str, ending: list[str]) ->
     assert [kind for kind, _ in fences] == ["sh"]
     (command,) = fences[0][1].splitlines()
     words = shlex.split(command.replace("/diga ", "/ diga "))
-    assert words[-2:] == ending
+    assert words[-len(ending) :] == ending
     assert words[:3] == ["python3", "-m", "venv"]
 
 

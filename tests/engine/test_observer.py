@@ -182,9 +182,13 @@ async def test_what_a_hook_raises_ends_a_run(sandbox, kind):
         diga.phones.iter_many(sandbox.phone_ids) as lookups,
     ):
         outcomes = []
-        with pytest.raises(KeyError, match="mine"):
+
+        async def consume():
             async for outcome in lookups:
                 outcomes.append(outcome)  # noqa: PERF401 - kept when it raises
+
+        with pytest.raises(KeyError, match="mine"):
+            await consume()
 
         assert len(outcomes) + len(lookups.unanswered) == len(sandbox.requests) <= 4
 

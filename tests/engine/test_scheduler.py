@@ -7,7 +7,11 @@ import pytest
 from fakes import FakeClock, turn
 
 from diga_async._engine.scheduler import Scheduler
-from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker
+from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN, CircuitBreaker, Purpose
+
+
+def never():
+    return math.inf
 
 
 class RateLimiter:
@@ -65,7 +69,9 @@ class Queue:
         await turn()
 
     async def _enter(self, name, interactive, deadline):
-        granted = await self.scheduler.acquire(bulk=not interactive, deadline=deadline)
+        granted = await self.scheduler.acquire(
+            bulk=not interactive, deadline=lambda: deadline
+        )
         (self.entered if granted else self.refused).append(name)
 
     async def leave(self):
@@ -83,12 +89,12 @@ async def queue(scheduler):
 
 
 async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(scheduler):
-    entering = scheduler.acquire(bulk=True, deadline=math.inf)
+    entering = scheduler.acquire(bulk=True, deadline=never)
 
     with pytest.raises(StopIteration) as done:
         entering.send(None)
 
-    assert done.value.value == (1000.0, 1)
+    assert done.value.value == (1000.0, 1, Purpose.CALL)
     assert scheduler.in_flight == 1
 
 
@@ -105,14 +111,14 @@ async def test_no_more_than_the_slots_are_in_at_once(scheduler, limiter, queue):
 
 async def test_a_turn_tells_when_it_came_not_when_it_was_noticed(scheduler, clock):
     """The limiter would take an attempt let in before a cut for one sent after it."""
-    await scheduler.acquire(bulk=True, deadline=math.inf)
-    waiting = asyncio.create_task(scheduler.acquire(bulk=True, deadline=math.inf))
+    await scheduler.acquire(bulk=True, deadline=never)
+    waiting = asyncio.create_task(scheduler.acquire(bulk=True, deadline=never))
     await turn()
 
     scheduler.release()
     clock._now += 5.0
 
-    assert await waiting == (1000.0, 1)
+    assert await waiting == (1000.0, 1, Purpose.CALL)
 
 
 async def test_single_lookups_go_ahead_of_runs(queue):
@@ -184,6 +190,39 @@ async def test_a_deadline_in_the_past_ends_the_wait_at_once(clock, queue):
     await clock.advance(0.0)
 
     assert queue.refused == ["late"]
+
+
+async def test_a_call_whose_deadline_is_moved_keeps_its_place(scheduler, clock, queue):
+    """A follower with more time has joined it."""
+    deadlines = {"shared": clock.now() + 2.0}
+    await queue.come("first")
+    waiting = asyncio.create_task(
+        scheduler.acquire(bulk=False, deadline=lambda: deadlines["shared"])
+    )
+    await turn()
+    await queue.come("later", interactive=True)
+
+    deadlines["shared"] += 2.0
+    await clock.advance(3.0)
+    await queue.leave()
+    assert waiting.done()
+    assert queue.entered == ["first"]
+
+
+async def test_a_deadline_that_was_moved_ends_the_wait_later(scheduler, clock, queue):
+    deadlines = {"shared": clock.now() + 2.0}
+    await queue.come("first")
+    waiting = asyncio.create_task(
+        scheduler.acquire(bulk=False, deadline=lambda: deadlines["shared"])
+    )
+    await turn()
+    deadlines["shared"] += 2.0
+
+    await clock.advance(3.9)
+    assert not waiting.done()
+    await clock.advance(0.1)
+    assert await waiting is None
+    assert clock.waiting == []
 
 
 async def test_one_cancelled_in_the_queue_takes_no_slot(scheduler, queue):

@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import attrs
 import pytest
 from fakes import PHONE_ID, FakeClock, phone_fields, turn
 
@@ -15,6 +16,7 @@ from diga_async import (
     NotFoundError,
     Phone,
     RateLimitError,
+    RetryPolicy,
     Timeouts,
 )
 from diga_async._api.addresses import Peer
@@ -33,6 +35,7 @@ class Server:
         self.clock = FakeClock()
         self.counters = Counters()
         self.limiter = SimpleNamespace(blocked_for=lambda _: self.blocked)
+        self.policy = RetryPolicy()
         self.peer = Peer("127.0.0.1", 80)
         self.single_flight = SingleFlight(self)
         self.blocked = 0.0
@@ -53,9 +56,12 @@ class Server:
     def report(self, call, answer):
         """Nothing observes these calls."""
 
-    async def get(self, phone_id=X, *, total=60.0):
+    def located(self, call, error):
+        return error
+
+    async def get(self, phone_id=X, *, total=60.0, attempt=10.0):
         task = asyncio.create_task(
-            self.single_flight.send(get_phone(phone_id), Timeouts(total))
+            self.single_flight.send(get_phone(phone_id), Timeouts(total, attempt))
         )
         await turn()
         return task
@@ -307,3 +313,75 @@ async def test_one_who_has_gone_as_the_answer_comes_is_passed_over(server):
     first.cancel()
 
     assert await second is PHONE
+
+
+# --- the time limit of an attempt
+
+
+def begin(server):
+    """Begin an attempt; return the list of its extensions."""
+    extended = []
+    server.calls[0].begin(server.clock.now(), 0.0)
+    server.calls[0].attempt = SimpleNamespace(
+        extend=lambda seconds, _: extended.append(seconds), connected=True
+    )
+    return extended
+
+
+async def test_a_follower_that_allows_an_attempt_more_time_extends_it(server):
+    first = await server.get(attempt=0.1)
+    extended = begin(server)
+    await server.clock.advance(0.05)
+    second = await server.get(attempt=10.0)
+
+    assert extended == [pytest.approx(9.95)]
+    server.answers[0].set_result(PHONE)
+    assert await first is await second is PHONE
+
+
+async def test_a_follower_that_allows_an_attempt_less_time_keeps_its_own_limit(server):
+    """It waits as long as its own attempts would take, for the same request."""
+    patient, hasty = await server.get(), await server.get(attempt=0.5)
+    begin(server)
+    await server.clock.advance(1.9)
+    assert not hasty.done()
+    await server.clock.advance(0.1)
+
+    with pytest.raises(APITimeoutError, match=r"within 0\.5 s") as caught:
+        await hasty
+    assert (caught.value.phase, caught.value.phone_id) == ("read", X)
+    server.answers[0].set_result(PHONE)
+    assert await patient is PHONE
+
+
+async def test_the_first_caller_keeps_its_own_limit_as_well(server):
+    hasty = await server.get(attempt=0.5)
+    begin(server)
+    patient = await server.get(attempt=10.0)
+    await server.clock.advance(2.0)
+
+    with pytest.raises(APITimeoutError):
+        await hasty
+    server.answers[0].set_result(PHONE)
+    assert await patient is PHONE
+
+
+async def test_time_without_an_open_request_is_none_of_an_attempts(server):
+    patient, hasty = await server.get(), await server.get(attempt=0.5)
+    await server.clock.advance(30.0)
+    begin(server)
+    await server.clock.advance(1.9)
+    assert not hasty.done()
+
+    server.answers[0].set_result(PHONE)
+    assert await patient is await hasty is PHONE
+    assert server.clock.waiting == []
+
+
+async def test_a_404_names_the_url(server):
+    task = await server.get()
+    server.located = lambda call, error: attrs.evolve(error, reason=call.operation.path)
+    server.answers[0].set_result(NotFoundError(status=404))
+
+    with pytest.raises(NotFoundError, match="/v1/phone/"):
+        await task

@@ -8,6 +8,9 @@ from diga_async._flow.circuit_breaker import (
     FAILURES_TO_OPEN,
     PROBE_SECONDS,
     CircuitBreaker,
+    Failure,
+    Purpose,
+    Silence,
 )
 
 
@@ -95,7 +98,6 @@ def test_an_answer_opens_it_at_once() -> None:
 
     assert not breaker.is_open
     assert breaker.wait(1.0) == 0.0
-    assert not breaker.is_hopeless(1e6)
 
 
 def test_while_it_is_open_attempts_need_not_wait_for_each_other() -> None:
@@ -105,67 +107,173 @@ def test_while_it_is_open_attempts_need_not_wait_for_each_other() -> None:
     assert breaker.wait(0.0) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("now", "hopeless"), [(5.0, False), (304.9, False), (305.0, True), (1e6, True)]
-)
-def test_it_is_hopeless_when_nothing_came_back_for_so_long(
-    now: float, *, hopeless: bool
-) -> None:
-    assert closed(now=5.0).is_hopeless(now) is hopeless
+# --- is it the server, or the ids?
 
 
-def test_the_time_counts_from_the_first_failure_of_the_row() -> None:
+def failing_with_5xx(now: float = 0.0) -> CircuitBreaker:
     breaker = CircuitBreaker(300.0)
-    breaker.failed(0.0, 0.0)
-    breaker.succeeded()
-    breaker.failed(100.0, 0.0)
     for _ in range(FAILURES_TO_OPEN):
-        breaker.failed(200.0, 0.0)
-
-    assert not breaker.is_hopeless(399.9)
-    assert breaker.is_hopeless(400.0)
+        assert not breaker.failed(now, 0.0, kind=Failure.ANSWER)
+    return breaker
 
 
-def test_few_failures_are_as_hopeless_as_many() -> None:
-    """One lookup at a time fails rarely, and nothing comes back all the same."""
-    breaker = CircuitBreaker(3.0)
-    breaker.begin(0.0)
-    breaker.failed(1.0, 0.0)
-    breaker.failed(3.9, 0.0)
-    assert not breaker.is_hopeless(3.9)
+def test_twenty_5xx_in_a_row_are_no_outage_before_a_control_has_failed() -> None:
+    breaker = failing_with_5xx(now=10.0)
 
-    breaker.failed(4.0, 0.0)
-    assert breaker.is_hopeless(4.0)
+    assert (breaker.is_holding, breaker.is_open) == (True, False)
+    assert breaker.wait(10.0) == 0.0
+    assert breaker.sent(10.0, 0.0) is Purpose.CONTROL
+    assert breaker.wait(10.0) == PROBE_SECONDS
+    assert breaker.failed(10.1, 0.0, kind=Failure.ANSWER, purpose=Purpose.CONTROL)
+    assert breaker.is_open
+
+
+def test_an_answered_control_lets_everything_go_on_immediately() -> None:
+    breaker = failing_with_5xx()
+    breaker.sent(0.0, 0.0)
+
+    assert not breaker.succeeded()
+    assert (breaker.is_holding, breaker.wait(0.0)) == (False, 0.0)
+    assert breaker.sent(0.0, 0.0) is Purpose.CALL
+
+
+@pytest.mark.parametrize("kind", [Failure.ANSWER, Failure.NO_ANSWER])
+def test_every_other_probe_is_a_control_while_the_server_is_reached(
+    kind: Failure,
+) -> None:
+    breaker = CircuitBreaker(300.0)
+    seen = []
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.failed(0.0, 0.0, kind=kind)
+    for now in range(6):
+        seen.append(breaker.sent(float(now), 0.0))
+        breaker.failed(float(now), 0.0, purpose=seen[-1], kind=kind)
+
+    assert seen == [Purpose.CONTROL, Purpose.PROBE] * 3
+
+
+def test_no_control_is_sent_to_a_server_that_cannot_be_reached() -> None:
+    breaker = closed()
+
+    for now in range(1, 9):
+        assert breaker.sent(float(now), 0.0) is Purpose.PROBE
+        breaker.failed(float(now), 0.0, purpose=Purpose.PROBE)
+
+
+def test_the_outage_begins_once() -> None:
+    breaker = CircuitBreaker(300.0)
+
+    begins = [breaker.failed(0.0, 0.0) for _ in range(40)]
+
+    assert begins.count(True) == 1
+    assert begins[FAILURES_TO_OPEN - 1]
+
+
+def test_5xx_of_requests_under_way_do_not_make_it_an_outage() -> None:
+    breaker = failing_with_5xx()
+    breaker.sent(0.0, 0.0)
+
+    assert not any(breaker.failed(0.0, 0.0, kind=Failure.ANSWER) for _ in range(60))
     assert not breaker.is_open
 
 
-def test_time_in_which_no_run_tries_does_not_count() -> None:
+def test_a_single_call_that_fails_since_makes_it_an_outage() -> None:
+    """A program without a run sends no control, and asks for its health as well."""
+    breaker = failing_with_5xx(now=10.0)
+
+    assert not breaker.failed(10.5, 0.0, sent=9.9, kind=Failure.ANSWER)
+    assert breaker.failed(10.6, 0.0, sent=10.1, kind=Failure.ANSWER)
+
+
+# --- how long a run waits for an answer
+
+
+def silent(since: float, breaker: CircuitBreaker | None = None) -> Silence:
+    silence = Silence(breaker or CircuitBreaker(300.0))
+    silence.begin(since)
+    silence.failed(since)
+    return silence
+
+
+@pytest.mark.parametrize(
+    ("now", "hopeless"), [(5.0, False), (304.9, False), (305.0, True), (1e6, True)]
+)
+def test_a_run_is_hopeless_after_so_long_without_an_answer(
+    now: float, *, hopeless: bool
+) -> None:
+    assert silent(since=5.0).is_hopeless(now) is hopeless
+
+
+def test_silence_counts_from_the_first_failure_after_the_last_answer() -> None:
     breaker = CircuitBreaker(300.0)
-    breaker.begin(0.0)
-    breaker.failed(10.0, 0.0)
-    breaker.end(12.0)
-    breaker.begin(5_000.0)
-    breaker.failed(5_001.0, 0.0)
-    assert not breaker.is_hopeless(5_297.9)
-    assert breaker.is_hopeless(5_298.0)
+    silence = silent(0.0, breaker)
+    breaker.succeeded()
+    assert not silence.is_hopeless(1e6)
+
+    silence.failed(100.0)
+    silence.failed(200.0)
+    assert not silence.is_hopeless(399.9)
+    assert silence.is_hopeless(400.0)
 
 
-def test_the_failure_of_a_single_lookup_long_ago_does_not_count() -> None:
+def test_a_run_without_a_key_for_too_long_is_an_outage() -> None:
+    """Not even a control can be sent then."""
     breaker = CircuitBreaker(300.0)
-    breaker.failed(1_000.0, 0.0)
-    breaker.begin(5_000.0)
-    breaker.failed(5_001.0, 0.0)
+    breaker.failed(0.0, 0.0, kind=Failure.ANSWER)
+    silence = silent(0.0, breaker)
+    assert not silence.is_hopeless(300.0)
 
-    assert not breaker.is_hopeless(5_299.9)
-    assert breaker.is_hopeless(5_300.0)
+    assert breaker.nothing_could_be_sent()
+    assert not breaker.nothing_could_be_sent()
+    assert silence.is_hopeless(300.0)
 
 
-def test_one_lookup_under_way_is_enough_to_be_trying() -> None:
+def test_an_answer_to_another_run_ends_the_silence() -> None:
     breaker = CircuitBreaker(300.0)
-    breaker.begin(0.0)
-    breaker.failed(1.0, 0.0)
-    breaker.begin(100.0)
-    breaker.end(101.0)
-    breaker.begin(200.0)
+    silence = silent(0.0, breaker)
+    breaker.succeeded()
 
-    assert breaker.is_hopeless(301.0)
+    assert silence.left(299.0) == 300.0
+
+
+def test_the_silence_of_one_run_is_not_that_of_the_next() -> None:
+    breaker = CircuitBreaker(300.0)
+    old = silent(0.0, breaker)
+    assert old.is_hopeless(300.0)
+
+    new = silent(5_000.0, breaker)
+    assert not new.is_hopeless(5_299.9)
+    assert new.is_hopeless(5_300.0)
+
+
+def test_time_without_a_call_under_way_does_not_count() -> None:
+    silence = silent(since=10.0)
+    silence.end(12.0)
+    silence.begin(5_000.0)
+    silence.failed(5_001.0)
+
+    assert not silence.is_hopeless(5_297.9)
+    assert silence.is_hopeless(5_298.0)
+
+
+def test_one_call_under_way_is_enough_to_be_trying() -> None:
+    silence = silent(since=1.0)
+    silence.begin(100.0)
+    silence.end(101.0)
+    silence.begin(200.0)
+
+    assert silence.is_hopeless(301.0)
+
+
+def test_a_run_whose_failures_are_answers_sends_a_control_before_it_ends() -> None:
+    """Few concurrent calls never make twenty failures in a row."""
+    breaker = CircuitBreaker(300.0)
+    silence = silent(0.0, breaker)
+    breaker.failed(300.0, 0.0, kind=Failure.ANSWER)
+    silence.failed(300.0)
+
+    assert not silence.is_hopeless(300.0)
+    assert (breaker.wait(300.0), breaker.sent(300.0, 0.0)) == (0.0, Purpose.CONTROL)
+
+    breaker.failed(301.0, 0.0, kind=Failure.ANSWER, purpose=Purpose.CONTROL)
+    assert silence.is_hopeless(301.0)

@@ -46,6 +46,7 @@ from byte_server import (
 )
 from cattrs.errors import ClassValidationError
 from fakes import KEY, PHONE_ID, phone_fields
+from installed import AIOHTTP
 from yarl import URL
 
 from diga_async._api.messages import Secret
@@ -53,6 +54,11 @@ from diga_async._transport import self_check
 
 OTHER_ID = "00000000-0000-4000-8000-000000000001"
 PATH = f"/v1/phone/{PHONE_ID}"
+
+
+of_today = pytest.mark.skipif(
+    AIOHTTP < (3, 13, 4), reason="this aiohttp has another bug in its place"
+)
 
 
 @pytest.fixture
@@ -113,6 +119,7 @@ async def test_aiohttp_has_what_the_guard_looks_at(
         assert idle_of(session).transport.get_extra_info("socket").fileno() > 0
 
 
+@of_today
 async def test_aiohttps_parser_in_python_takes_the_first_of_two_lengths() -> None:
     """`reader`: it counts them."""
     loop = asyncio.get_running_loop()
@@ -257,6 +264,7 @@ async def test_aiohttp_sends_a_key_of_a_middleware_to_another_host() -> None:
             assert b"Bearer sk-1" in other.heads[0]
 
 
+@of_today
 async def test_aiohttp_cannot_use_a_netrc_beside_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,10 @@
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-MISSING = [name for name in ("distributed", "pyarrow") if find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
+from frameworks import need
 
 DRIVER = Path(__file__).parents[1] / "dask_driver.py"
 
@@ -17,6 +14,8 @@ DRIVER = Path(__file__).parents[1] / "dask_driver.py"
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the driver has seen, part by part; a cluster takes two seconds to start."""
+    need("distributed")
+    need("pyarrow")
     run = subprocess.run(
         [sys.executable, DRIVER],
         cwd=tmp_path_factory.mktemp("cluster"),

@@ -9,10 +9,10 @@ With two attempts allowed, a fault that may pass is seen twice, any other once.
 import asyncio
 import errno
 import gzip
+import importlib
 import json
 import os
 import pickle
-import resource
 import socket
 import time
 import zlib
@@ -50,6 +50,7 @@ from byte_server import (
 )
 from conftest import DESCRIPTORS
 from fakes import KEY, PHONE_ID, phone_fields, quick_client
+from installed import bounds_heads
 
 from diga_async import (
     APIConnectionError,
@@ -174,6 +175,9 @@ FASTAPIS = {"detail": [{"loc": ["path", "phone_id"], "msg": "bad", "type": "uuid
 BOMB = gzip.compress(b" " * 50_000_000)
 DIGITS = b"9" * 5000
 MANY: dict[str, Any] = {f"X-{number}": "y" for number in range(200)}
+
+STRICTER = {"200 headers", "NUL in a header"}
+"""What older versions of aiohttp read."""
 
 ANSWERED = [
     # --- the connection breaks
@@ -347,7 +351,14 @@ REFUSED_KEYS = [
 
 def named(rows: list[Row]) -> pytest.MarkDecorator:
     """Give every row its fault as name."""
-    return pytest.mark.parametrize("row", rows, ids=lambda row: row.fault)
+    return pytest.mark.parametrize(
+        "row",
+        [
+            pytest.param(row, marks=bounds_heads if row.fault in STRICTER else ())
+            for row in rows
+        ],
+        ids=lambda row: row.fault,
+    )
 
 
 def check(error: DigaError, row: Row) -> None:
@@ -398,15 +409,13 @@ async def test_a_fault_that_stays_spoils_no_other_lookup(row: Row) -> None:
         assert server.asked == ([0, 0] if row.clean else [0, 1])
 
 
-@named([row for row in ANSWERED if not row.seconds])
+@named([r for r in ANSWERED if not r.seconds and r.error is not NotFoundError])
 async def test_a_run_makes_the_same_of_it(row: Row) -> None:
     async with ByteServer(row.move) as server, row.client(server) as diga:
         async with diga.phones.iter_many([PHONE_ID]) as lookups:
             outcomes = [outcome async for outcome in lookups]
 
         assert server.attempts == row.attempts
-        if row.error is NotFoundError:
-            return
         (failed,) = outcomes
         assert isinstance(failed, Failed)
         assert failed.attempts == row.attempts
@@ -721,6 +730,7 @@ async def test_what_cannot_be_reached_says_how_far_it_got(row: Unreached) -> Non
 @contextmanager
 def no_descriptors() -> Iterator[None]:
     """Leave the process no descriptor to open anything with."""
+    resource = importlib.import_module("resource")  # not on Windows
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(path.name) for path in DESCRIPTORS.iterdir())
     spare: list[int] = []

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from frameworks import need
 
 from diga_async.sandbox import Sandbox
 
@@ -41,7 +42,7 @@ await diga.close()
 def test_one_client_serves_every_cell(shell, tmp_path):
     """Between cells the loop of IPython's shell stands still; Jupyter's does not."""
     if "IPython" in shell:
-        pytest.importorskip("IPython")
+        need("IPython")
     with Sandbox(phones=1) as sandbox:
         (phone_id,) = map(str, sandbox.phone_ids)
         (record,) = sandbox.phones.values()

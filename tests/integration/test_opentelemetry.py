@@ -11,6 +11,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 from aiohttp import web
+from fakes import phone_fields
 
 from diga_async import DigaClient, DigaError, RetryPolicy
 from diga_async.sandbox import Faults, Sandbox
@@ -160,7 +161,7 @@ async def test_the_server_is_told_the_trace(options, provider, exporter):
 
     async def answer(request):
         seen.append(request.headers["traceparent"])
-        raise web.HTTPNotFound
+        return web.json_response(phone_fields(KNOWN))
 
     app = web.Application()
     app.router.add_get("/v1/phone/{phone_id}", answer)

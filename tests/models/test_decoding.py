@@ -15,6 +15,7 @@ from diga_async._models.decoding import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
     MAX_INTEGER_DIGITS,
+    MAX_NESTING,
     MAX_VALUES,
     inflate,
     read_json,
@@ -112,6 +113,9 @@ def test_an_empty_body_is_called_so(body: bytes | str) -> None:
         "[" * 100_000 + "]" * 100_000,
         "[" + "0," * MAX_VALUES + "0]",
         "[" + '{"":0},' * MAX_VALUES + "0]",
+        "[" + "[[[0]]]," * MAX_VALUES + "0]",
+        "[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1),
+        '{"[\\"": ' * (MAX_NESTING + 1) + '"}\\',
     ],
 )
 def test_json_of_unreasonable_size_is_refused_for_good(body: str) -> None:
@@ -119,6 +123,17 @@ def test_json_of_unreasonable_size_is_refused_for_good(body: str) -> None:
         refused = refusal_of(written)
         assert str(refused) == "the body is JSON of unreasonable size"
         assert not refused.transient
+
+
+def test_many_values_side_by_side_are_not_deep() -> None:
+    many = [[{}]] * (MAX_NESTING + 1)
+
+    assert read_json(json.dumps(many)) == many
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, '\\"[{' * 5_000, "\\" * 5_000 + '"['])
+def test_brackets_in_a_string_are_text(text: str) -> None:
+    assert read_json(json.dumps([text])) == [text]
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
@@ -158,8 +173,8 @@ BODY = b'{"number": "+34910000001"}'
     [
         ("", BODY),
         ("identity", BODY),
-        ("gzip", gzip.compress(BODY)),
-        ("x-gzip", gzip.compress(BODY)),
+        ("gzip", gzip.compress(BODY, mtime=0)),
+        ("x-gzip", gzip.compress(BODY, mtime=0)),
         ("deflate", zlib.compress(BODY)),
     ],
 )
@@ -170,12 +185,12 @@ def test_a_body_is_unpacked(encoding: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("encoding", "body", "reason"),
     [
-        ("gzip", gzip.compress(BODY)[:-1], "truncated encoding"),
-        ("gzip", gzip.compress(BODY)[:12], "truncated encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-1], "truncated encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:12], "truncated encoding"),
         ("gzip", b"", "truncated encoding"),
         ("deflate", zlib.compress(BODY)[:-1], "truncated encoding"),
         ("gzip", BODY, "corrupt encoding"),
-        ("gzip", gzip.compress(BODY)[:-8] + bytes(8), "corrupt encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-8] + bytes(8), "corrupt encoding"),
         ("br", BODY, "unknown Content-Encoding"),
         ("zstd", BODY, "unknown Content-Encoding"),
         ("gzip, gzip", BODY, "unknown Content-Encoding"),

@@ -29,6 +29,8 @@ from diga_async import (
     RateLimitError,
     UnprocessableEntityError,
     ValidationDetail,
+    WaitError,
+    WaitTimeoutError,
     WrongLoopError,
 )
 from diga_async._models.errors import MAX_FACTS, MAX_TEXT_BYTES, shorten
@@ -40,6 +42,8 @@ MAX_PICKLED = 2048
 FAMILY: dict[type[DigaError], tuple[tuple[type, ...], bool]] = {
     DigaError: ((Exception,), False),
     ConfigurationError: ((DigaError, ValueError), False),
+    WaitError: ((DigaError,), False),
+    WaitTimeoutError: ((WaitError, TimeoutError), True),
     InvalidPhoneIdError: ((DigaError, ValueError), False),
     ClientClosedError: ((DigaError, RuntimeError), False),
     WrongLoopError: ((DigaError, RuntimeError), False),
@@ -61,6 +65,8 @@ DETAILS = (
 FACTS: list[DigaError] = [
     DigaError("it broke", phone_id=PHONE_ID, attempts=4, elapsed=1.5),
     ConfigurationError("no key"),
+    WaitError("finished", phone_id=PHONE_ID),
+    WaitTimeoutError("late", phone_id=PHONE_ID),
     InvalidPhoneIdError("no id"),
     ClientClosedError("closed", phone_id=PHONE_ID, attempts=0, elapsed=0.0),
     WrongLoopError("another loop"),

@@ -545,14 +545,36 @@ def test_an_extra_given_by_hand_is_copied_to_its_depth() -> None:
     assert config.extra == {"new": {"x": [1]}}
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_that_is_none_is_kept_where_nobody_uses_it(text: str) -> None:
-    """A lookup is worth more than a field that no one has published."""
-    body = json.dumps(payload(TODAY) | {"new": [float(text)]})
-    found = Phone.from_json(body)
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ('"new": TEXT', "$.new"),
+        ('"new": [1.5, TEXT]', "$.new[1]"),
+        ('"new": {"deep": [{"er": TEXT}]}', "$.new.deep[0].er"),
+        ('"nickname": TEXT', "$.nickname"),
+        ('"sip_config": {"termination_uri": "x", "new": TEXT}', "$.sip_config.new"),
+    ],
+)
+def test_a_number_without_a_finite_value_is_refused_with_its_path(
+    field: str, path: str, text: str
+) -> None:
+    """Such a number cannot be written as JSON again."""
+    rest = json.dumps(payload(TODAY))[1:]
+    body = f"{{{field.replace('TEXT', text)}, {rest}".encode()
+    if field.startswith(('"nickname', '"sip')):  # the last of two fields counts
+        body = f"{{{rest[:-1]}, {field.replace('TEXT', text)}}}".encode()
 
-    assert Phone.from_dict(found.to_dict()) == found
-    assert repr(found.extra["new"]) == repr([float(text)])
+    with pytest.raises(InvalidResponseError) as caught:
+        Phone.from_json(body)
+    assert caught.value.problems[0].startswith(f"{path}: ")
+    assert not caught.value.transient
+
+
+def test_a_large_number_with_a_finite_value_is_kept() -> None:
+    body = json.dumps(payload(TODAY) | {"new": [1e308, -1e308, 10**90]})
+
+    assert Phone.from_json(body).extra["new"] == [1e308, -1e308, 10**90]
 
 
 def test_phones_are_equal_when_every_field_is_extra_included() -> None:

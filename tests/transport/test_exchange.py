@@ -174,8 +174,8 @@ async def what_comes_of(move: Move) -> tuple[object, ...]:
                 try:
                     made.append(repr(await diga.phones.get(PHONE_ID)))
                 except DigaError as error:
-                    alike = {"elapsed": 0.0, "port": 0}
-                    seen = attrs.asdict(error) | alike
+                    seen = attrs.asdict(error) | {"elapsed": 0.0, "port": 0}
+                    seen["reason"] = seen["reason"].replace(server.url, "")
                     made.append(f"{type(error).__name__} {seen}")
         return (*made, server.asked)
 
@@ -257,6 +257,7 @@ async def test_what_somebody_gives_to_every_session_is_kept(
         ("trust_env", True),
     ],
 )
+@pytest.mark.usefixtures("short")
 async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
     name: str, value: Any
 ) -> None:

@@ -5,6 +5,7 @@ What must be accepted stands here plainly. What must be rejected has an ``ignore
 which the checkers call unused as soon as they accept it.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
@@ -17,6 +18,7 @@ from diga_async import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    Change,
     ClientStats,
     DigaClient,
     DigaError,
@@ -24,12 +26,16 @@ from diga_async import (
     Found,
     InvalidResponseError,
     Limits,
+    ListingStats,
     LookupStats,
     Missing,
     Outcome,
     Phone,
     PhoneBatch,
+    PhoneChanges,
+    PhoneListing,
     PhoneLookups,
+    PhonePage,
     PhoneStatus,
     RateLimitError,
     RetryPolicy,
@@ -38,6 +44,8 @@ from diga_async import (
     Timeouts,
     UnprocessableEntityError,
     ValidationDetail,
+    WaitError,
+    WatchStats,
 )
 from diga_async.sandbox import Faults, Sandbox, SeenRequest
 
@@ -155,6 +163,37 @@ async def collect(client: DigaClient) -> None:
     batch.raise_for_failures()
 
 
+async def list_all(client: DigaClient, now: datetime) -> None:
+    listing = client.phones.list(
+        status=PhoneStatus.ASSIGNED, assigned_from=now, order="asc", page_size=50
+    )
+    assert_type(listing, PhoneListing)
+    async with listing as phones:
+        assert_type(phones, PhoneListing)
+        async for phone in phones:
+            assert_type(phone, Phone)
+        assert_type(phones.cursor, UUID | None)
+        assert_type(phones.stats, ListingStats)
+    assert_type([p async for p in client.phones.list(status="sold")], list[Phone])
+    client.phones.list(order="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def list_one_page(client: DigaClient) -> None:
+    page = await client.phones.list_page(page_size=20, after=UUID(int=1), timeouts=5)
+    assert_type(page, PhonePage)
+    assert_type(page.phones, tuple[Phone, ...])
+    assert_type(page.cursor, UUID | None)
+    assert_type(page.total_pages, int | None)
+    task = asyncio.create_task(client.phones.list_page())
+    assert_type(await task, PhonePage)
+
+
+async def look_up_by_listing(client: DigaClient, via: Literal["list", "auto"]) -> None:
+    assert_type(await client.phones.get_many([], via=via), PhoneBatch)
+    assert_type(client.phones.iter_many([], via="each"), PhoneLookups)
+    client.phones.iter_many([], via="pages")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def read_an_error(error: DigaError) -> None:
     assert_type(error.phone_id, UUID | None)
     assert_type(error.attempts, int | None)
@@ -173,6 +212,37 @@ def read_an_error(error: DigaError) -> None:
             assert_type(error.problems, tuple[str, ...])
         case _:
             raise error
+
+
+async def wait(client: DigaClient, phone_id: UUID) -> None:
+    waiting = client.phones.wait_until
+    assert_type(await waiting(phone_id, status="assigned"), Phone)
+    await waiting(str(phone_id), status=PhoneStatus.ASSIGNED, every=5, timeout=60)
+    await waiting(phone_id, status={PhoneStatus.RELEASED, "finished"}, timeouts=5.0)
+    await waiting(phone_id)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await waiting(phone_id, status=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    try:
+        await waiting(phone_id, status="assigned", timeout=1.0)
+    except WaitError as error:
+        assert_type(error.phone_id, UUID | None)
+    except TimeoutError:
+        pass
+
+
+async def watch(client: DigaClient, saved: dict[UUID, Phone]) -> None:
+    client.phones.watch([*saved, str(UUID(int=7))], every=10, timeouts=5.0)
+    client.phones.watch(baseline={UUID(int=7): None})
+    client.phones.watch(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with client.phones.watch(baseline=saved) as changes:
+        assert_type(changes, PhoneChanges)
+        async for change in changes:
+            assert_type(change, Change)
+            assert_type(change.before, Phone | None)
+            assert_type(change.after, Phone | None)
+            assert_type(change.fields, frozenset[str])
+            assert_type(changes.phones, dict[UUID, Phone | None])
+        assert_type(changes.stats, WatchStats)
+        client.phones.watch(baseline=changes.phones)
 
 
 async def ask_a_vault() -> str:

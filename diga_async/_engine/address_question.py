@@ -1,0 +1,79 @@
+"""The question whether there is an API at the client's address."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from diga_async._api.operation import Answer, Operation
+from diga_async._engine.call import Call, Counters, status_of
+from diga_async._engine.clock import Clock
+from diga_async._engine.shared_task import SharedTask
+from diga_async._flow.address_check import AddressCheck
+from diga_async._models.errors import ConfigurationError
+from diga_async._models.options import Timeouts
+
+#: Makes one attempt; None when the deadline came first.
+Attempt = Callable[[Call[Any]], Awaitable[Answer[Any] | None]]
+
+
+class AddressQuestion:
+    """
+    Asks a call that any server of the API answers; runs share the request.
+
+    Args:
+        check: What is known.
+        control: The call; None to never ask.
+        attempt: Makes one attempt.
+        clock: The time.
+        seconds: How long the request may wait until it is sent.
+        counters: Where it is counted.
+
+    Attributes:
+        check: What is known.
+    """
+
+    def __init__(  # noqa: PLR0913 - parts of an engine, and made by it alone
+        self,
+        check: AddressCheck,
+        control: Operation[Any] | None,
+        attempt: Attempt,
+        *,
+        clock: Clock,
+        seconds: float,
+        counters: Counters,
+    ) -> None:
+        self.check = check
+        self._control = control
+        self._attempt = attempt
+        self._clock = clock
+        self._seconds = seconds
+        self._counters = counters
+        self._asking: SharedTask[None] = SharedTask(clock)
+
+    async def ask(self, timeouts: Timeouts) -> None:
+        """Ask, once and with one attempt; the answer is then in `check`."""
+        if self._control is not None:
+            await self._asking.wait(partial(self._ask, self._control, timeouts))
+
+    async def _ask(self, control: Operation[Any], timeouts: Timeouts) -> None:
+        call = Call(
+            operation=control,
+            timeouts=timeouts,
+            deadline=self._clock.now() + self._seconds,
+            counters=(self._counters,),
+        )
+        answer = await self._attempt(call)
+        if call.started is not None:
+            self.check.listing_answered(status_of(answer))
+
+    async def close(self) -> None:
+        """End the question."""
+        await self._asking.close()
+
+
+def wrong_address(url: object) -> ConfigurationError:
+    """Return the error of runs where there is no API."""
+    return ConfigurationError(
+        f"there is no Diga API at {url}: the listing of phones is not found (404); "
+        "check base_url"
+    )

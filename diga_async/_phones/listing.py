@@ -1,0 +1,302 @@
+"""
+`PhoneListing` and `walk`: the whole listing, page after page; `read_page`: one page.
+
+All three ask a `Pager` what to request. The first two are runs of one worker, whose
+source is the pager: so closing, cancelling and the end of the client are those of a
+run, and a page has the retries and the patience of an id in a run.
+
+`walk` is for polls. It reads the whole listing into memory, passes over records that
+are not phones, and raises nothing: its result says whether it reached the end, and if
+not, why. Only a walk that did may say what the listing does not show.
+"""
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import attrs
+
+from diga_async._api.listing import MAX_PAGE_SIZE, Page, PhoneQuery
+from diga_async._api.operation import Answer, Operation
+from diga_async._bulk.plan import Plan
+from diga_async._bulk.stream import Stream
+from diga_async._calls import Client, lifecycle_of, send, starter
+from diga_async._engine.call import Call
+from diga_async._models.errors import DigaError, WrongLoopError
+from diga_async._models.options import Timeouts
+from diga_async._models.outcomes import PhonePage
+from diga_async._models.phone import Phone
+from diga_async._models.stats import ListingStats
+from diga_async._phones.paging import Pager
+
+
+class _PageFeed:
+    """
+    The source of a run of pages, and what its results are: the phones of a page.
+
+    The page after one that brought phones is requested when the consumer has those.
+
+    Attributes:
+        pager: Decides what is requested.
+        pages: How many pages were read.
+    """
+
+    def __init__(self, pager: Pager) -> None:
+        self.pager = pager
+        self.pages = 0
+        self._may_go_on = asyncio.Event()
+        self._may_go_on.set()
+
+    def go_on(self) -> None:
+        """Allow the next page to be requested."""
+        self._may_go_on.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Operation[Any]:
+        operation = self.pager.request()
+        if operation is None:
+            raise StopAsyncIteration
+        await self._may_go_on.wait()
+        return operation
+
+    def operation_of(self, item: Operation[Any]) -> Operation[Any]:
+        return item
+
+    def result_of(
+        self, _call: Call[Any], answer: Answer[Any], _now: float
+    ) -> tuple[Phone, ...]:
+        self.pages += isinstance(answer, Page)
+        phones = self.pager.read(answer)
+        if phones:
+            self._may_go_on.clear()
+        return phones
+
+    def rejection_of(self, name: str, error: DigaError) -> tuple[Phone, ...]:
+        """Never called: an operation is never rejected."""
+        raise NotImplementedError(name) from error
+
+
+def _stream(
+    client: Client, feed: _PageFeed, timeouts: Timeouts | float | None
+) -> Stream[tuple[Phone, ...]]:
+    plan = Plan(
+        results=feed,
+        concurrency=1,
+        timeouts=lifecycle_of(client).allowed(timeouts),
+        on_end=lambda *_: None,  # it is no run of ids: its end is not logged as one
+    )
+    return Stream(starter(client, feed, plan))
+
+
+class PhoneListing:
+    """
+    The phones of a listing: an async iterator, and an async context manager.
+
+    It starts on entering the block, or with the first phone asked for; leaving the
+    block leaves nothing behind. The next page is requested while you have the present
+    one. Cancelling one ``anext()`` loses no phone and does not end the listing.
+
+    Made by `Phones.list`.
+
+    .. versionadded:: 0.2.0
+    """
+
+    __module__ = "diga_async"
+
+    def __init__(
+        self,
+        client: Client,
+        query: PhoneQuery,
+        *,
+        page_size: int,
+        after: UUID | None,
+        timeouts: Timeouts | float | None,
+    ) -> None:
+        self._feed = _PageFeed(Pager(query, page_size=page_size, after=after))
+        self._pages = _stream(client, self._feed, timeouts)
+        self._page: deque[Phone] = deque()
+        self._cursor = after
+        self._delivered = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        """Request the first page."""
+        await self._pages.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the listing; nothing of it is left."""
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Phone:
+        """Return the next phone."""
+        loop = asyncio.get_running_loop()
+        if self._page and loop is not self._loop:
+            raise WrongLoopError("the listing belongs to another event loop")
+        while not self._page:
+            self._page.extend(await anext(self._pages))
+            self._loop = loop
+            self._feed.go_on()
+        phone = self._page.popleft()
+        self._cursor = phone.id
+        self._delivered += 1
+        return phone
+
+    async def aclose(self) -> None:
+        """
+        End the listing now; return when nothing of it is left. Idempotent.
+
+        .. versionadded:: 0.2.0
+        """
+        await self._pages.aclose()
+        self._page.clear()
+
+    @property
+    def cursor(self) -> UUID | None:
+        """
+        The id of the last phone delivered; *after* until the first.
+
+        Another listing with ``after=cursor`` goes on from there.
+
+        .. versionadded:: 0.2.0
+        """
+        return self._cursor
+
+    @property
+    def stats(self) -> ListingStats:
+        """
+        A snapshot of the listing; cheap.
+
+        .. versionadded:: 0.2.0
+        """
+        return _stats(self._feed, self._pages, self._delivered)
+
+
+def _stats(
+    feed: _PageFeed, stream: Stream[tuple[Phone, ...]], phones: int
+) -> ListingStats:
+    run = stream.stats
+    return ListingStats(
+        pages=feed.pages,
+        phones=phones,
+        retries=run.retries,
+        throttled=run.throttled,
+        elapsed=run.elapsed,
+        total_pages=feed.pager.total_pages,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Walk:
+    """
+    What a walk through the whole listing has read.
+
+    Attributes:
+        phones: The phones read, in the order of the listing, each once.
+        unreadable: The ids of the records that are not phones; None for a record
+            whose id cannot be read either.
+        error: Why the walk did not reach the end; None when it did.
+            A `ConfigurationError` when the first page is a 404.
+        stats: What was requested.
+    """
+
+    phones: tuple[Phone, ...]
+    unreadable: tuple[UUID | None, ...]
+    error: DigaError | None
+    stats: ListingStats
+
+    @property
+    def reached_end(self) -> bool:
+        """Whether it may say what the listing does not show."""
+        return self.error is None
+
+
+async def walk(
+    client: Client,
+    query: PhoneQuery = PhoneQuery(order="asc"),  # noqa: B008 - frozen
+    *,
+    timeouts: Timeouts | float | None = None,
+) -> Walk:
+    """
+    Read the whole listing into memory; pass over records that are not phones.
+
+    Args:
+        client: Sends the requests, with the priority and the patience of a run.
+        query: Which phones; ascending, so that phones added meanwhile shift nothing.
+        timeouts: How long each page may take; by default the client's.
+
+    Raises:
+        WrongLoopError: The client belongs to another event loop.
+    """
+    feed = _PageFeed(Pager(query, page_size=MAX_PAGE_SIZE, skip_bad_records=True))
+    phones: list[Phone] = []
+    why: DigaError | None = None
+    async with _stream(client, feed, timeouts) as pages:
+        try:
+            async for page in pages:
+                phones.extend(page)
+                feed.go_on()
+        except DigaError as error:
+            why = error.with_traceback(None)
+        stats = _stats(feed, pages, len(phones))
+    return Walk(
+        phones=tuple(phones),
+        unreadable=tuple(error.phone_id for error in feed.pager.bad_records),
+        error=why,
+        stats=stats,
+    )
+
+
+async def read_page(
+    client: Client,
+    query: PhoneQuery,
+    *,
+    page_size: int,
+    after: UUID | None,
+    timeouts: Timeouts | float | None,
+) -> PhonePage:
+    """
+    Read one page; look up its cursor's phone where it looks like the end too early.
+
+    Raises:
+        DigaError: Why there is no page.
+    """
+    pager = Pager(query, page_size=page_size, after=after)
+
+    async def answer_of(operation: Operation[Any] | None) -> Answer[Any]:
+        assert operation is not None  # noqa: S101 - the pager is not at its end
+        try:
+            return await send(client, operation, timeouts=timeouts, bulk=True)
+        except DigaError as error:
+            return error
+
+    page = await answer_of(pager.request())
+    try:
+        phones = pager.read(page)
+        if pager.in_doubt:
+            if isinstance(page, DigaError):
+                raise page
+            pager.read(await answer_of(pager.request()))
+        pager.request()  # raises why there is no page
+        assert isinstance(page, Page)  # noqa: S101 - or the pager had raised
+        return PhonePage(
+            phones=phones,
+            cursor=page.cursor if page.has_more else None,
+            has_more=page.has_more,
+            total_pages=page.total_pages,
+        )
+    finally:
+        del page  # or an error would keep this frame alive

@@ -1,0 +1,71 @@
+"""What only examples use: the extra `examples`; without it, their tests are skipped."""
+
+import ast
+import platform
+from importlib.metadata import requires
+from importlib.util import find_spec
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+DISTRIBUTIONS = {
+    "IPython": "ipython",
+    "aiogram": "aiogram",
+    "cachetools": "cachetools",
+    "celery": "celery",
+    "discord": "discord.py",
+    "distributed": "distributed",
+    "flask": "flask",
+    "opentelemetry.instrumentation.aiohttp_client": (
+        "opentelemetry-instrumentation-aiohttp-client"
+    ),
+    "opentelemetry.sdk.trace": "opentelemetry-sdk",
+    "pandas": "pandas",
+    "polars": "polars",
+    "prometheus_client": "prometheus-client",
+    "pyarrow": "pyarrow",
+    "structlog": "structlog",
+}
+"""The modules that examples import, and what provides each."""
+
+
+def need(module: str) -> None:
+    """Skip the test unless *module* is there."""
+    if not is_found(module):
+        pytest.skip(reason_without(DISTRIBUTIONS[module]))
+
+
+def need_imports(source: str) -> None:
+    """Skip the test unless every framework that *source* imports is there."""
+    for module in sorted(imports_of(source) & DISTRIBUTIONS.keys()):
+        need(module)
+
+
+def imports_of(source: str) -> set[str]:
+    """Return the names of all modules that *source* imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names | {name.partition(".")[0] for name in names}
+
+
+def is_found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
+
+
+def reason_without(distribution: str) -> str:
+    """Say why *distribution* is missing, as our own metadata has it."""
+    required = [Requirement(text) for text in requires("diga-async") or ()]
+    name = canonicalize_name(distribution)
+    (marker,) = (r.marker for r in required if canonicalize_name(r.name) == name)
+    if marker is None or marker.evaluate({"extra": "examples"}):
+        return f"needs {distribution}, of diga-async[examples]"
+    return f"{distribution} does not support Python {platform.python_version()} yet"
