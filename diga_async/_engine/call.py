@@ -118,11 +118,15 @@ class Call(Progress, Generic[T]):
             seconds: How long it took.
             counts: Whether it counts as an attempt; a failed probe does not.
         """
-        self.count(answer)
+        if isinstance(answer, DigaError):
+            self.count(answer)
+            kind = kind_of(answer, self.operation)
+        else:
+            self.attempts += 1
+            kind = self.operation.success
         if not counts:
             self.uncount()
             self.deadline += seconds
-        kind = kind_of(answer, self.operation)
         for counters in self.counters:
             counters.answers[kind] += 1
         if kind == "throttled" and self.bulk:
