@@ -51,7 +51,7 @@ class Lifecycle:
     @property
     def stats(self) -> ClientStats:
         """A snapshot."""
-        return client_stats(self._counters, self.runtime)
+        return client_stats(self._counters, self.options.limits, self.runtime)
 
     def open(self) -> Runtime:
         """

@@ -22,6 +22,7 @@ from diga_async._engine.engine import Engine, Settings
 from diga_async._engine.observer import Hook, Observer
 from diga_async._engine.single_flight import SingleFlight
 from diga_async._flow.address_check import AddressCheck
+from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._models.errors import (
     ClientClosedError,
     WrongLoopError,
@@ -202,15 +203,24 @@ def _connector_of(
     return connector
 
 
-def client_stats(counters: Counters, runtime: Runtime | None) -> ClientStats:
+def client_stats(
+    counters: Counters, limits: Limits, runtime: Runtime | None
+) -> ClientStats:
     """Return a snapshot of a client; *runtime* is None while it is not open."""
     answers = {name: counters.answers[name] for name in get_args(AnswerKind)}
-    engine = None if runtime is None else runtime.engine
+    if runtime is None:
+        engine, believed = None, RateLimiter(**attrs.asdict(limits)).snapshot(0.0)
+    else:
+        engine = runtime.engine
+        believed = engine.limiter.snapshot(engine.clock.now())
     return ClientStats(
         requests=counters.requests,
         **answers,
         retries=counters.retries,
         in_flight=counters.in_flight,
-        rate=None if engine is None else engine.limiter.rate,
+        limiter=believed.state,
+        rate=believed.rate,
+        slots=believed.slots,
+        resumes_in=believed.resumes_in,
         outage=engine is not None and engine.breaker.is_open,
     )

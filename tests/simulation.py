@@ -1,463 +1,463 @@
 """
-Model servers and a virtual clock: what the limiter does in an hour, told in a second.
+Servers that limit, and clients with a rate limiter each, on a virtual clock.
 
-The servers are small and pure: a time in, a verdict out.
-`simulate` lets clients, each with a limiter of its own, ask one server for ids
-and plays events in order of their time.
-It models what a real loop adds: a timer that ends late, by epoll's whole
-milliseconds and by the loop being busy; a round trip that varies;
-answers that overtake each other.
+A server is asked with the time and says what becomes of an attempt; `simulate`
+plays clients against one, in order of time, with what a real loop adds: timers
+that end late, round trips that vary, answers that overtake each other.
 """
 
 import heapq
 import math
 import random
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from diga_async._flow.rate_limiter import RateLimiter
 
-LATE = 0.001
-"""A timer that ends in time still waits for what the loop runs: 0 to 1 ms."""
-
 TICK = 0.001
-"""epoll takes whole milliseconds, rounded up."""
+"""epoll waits whole milliseconds, rounded up; and the loop is busy for up to one."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a model server says to one attempt."""
+class Answer(NamedTuple):
+    """What a server says to one attempt."""
 
-    taken: bool
+    accepted: bool
     service: float = 0.0
-    """How long the server works on it, in seconds."""
+    """Seconds that the server takes over it."""
     retry_after: float | None = None
     lost: bool = False
-    """No answer, or a 5xx: taken or refused cannot be told."""
+    """No answer, or a 5xx."""
     advice: tuple[int, float] | None = None
-    """What the RateLimit headers say: remaining, and for how long."""
+    """RateLimit headers: how many are left, for how many seconds."""
 
 
-TAKEN = Verdict(taken=True)
-REFUSED = Verdict(taken=False)
+YES = Answer(accepted=True)
+NO = Answer(accepted=False)
 
 
-def dice(seed: int) -> random.Random:
-    """Return chances that are the same each time."""
-    return random.Random(seed)  # noqa: S311  # no secret depends on it
+def chances(seed: int) -> random.Random:
+    """Return the same chances for the same seed."""
+    return random.Random(seed)  # noqa: S311  # nothing secret depends on it
 
 
 class Server(Protocol):
-    """What `simulate` asks of a model server."""
+    """What is asked."""
 
-    def take(self, now: float) -> Verdict:
-        """Judge an attempt that arrives at *now*; times never go back."""
+    def ask(self, now: float) -> Answer:
+        """Judge an attempt that arrives; times never go back."""
         ...
 
 
-class FreeServer:
-    """No limit at all."""
+class Free:
+    """It limits nothing."""
 
-    def take(self, now: float) -> Verdict:
-        return TAKEN
+    def ask(self, now: float) -> Answer:
+        return YES
 
 
-class TokenBucket:
-    """
-    *burst* tokens at most, refilled at *rate* a second; an attempt takes one.
+class Closed:
+    """It refuses everything."""
 
-    nginx's ``limit_req … burst=20 nodelay`` is one with 21 tokens: it counts
-    the same thing upside down, in whole milliseconds.
-    """
+    def ask(self, now: float) -> Answer:
+        return NO
 
-    def __init__(self, rate: float, burst: float, tick: float = 0.0) -> None:
+
+class Bucket:
+    """*burst* + 1 tokens at most, *rate* more a second: nginx's ``limit_req``."""
+
+    def __init__(self, rate: float, burst: float, *, full: bool = True) -> None:
         self.rate = rate
-        self.burst = burst
-        self.tokens = burst
-        self.tick = tick
-        self.last = 0.0
+        self.most = burst + 1.0
+        self.tokens = self.most if full else 0.0
+        self.at = 0.0
 
-    def take(self, now: float) -> Verdict:
-        if self.tick:
-            now = math.floor(now / self.tick) * self.tick
-        self.tokens = min(self.burst, self.tokens + (now - self.last) * self.rate)
-        self.last = now
+    def ask(self, now: float) -> Answer:
+        now = math.floor(now * 1000) / 1000  # nginx counts milliseconds
+        self.tokens = min(self.most, self.tokens + (now - self.at) * self.rate)
+        self.at = now
         if self.tokens < 1.0 - 1e-9:
-            return REFUSED
+            return Answer(accepted=False, retry_after=(1 - self.tokens) / self.rate)
         self.tokens -= 1.0
-        return TAKEN
+        return YES
 
 
-def nginx(rate: float, burst: int) -> TokenBucket:
-    """Return nginx's ``limit_req rate=… burst=… nodelay``."""
-    return TokenBucket(rate, burst + 1, tick=0.001)
+class Window:
+    """*limit* attempts in each stretch of *seconds*, the first shortened by *phase*."""
 
-
-class FixedWindow:
-    """*limit* attempts in each window of *seconds*; windows start at a phase."""
-
-    def __init__(
-        self, limit: int, seconds: float, phase: float = 0.3, *, advise: bool = False
-    ) -> None:
+    def __init__(self, limit: int, seconds: float, phase: float = 0.3) -> None:
         self.limit = limit
         self.seconds = seconds
         self.phase = phase * seconds
-        self.window = -1
-        self.used = 0
-        self.advise = advise
+        self.window, self.used = -1, 0
 
-    def take(self, now: float) -> Verdict:
+    def ask(self, now: float) -> Answer:
         window = int((now + self.phase) // self.seconds)
         if window != self.window:
             self.window, self.used = window, 0
-        taken = self.used < self.limit
-        self.used += taken
-        advice = None
-        if self.advise:
-            reset = (window + 1) * self.seconds - self.phase - now
-            advice = (self.limit - self.used, math.ceil(reset))
-        return Verdict(taken=taken, advice=advice)
+        left = (window + 1) * self.seconds - self.phase - now
+        if self.used >= self.limit:
+            return Answer(accepted=False, retry_after=left, advice=(0, left))
+        self.used += 1
+        return Answer(accepted=True, advice=(self.limit - self.used, left))
 
 
-class SlidingWindow:
-    """*limit* attempts in any *seconds*; with *strict*, refused ones count too."""
+class Log:
+    """*limit* attempts in any *seconds*; *strict*: refused ones count as well."""
 
     def __init__(self, limit: int, seconds: float, *, strict: bool = False) -> None:
         self.limit = limit
         self.seconds = seconds
         self.strict = strict
-        self.log: deque[float] = deque()
+        self.times: deque[float] = deque(maxlen=limit)
 
-    def take(self, now: float) -> Verdict:
-        while self.log and self.log[0] <= now - self.seconds:
-            self.log.popleft()
-        taken = len(self.log) < self.limit
-        if taken or self.strict:
-            self.log.append(now)
-        if len(self.log) > self.limit:
-            self.log.popleft()
-        return Verdict(taken=taken)
+    def ask(self, now: float) -> Answer:
+        full = len(self.times) == self.limit and self.times[0] > now - self.seconds
+        wait = self.times[0] + self.seconds - now if full else 0.0
+        if self.strict or not full:
+            self.times.append(now)
+        return Answer(accepted=False, retry_after=wait) if full else YES
 
 
-class InFlightLimit:
-    """At most *limit* attempts at once, each taking *service* seconds, more or less."""
+class InFlight:
+    """At most *limit* at once, each for *seconds*, more or less."""
 
     def __init__(
-        self, limit: int, service: float, *, spread: float = 0.5, seed: int = 0
+        self, limit: int, seconds: float, *, spread: float = 0.5, seed: int = 0
     ) -> None:
         self.limit = limit
-        self.service = service
+        self.seconds = seconds
         self.spread = spread
-        self.random = dice(seed)
-        self.until: list[float] = []
+        self.random = chances(seed)
+        self.ends: list[float] = []
 
-    @property
-    def capacity(self) -> float:
-        """The most it can take in a second."""
-        return self.limit / self.service
-
-    def take(self, now: float) -> Verdict:
-        while self.until and self.until[0] <= now:
-            heapq.heappop(self.until)
-        if len(self.until) >= self.limit:
-            return REFUSED
-        around = self.random.uniform(1 - self.spread, 1 + self.spread)
-        service = self.service * around
-        heapq.heappush(self.until, now + service)
-        return Verdict(taken=True, service=service)
+    def ask(self, now: float) -> Answer:
+        while self.ends and self.ends[0] <= now:
+            heapq.heappop(self.ends)
+        if len(self.ends) >= self.limit:
+            return NO
+        spread = self.random.uniform(1 - self.spread, 1 + self.spread)
+        heapq.heappush(self.ends, now + self.seconds * spread)
+        return Answer(accepted=True, service=self.seconds * spread)
 
 
 class Queue:
-    """Refuses nothing; *workers* serve in turn, so latency grows with the load."""
+    """It refuses nothing, but *workers* serve in turn: latency grows with the load."""
 
-    def __init__(self, workers: int, service: float) -> None:
-        self.service = service
+    def __init__(self, workers: int, seconds: float) -> None:
+        self.seconds = seconds
         self.free = [0.0] * workers
 
-    def take(self, now: float) -> Verdict:
-        start = max(now, heapq.heappop(self.free))
-        heapq.heappush(self.free, start + self.service)
-        return Verdict(taken=True, service=start + self.service - now)
+    def ask(self, now: float) -> Answer:
+        end = max(now, heapq.heappop(self.free)) + self.seconds
+        heapq.heappush(self.free, end)
+        return Answer(accepted=True, service=end - now)
 
 
-class Changing:
-    """One server until *at*, another from then on: a limit that changes mid-run."""
+class InTurn:
+    """One server until a time, then the next: pairs of a time and a server."""
 
-    def __init__(self, before: Server, after: Server, at: float) -> None:
-        self.before = before
-        self.after = after
-        self.at = at
+    def __init__(self, *parts: tuple[float, Server]) -> None:
+        self.parts = parts
 
-    def take(self, now: float) -> Verdict:
-        return (self.before if now < self.at else self.after).take(now)
+    def ask(self, now: float) -> Answer:
+        return next(server for until, server in self.parts if now < until).ask(now)
 
 
-class WithRetryAfter:
-    """The same server, which says how long to wait when it refuses."""
+class Refusing:
+    """The same server, which refuses everything from one time to another."""
 
-    def __init__(self, server: Server, seconds: float) -> None:
+    def __init__(self, server: Server, since: float, until: float) -> None:
         self.server = server
-        self.seconds = seconds
+        self.since, self.until = since, until
 
-    def take(self, now: float) -> Verdict:
-        verdict = self.server.take(now)
-        if verdict.taken:
-            return verdict
-        return Verdict(taken=False, retry_after=self.seconds, advice=verdict.advice)
+    def ask(self, now: float) -> Answer:
+        return NO if self.since <= now < self.until else self.server.ask(now)
 
 
-class Moody:
-    """No limit, but attempts of some numbers are refused, with a delay."""
-
-    def __init__(self, refuses: Callable[[int], bool], seconds: float) -> None:
-        self.refuses = refuses
-        self.seconds = seconds
-        self.number = 0
-
-    def take(self, now: float) -> Verdict:
-        self.number += 1
-        if self.refuses(self.number):
-            return Verdict(taken=False, retry_after=self.seconds)
-        return TAKEN
-
-
-class Unreliable:
-    """The same server behind something that loses a *share* of the answers."""
+class ByChance:
+    """The same server, behind something that refuses, or loses, a *share*."""
 
     def __init__(
-        self, server: Server, share: float, *, service: float = 0.0, seed: int = 0
+        self, server: Server, share: float, answer: Answer = NO, *, seed: int = 0
     ) -> None:
         self.server = server
         self.share = share
-        self.service = service
-        self.random = dice(seed)
+        self.answer = answer
+        self.random = chances(seed)
 
-    def take(self, now: float) -> Verdict:
+    def ask(self, now: float) -> Answer:
         if self.random.random() < self.share:
-            return Verdict(taken=False, lost=True, service=self.service)
-        return self.server.take(now)
+            return self.answer
+        return self.server.ask(now)
+
+
+class Slow:
+    """The same server, which takes so many seconds, or what a function of time says."""
+
+    def __init__(self, server: Server, seconds: float | Callable[[float], float]):
+        self.server = server
+        self.seconds = seconds
+
+    def ask(self, now: float) -> Answer:
+        seconds = self.seconds(now) if callable(self.seconds) else self.seconds
+        answer = self.server.ask(now)
+        return answer._replace(service=answer.service + seconds)
+
+
+EXACT = -1.0
+"""For `Telling`: the delay after which the server will really accept."""
+
+
+class Telling:
+    """
+    The same server, with ``Retry-After``.
+
+    Args:
+        server: It.
+        seconds: What a 429 asks for: None, so many, or EXACT. Whole seconds.
+        advise: Whether RateLimit headers are sent.
+    """
+
+    def __init__(
+        self, server: Server, seconds: float | None, *, advise: bool = False
+    ) -> None:
+        self.server = server
+        self.seconds = seconds
+        self.advise = advise
+
+    def ask(self, now: float) -> Answer:
+        answer = self.server.ask(now)
+        if not self.advise:
+            answer = answer._replace(advice=None)
+        if answer.accepted or answer.lost:
+            return answer
+        seconds = self.seconds
+        if seconds == EXACT:
+            seconds = max(1.0, math.ceil(answer.retry_after or 1.0))
+        return answer._replace(retry_after=seconds)
 
 
 @dataclass
-class Share:
-    """What one client of a simulation did."""
+class Client:
+    """
+    One process.
 
-    found: int = 0
-    finished: float = 0.0
+    Attributes:
+        limiter: Its own.
+        ids: How many it has left to look up.
+        starts_at: When it begins.
+        accepted: When each id was found.
+        sends: When each attempt started.
+        most: The most it had in flight.
+    """
+
+    limiter: RateLimiter
+    ids: float = math.inf
+    starts_at: float = 0.0
+    accepted: list[float] = field(default_factory=list)
+    sends: list[float] = field(default_factory=list)
     most: int = 0
-    """The most attempts it had in shared."""
+    in_flight: int = 0
+    timer: float = math.inf
 
 
 @dataclass
 class Result:
     """
-    What came out of a simulation.
+    What came of it.
 
     Attributes:
-        found: Ids answered, over all clients.
-        sent: Attempts that reached the server.
-        refused: How many of them it refused.
-        elapsed: Seconds until the last id had its answer.
-        shares: What each client did.
-        arrivals: When each attempt arrived, and whether it was taken.
-        rates: The first client's rate as time went on.
+        clients: What each did.
+        accepted: When the server accepted an attempt.
+        refused: When it did not.
+        ended: When the last answer came.
+        seen: Of the first client, now and then: time, rate, slots, state.
     """
 
-    found: int = 0
-    sent: int = 0
-    refused: int = 0
-    elapsed: float = 0.0
-    shares: list[Share] = field(default_factory=list)
-    arrivals: list[tuple[float, bool]] = field(default_factory=list)
-    rates: list[tuple[float, float | None]] = field(default_factory=list)
+    clients: list[Client]
+    accepted: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    ended: float = 0.0
+    seen: list[tuple[float, float | None, int, str]] = field(default_factory=list)
 
     @property
-    def goodput(self) -> float:
-        """Ids a second, over the whole run."""
-        return self.found / self.elapsed
+    def found(self) -> int:
+        """Ids that were answered."""
+        return sum(len(client.accepted) for client in self.clients)
 
-    @property
-    def refused_share(self) -> float:
-        """Refused attempts, of all that were sent."""
-        return self.refused / self.sent
+    def per_second(self, since: float, until: float) -> float:
+        """Return how many a second the server accepted."""
+        return within(self.accepted, since, until) / (until - since)
 
-    @property
-    def fairness(self) -> float:
-        """How fast the slowest client was, compared to the fastest."""
-        speeds = [share.found / share.finished for share in self.shares]
-        return min(speeds) / max(speeds)
+    def refused_share(self, since: float = 0.0, until: float = math.inf) -> float:
+        """Return the refused attempts, of all."""
+        refused = within(self.refused, since, until)
+        return refused / max(1, refused + within(self.accepted, since, until))
 
+    def fairness(self, since: float = 0.0, until: float = math.inf) -> float:
+        """Return how fast the slowest client was, compared to the fastest."""
+        shares = [within(client.accepted, since, until) for client in self.clients]
+        return min(shares) / max(1, *shares)
 
-class _Client:
-    """One process: its ids, its limiter, its one timer."""
-
-    def __init__(self, limiter: RateLimiter, ids: int, share: Share) -> None:
-        self.limiter = limiter
-        self.ids = ids
-        self.share = share
-        self.in_flight = 0
-        self.timer = math.inf
-
-
-@dataclass(order=True)
-class _Event:
-    at: float
-    turn: int
-    act: Callable[[float], None] = field(compare=False)
+    def recovery(self, since: float, rate: float, share: float = 0.9) -> float:
+        """Return the seconds after which *share* of *rate* is reached for a second."""
+        width = max(1.0, 20 / rate)
+        at = since
+        while at + width <= self.ended:
+            if within(self.accepted, at, at + width) >= share * rate * width:
+                return at - since
+            at += 0.1
+        return math.inf
 
 
-class _Simulation:
-    """The queue of events, and what each does."""
+def within(times: list[float], since: float, until: float) -> int:
+    """Return how many of the times, in order, are in a half-open stretch."""
+    return bisect_left(times, until) - bisect_left(times, since)
+
+
+class _Run:
+    """The events of one simulation, in order of time."""
 
     def __init__(
-        self, server: Server, round_trip: float, stalls: float, seed: int
+        self, server: Server, result: Result, trip: float, stalls: float, seed: int
     ) -> None:
         self.server = server
-        self.round_trip = round_trip
+        self.result = result
+        self.trip = trip
         self.stalls = stalls
-        self.random = dice(seed)
-        self.events: list[_Event] = []
+        self.chance = chances(seed).random
         self.turns = count()
-        self.result = Result()
+        self.events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]]
+        self.events = []
 
-    def at(self, when: float, act: Callable[[float], None]) -> None:
-        heapq.heappush(self.events, _Event(when, next(self.turns), act))
+    def at(self, when: float, act: Callable[..., None], *arguments: object) -> None:
+        heapq.heappush(self.events, (when, next(self.turns), act, arguments))
 
-    def run(self, until: float) -> None:
-        while self.events and self.events[0].at <= until:
-            event = heapq.heappop(self.events)
-            event.act(event.at)
+    def play(self, until: float) -> None:
+        while self.events and self.events[0][0] <= until:
+            now, _, act, arguments = heapq.heappop(self.events)
+            act(now, *arguments)
 
     def leg(self) -> float:
-        """Return how long one way takes this time."""
-        return self.round_trip * self.random.uniform(0.35, 0.65)
+        return self.trip * (0.35 + 0.3 * self.chance())
 
-    def pump(self, client: _Client, now: float) -> None:
-        """Start what may start; set the timer for what may not yet."""
+    def pump(self, now: float, client: Client) -> None:
+        """Start what may start; else see that somebody looks again."""
         limiter = client.limiter
-        while client.ids and client.in_flight < limiter.slots:
+        while client.ids > 0 and client.in_flight < limiter.slots:
             delay = limiter.wait(now)
             if delay > 0.0:
-                self.set_timer(client, now, delay)
+                self.set_timer(now, client, delay)
                 return
-            self.send(client, now)
+            client.ids -= 1
+            client.in_flight += 1
+            client.most = max(client.most, client.in_flight)
+            client.sends.append(now)
+            limiter.sent(now, self.chance(), client.in_flight)
+            self.at(now + self.leg(), self.arrive, client, now, client.in_flight)
 
-    def set_timer(self, client: _Client, now: float, delay: float) -> None:
+    def set_timer(self, now: float, client: Client, delay: float) -> None:
         if client.timer <= now + delay:
-            return  # it rings before, and looks again
+            return
         client.timer = now + delay
-        late = math.ceil(delay / TICK) * TICK - delay + self.random.uniform(0.0, LATE)
-        if self.stalls and self.random.random() < 0.01:
-            late += self.random.uniform(0.0, self.stalls)
+        late = math.ceil(delay / TICK) * TICK - delay + TICK * self.chance()
+        if self.stalls and self.chance() < 0.01:
+            late += self.stalls * self.chance()
+        self.at(now + delay + late, self.ring, client)
 
-        def ring(then: float) -> None:
-            client.timer = math.inf
-            self.pump(client, then)
+    def ring(self, now: float, client: Client) -> None:
+        client.timer = math.inf
+        self.pump(now, client)
 
-        self.at(now + delay + late, ring)
+    def arrive(self, now: float, client: Client, sent_at: float, ahead: int) -> None:
+        answer = self.server.ask(now)
+        if not answer.lost:
+            kind = self.result.accepted if answer.accepted else self.result.refused
+            kind.append(now)
+        back = now + answer.service + self.leg()
+        self.at(back, self.hear, client, sent_at, ahead, answer)
 
-    def send(self, client: _Client, now: float) -> None:
-        client.ids -= 1
-        client.in_flight += 1
-        in_flight = client.in_flight
-        client.share.most = max(client.share.most, in_flight)
-        client.limiter.sent(now, self.random.random())
-
-        def arrive(then: float) -> None:
-            verdict = self.server.take(then)
-            self.result.sent += 1
-            self.result.refused += not (verdict.taken or verdict.lost)
-            self.result.arrivals.append((then, verdict.taken))
-            back = then + verdict.service + self.leg()
-            self.at(back, lambda end: self.answer(client, end, now, in_flight, verdict))
-
-        self.at(now + self.leg(), arrive)
-
-    def answer(
-        self,
-        client: _Client,
-        now: float,
-        sent_at: float,
-        in_flight: int,
-        verdict: Verdict,
+    def hear(
+        self, now: float, client: Client, sent_at: float, ahead: int, answer: Answer
     ) -> None:
-        client.in_flight -= 1
         limiter = client.limiter
-        if verdict.advice is not None:
-            limiter.advised(now, *verdict.advice)
-        if verdict.taken:
-            limiter.accepted(now, sent_at, in_flight)
-            client.share.found += 1
-            client.share.finished = self.result.elapsed = now
+        client.in_flight -= 1
+        self.result.ended = now
+        if answer.advice is not None:
+            limiter.advised(now, *answer.advice)
+        if answer.accepted:
+            limiter.accepted(now, sent_at, ahead)
+            client.accepted.append(now)
         else:
             client.ids += 1
-            if verdict.lost:
+            if answer.lost:
                 limiter.lost(now, sent_at)
             else:
-                chance = self.random.random()
-                limiter.throttled(now, sent_at, verdict.retry_after, chance, in_flight)
-        if client.share is self.result.shares[0]:
-            self.result.rates.append((now, limiter.rate))
-        self.pump(client, now)
+                after = answer.retry_after
+                limiter.throttled(now, sent_at, after, self.chance(), ahead)
+        if client is self.result.clients[0]:
+            self.note(now, limiter)
+        self.pump(now, client)
+
+    def note(self, now: float, limiter: RateLimiter) -> None:
+        seen = self.result.seen
+        if not seen or now >= seen[-1][0] + 0.05:
+            shot = limiter.snapshot(now)
+            seen.append((now, shot.rate, shot.slots, shot.state))
 
 
-def simulate(  # noqa: PLR0913  # the questions one may ask
+def simulate(  # noqa: PLR0913  # what one may ask for
     server: Server,
-    ids: int,
     *,
-    clients: int = 1,
+    ids: float = math.inf,
+    until: float = math.inf,
+    starts: Iterable[float] = (0.0,),
     concurrency: int = 64,
     per_second: float | None = None,
     adaptive: bool = True,
-    round_trip: float = 0.0015,
+    trip: float = 0.0015,
     stalls: float = 0.0,
     seed: int = 0,
-    start: float = 0.0,
-    until: float = math.inf,
-    paces: list[RateLimiter] | None = None,
+    limiters: Sequence[RateLimiter] | None = None,
 ) -> Result:
     """
-    Let *clients* ask *server* for *ids* in all, each id until it is answered.
+    Let clients ask *server*, each id until it is accepted.
 
     Args:
         server: Judges every attempt.
-        ids: How many in all; each client has its part.
-        clients: How many, each with a limiter of its own.
-        concurrency: Of each client.
-        per_second: Of each client.
-        adaptive: Of each client.
-        round_trip: There and back, in seconds, without the server's own time.
-        stalls: One timer in a hundred is late by up to so many seconds more.
-        seed: For every chance of the run.
-        start: When the clock starts.
+        ids: How many each client looks up.
         until: Stop then, though ids are left.
-        paces: Taken instead of new ones, one for each client.
+        starts: When each client begins.
+        concurrency: Of each.
+        per_second: Of each.
+        adaptive: Of each.
+        trip: There and back, in seconds, without the server's own time.
+        stalls: One timer in a hundred is late by up to so many seconds more.
+        seed: For every chance.
+        limiters: Taken instead of new ones, one for each client.
 
     Returns:
-        What came out.
+        What came of it.
     """
-    simulation = _Simulation(server, round_trip, stalls, seed)
-    for number in range(clients):
-        limiter = (
-            paces[number]
-            if paces
-            else RateLimiter(
+    begins = list(starts)
+    if limiters is None:
+        limiters = [
+            RateLimiter(
                 concurrency=concurrency, per_second=per_second, adaptive=adaptive
             )
-        )
-        share = Share()
-        simulation.result.shares.append(share)
-        client = _Client(limiter, ids // clients, share)
-        after = simulation.random.uniform(0.0, 0.05) if clients > 1 else 0.0
-
-        def begin(now: float, client: _Client = client) -> None:
-            simulation.pump(client, now)
-
-        simulation.at(start + after, begin)
-    simulation.run(until)
-    result = simulation.result
-    result.found = sum(share.found for share in result.shares)
-    return result
+            for _ in begins
+        ]
+    clients = [
+        Client(limiter, ids, begin)
+        for limiter, begin in zip(limiters, begins, strict=True)
+    ]
+    run = _Run(server, Result(clients), trip, stalls, seed)
+    for client in clients:
+        after = 0.05 * run.chance() if len(clients) > 1 else 0.0
+        run.at(client.starts_at + after, run.pump, client)
+    run.play(until)
+    return run.result

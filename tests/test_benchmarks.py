@@ -66,11 +66,12 @@ def test_a_row_of_limits_is_measured(limits, monkeypatch):
 
 def test_every_row_has_a_server(limits):
     for row in limits.ROWS.values():
-        assert isinstance(row.server, dict) or hasattr(row.server(), "take")
+        assert isinstance(row.server, dict) or hasattr(row.server(), "ask")
 
 
 def test_the_picture_is_an_svg(limits):
-    assert limits.svg([100, 200, 50]).startswith("<svg")
+    for name in limits.PICTURES:
+        assert limits.svg(name, [100, 200, 50]).startswith("<svg")
 
 
 async def test_lookups_by_listing_are_measured_beside_those_by_id(
@@ -87,7 +88,7 @@ async def test_lookups_by_listing_are_measured_beside_those_by_id(
     assert printed.count("bytes kept") == 2
 
 
-@pytest.mark.parametrize("name", ["runs", "cluster"])
+@pytest.mark.parametrize("name", ["runs", "cluster", "limiter"])
 def test_the_others_can_be_imported(name, bench):
     assert callable(bench(name).main)
 

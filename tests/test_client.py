@@ -723,9 +723,25 @@ class TestStats:
 
         assert (stats.requests, stats.found, stats.missing) == (61, 60, 1)
         assert (stats.rate, stats.outage, stats.in_flight) == (None, False, 0)
+        assert (stats.limiter, stats.slots, stats.resumes_in) == ("free", 36, 0.0)
 
     async def test_they_can_be_read_of_a_client_never_opened(self):
-        assert DigaClient(KEY).stats.requests == 0
+        stats = DigaClient(KEY, limits=Limits(per_second=50)).stats
+
+        assert stats.requests == 0
+        assert (stats.limiter, stats.rate) == ("capped", pytest.approx(49.0))
+
+    async def test_they_show_what_the_rate_limiter_waits_for(self):
+        async with (
+            ByteServer(says(answer(b"", "429 Slow down", Retry_After="9"))) as server,
+            DigaClient(KEY, base_url=server.url) as diga,
+        ):
+            with pytest.raises(RateLimitError):
+                await diga.phones.get(uuid4(), timeouts=2.0)
+            stats = diga.stats
+
+        assert stats.limiter == "cooling_down"
+        assert 8.0 < stats.resumes_in <= 10.0
 
 
 async def test_outcomes_match_as_documented(sandbox, diga):

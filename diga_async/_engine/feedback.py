@@ -98,8 +98,10 @@ class Feedback:
             self._limiter.throttled(
                 now, sent, answer.retry_after, self._chance(), in_flight
             )
+            self._observer.limiter(self._limiter, now, urgent=True)
         else:
             self._limiter.accepted(now, sent, in_flight)
+            self._observer.limiter(self._limiter, now, urgent=False)
             self._remember(call.operation, answer)
         self._local.succeeded(now)
         if self._breaker.succeeded():

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import attrs
 
+from diga_async._flow.limiter_log import LimiterLog
+from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.events import AttemptEvent, Event, LookupEvent
 from diga_async._models.stats import LookupStats
@@ -30,6 +32,7 @@ class Observer:
     def __init__(self, hook: Hook | None) -> None:
         self._hook = hook
         self._blocked = BLOCKED_SECONDS
+        self._limiter_log = LimiterLog()
 
     @property
     def is_on(self) -> bool:
@@ -73,6 +76,15 @@ class Observer:
                 "the event loop was blocked for %.1f s; no response was read meanwhile",
                 seconds,
             )
+
+    def limiter(self, limiter: RateLimiter, now: float, *, urgent: bool) -> None:
+        """Report what the rate limiter believes, when that has changed."""
+        if not urgent and now < self._limiter_log.due:
+            return
+        seen = limiter.snapshot(now)
+        if self._limiter_log.is_news(now, seen):
+            facts = seen._asdict()
+            LOG.info("limiter %s", _line(facts), extra={"limiter": facts})
 
     def polls(self, error: BaseException | None) -> None:
         """Report that the polls of a watch begin to fail, or succeed again."""

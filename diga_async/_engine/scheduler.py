@@ -124,7 +124,7 @@ class Scheduler:
     def _start(self, queue: Queue, now: float) -> Permit:
         self.in_flight += 1
         chance = self._chance()
-        self._limiter.sent(now, chance)
+        self._limiter.sent(now, chance, self.in_flight)
         purpose = Purpose.CALL
         if queue is self._bulk:
             purpose = self._breaker.sent(now, chance)

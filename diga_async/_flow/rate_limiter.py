@@ -1,252 +1,151 @@
 """
-The pace: given the time and what was answered, when may the next attempt start.
+The rate limiter: when the next attempt may start, and how many may be in flight.
 
-Nobody tells a client how much a server allows.
-The limiter finds out: it asks a little faster until it is refused, measures,
-and stays a little below.
-It reads no clock, draws no lots and waits for nothing:
-times are seconds of any clock that does not go back, chances are arguments.
+1. Until the first 429 there is no rate: a few attempts are in flight, and each one
+   that is accepted adds half a slot.
+2. From then on the rate is slightly below the limit, plus an excess that doubles
+   until the next 429: slowly where a 429 is dear, soon where a limit has just fallen.
+3. Each 429 measures the limit: the attempts accepted since the last measurement,
+   over that time, are at most the limit, the rate in use was at least the limit, and
+   the estimate is their geometric mean.
+4. A 429 of the attempt that took the last slot lowers the slots in the same way, until
+   attempts accepted above that number refute it.
+5. While nothing is accepted nothing is learned: one probe at a time is sent, after
+   pauses of half the silence, at most its square root, and the first probe that is
+   accepted restores, within a few round trips, the rate that was known.
+6. A ``Retry-After`` blocks every attempt; few attempts accepted between two of them
+   may be chance, and count as a limit only if they are as few each time.
+
+The module is pure: times are seconds of any clock that never goes back, and both the
+time and the randomness are arguments.
 """
 
 import math
+from typing import Literal, NamedTuple
 
-NEVER = -math.inf
-"""Before every time."""
+_NEVER = -math.inf
 
-EARLY = 1e-9
-"""Seconds by which asyncio's timers and rounding may be early."""
+CATCH_UP = 0.012
+"""Seconds that a late timer may make up: a loop busy for 10 ms, epoll's rounding."""
 
-FEW = 6.0
-"""Attempts in shared at the start, so that the first refusals are a handful."""
+CAP_MARGIN = 0.98
+"""Share of *per_second* in use: times 1 + CATCH_UP it is below 1: a hard cap."""
 
-CATCH_UP, CATCH_UP_MOST = 0.004, 0.020
-"""
-Seconds a late timer may make good: two gaps, but within these.
+JITTER = 0.02
+"""Each gap varies by ±2 %, so that processes do not march in step."""
 
-epoll and a busy loop are a few milliseconds late, which at 2,000 a second is
-a few attempts. To make good a longer stall would be a volley.
-"""
+FIRST_SLOTS = 6.0
+"""Attempts in flight at the start: the first 429s are then a handful."""
 
-IDLE = 0.1
-"""Seconds after which the caller seems to have nothing to send."""
+FEW = 4
+"""Less may be chance: 429s in a row, runs that are alike, slots that are all taken."""
 
-JITTER = 0.1
-"""Each gap varies by ±5 %, so that processes do not march in step."""
+SEVERAL = 10.0
+"""Attempts, or seconds, that say something about a rate."""
 
-BACK, BACK_MOST = 0.85, 0.06
-"""
-How far below the limit the limiter falls back: this times its root, at most 6 %.
+ENOUGH = 20
+"""Accepted attempts that make a measurement."""
 
-A count fluctuates by its root, so a high limit is known more precisely.
-"""
+STEP_MOST = 0.06
+"""The rate falls by one in N when N are accepted between 429s, but by no more."""
 
-CUT = 0.92
-"""How far one refusal can lower the estimate, unless it is far off."""
+AGREES = 0.6
+"""A measurement above this share of the rate says that the limit hardly moved."""
 
-FAR = 0.7
-"""A measurement below this share of the rate in use says: far off."""
+EXCESS, EXCESS_ROUGH = 0.008, 0.05
+"""The excess starts at this share: of the limit, or of the error if that is more."""
 
-EXCESS, EXCESS_ROUGH = 0.01, 0.05
-"""The share of the limit that probing starts with; more, where that is a guess..."""
+DOUBLING = 0.5
+"""Least seconds in which the excess doubles: a server's burst hides it for as long."""
 
-DOUBLING = 0.6
-"""...and the seconds in which it doubles. At least, because..."""
+DEAR = 4
+"""A 429 costs its ``Retry-After``: the excess doubles in no fewer than so many."""
 
-DOUBLING_SENDS, DOUBLING_LONGEST = 10, 10.0
-"""
-...where the rate is low, a refusal is a large share of few attempts.
+DOUBT = 20
+"""After the limit fell by half, it doubles within the time since, divided by this."""
 
-But in 10 s nevertheless, or a limit of one a minute would be left after hours...
-"""
+SLOWEST = 0.01
+"""The lowest rate: nearly every server accepts one attempt in 100 s."""
 
-DOUBLING_TRIPS = 5
-"""...a refusal takes a round trip to be heard..."""
-
-DOUBLING_DELAYS = 3
-"""...and it is dear where the server then asks for a delay."""
-
-SEARCH = 1.3
-"""In the search each answer speeds up by this, but once a round trip at most..."""
-
-SEARCH_DELAYED, START_DELAYED = 0.1, 10.0
-"""
-...and in no less than so many seconds, where each refusal costs a delay.
-
-There it starts at so many a second at least: what was taken before a first refusal
-says little, and over a long delay it would be next to nothing.
-"""
-
-SLOWEST, FASTEST = 1 / 30, 1e6
-"""Bounds of any rate: 30 s is the longest silence between two probes."""
-
-ENOUGH_FIRST, ENOUGH = (8, 0.05), (20, 0.1)
-"""Attempts and seconds that make a measurement: the first one, and later ones."""
-
-FEWEST = 5
-"""Attempts between two delays below which the second one says nothing of a limit."""
-
-ALIKE = 4
-"""Refusals at the same number in shared that are no chance. Of fewer, all may be."""
-
-BURST = 10.0
-"""Seconds. What was taken in a longer time than this was no burst."""
-
-THROTTLE, THROTTLE_MOST = 1.0, 20.0
-"""First and longest pause, in seconds, of a limiter that does not adapt."""
+State = Literal["free", "capped", "limited", "probing", "cooling_down"]
 
 
-class _Measure:
+class Snapshot(NamedTuple):
     """
-    Measures the limit from one refusal to a later one.
-
-    When it refuses, a server has nothing left to give.
-    So what it took between two refusals, over the time between,
-    *is* its limit, give or take one.
-    After a pause a bucket has saved something up, a window has not;
-    either reading is at most the limit, so the larger one counts.
-    All times are times of sending: what was sent before a refused attempt
-    arrived before it, even if its answer comes later.
+    What the limiter believes at one moment.
 
     Attributes:
-        since: When this stretch starts.
-        taken: Attempts sent since then and not refused.
-        saved: How many of them the pause before it may have paid for.
-        pause: How long that was, in seconds.
-        rate: The newest measurement, a second; 0.0 before the first.
+        state: No limit is known; only *per_second* limits; a limit is known; nothing
+            is accepted; a ``Retry-After`` blocks every attempt.
+        rate: Attempts a second that it allows; None when the rate limits nothing.
+        slots: Attempts that may be in flight.
+        resumes_in: Seconds until the next attempt may start, while it is probing or
+            cooling down; else 0.0.
     """
 
-    __slots__ = ("pause", "rate", "saved", "since", "taken")
-
-    def __init__(self) -> None:
-        self.rate = 0.0
-        self.restart(NEVER)
-
-    def restart(self, since: float, saved: int = 0, pause: float = 0.0) -> None:
-        """Start a stretch."""
-        self.since = since
-        self.taken = 0
-        self.saved = saved
-        self.pause = pause
-
-    def window(self, until: float) -> float:
-        """Return what was taken a second, the pause before included."""
-        return self.taken / max(until - self.since + self.pause, 1e-3)
-
-    def read(self, until: float) -> bool:
-        """End the stretch, if it is long enough to tell; else let it go on."""
-        seconds = until - self.since
-        enough, least = ENOUGH if self.rate else ENOUGH_FIRST
-        if self.taken < enough or seconds < least:
-            return False
-        bucket = (self.taken - self.saved) / seconds
-        self.rate = max(bucket, self.window(until))
-        self.restart(until)
-        return True
+    state: State
+    rate: float | None
+    slots: int
+    resumes_in: float
 
 
-class _Crowd:
+class _Measurement:
     """
-    Tells a limit on attempts in flight from a limit on their rate.
+    How much was accepted, and in what time, from one 429 to a later one.
 
-    The former refuses again and again at the same number in flight,
-    and takes next to nothing above it.
-    A rate refuses at any number, and takes at any.
+    In a pause a bucket saves up attempts, a window does not. Either way of reading the
+    figures gives at most the limit, so the larger one counts.
 
     Attributes:
-        full: The fewest in shared, itself included, at which one was refused.
-        times: Refusals at about that number.
-        above: Attempts taken at more than *full* since the first of them.
-        taken: Attempts taken since the last refusal.
-        ceiling: How many may be in shared, if that is the limit.
+        since: When it began.
+        accepted: Attempts sent since then and accepted.
+        paused: Seconds in which nothing was sent, from a 429 on.
+        saved: Attempts that the server may have saved up in them.
+        probed: The pause before the probe that ended a long silence; else 0.0.
     """
 
-    __slots__ = ("above", "ceiling", "full", "taken", "times")
+    __slots__ = ("accepted", "paused", "probed", "saved", "since")
 
     def __init__(self) -> None:
-        self.full = self.ceiling = math.inf
-        self.times = self.above = self.taken = 0
+        self.begin(_NEVER)
 
-    def took(self, in_flight: int) -> None:
-        """Note an attempt that was taken."""
-        self.taken += 1
-        self.above += in_flight > self.full
+    def begin(self, at: float) -> None:
+        """Start anew, with what is sent from now on."""
+        self.since = at
+        self.accepted = 0
+        self.saved = self.paused = self.probed = 0.0
 
-    def limits(self, in_flight: int) -> bool:
-        """Note a refusal at *in_flight*; is that number what it is about?"""
-        if in_flight < 0.75 * self.full:
-            self.times = self.above = 0
-        self.full = min(self.full, in_flight)
-        self.times += 1
-        if self.ceiling < math.inf:
-            holds = in_flight >= self.ceiling and self.taken > 2 * ALIKE
-        else:
-            holds = self.times >= ALIKE and self.above <= 3 * self.times
-        holds = holds and self.full > ALIKE
-        self.ceiling = in_flight - 1.0 if holds else math.inf
-        self.taken = 0
-        return holds
+    def per_second(self, until: float) -> float:
+        """Return what was accepted a second."""
+        seconds = max(until - self.since, 1e-3)
+        measured = (self.accepted + 1) / seconds
+        if seconds > self.paused:
+            unsaved = self.accepted - self.saved - FEW
+            measured = max(measured, unsaved / (seconds - self.paused))
+        return measured
 
 
 class RateLimiter:
     """
-    When may the next attempt start, and how many may be in flight.
-
-    1. *Opening.* No limit is known, and there is no rate. A few attempts are in
-       shared, half a one more for each that is taken.
-    2. *Search.* From the first refusal on there is a rate. It halves at a refusal
-       and grows by a third with each answer, until a refusal comes that has
-       enough answers behind it to measure the limit.
-    3. *Track.* A refusal sets the rate a little below the limit, plus an excess of
-       1 % that doubles again and again, until it ends in a refusal that gives
-       the next measurement. So a limit that rose is found in seconds,
-       and one that stayed costs a refusal in some two hundred attempts.
-    4. Attempts that were on their way when the rate was cut cut it no further.
-       While nothing is taken at all, the rate stays and pauses double.
-    5. ``Retry-After`` holds everybody. Probing becomes rarer, as refusals have
-       become dearer. One before which nothing was taken, or next to nothing since
-       the last, has measured nothing: when it is over, all goes on as before.
-    6. If refusals come with a number in shared, that is limited, and no rate.
-
-    Clients that cannot talk to each other share a limit by the same rule:
-    who sends more is refused more often, and who was not refused for long
-    grows fast.
+    Decides when the next attempt may start, and how many may be in flight.
 
     Args:
-        concurrency: The most attempts in shared.
-        per_second: A hard cap on the rate, or None.
-        adaptive: Whether to learn. If not, ``Retry-After`` and *per_second* are
-            obeyed, and a refusal without a delay is a short pause.
+        concurrency: The most attempts in flight.
+        per_second: A hard cap: at most this many attempts, rounded up, start in any
+            second, evenly spaced.
+        adaptive: Whether to learn. If not, only ``Retry-After`` and *per_second*
+            limit, and a 429 without a delay causes a short pause that grows.
 
     >>> limiter = RateLimiter(concurrency=64)
     >>> limiter.slots, limiter.rate, limiter.wait(0.0)
     (6, None, 0.0)
-    >>> limiter.sent(0.0, chance=0.5)
+    >>> limiter.sent(0.0, chance=0.5, in_flight=1)
     >>> limiter.throttled(0.1, sent_at=0.0, retry_after=2.0, chance=0.5, in_flight=1)
-    >>> limiter.wait(0.1) >= 2.0
+    >>> limiter.wait(0.1) >= limiter.blocked_for(0.1) == 2.0
     True
+    >>> limiter.snapshot(0.1).state
+    'cooling_down'
     """
-
-    __slots__ = (
-        "_adaptive",
-        "_asked_until",
-        "_base",
-        "_binding",
-        "_burst",
-        "_crowd",
-        "_cut_at",
-        "_delay",
-        "_excess",
-        "_gap",
-        "_held_until",
-        "_least_gap",
-        "_measure",
-        "_most",
-        "_next",
-        "_rate",
-        "_row",
-        "_slots",
-        "_taken_at",
-    )
 
     def __init__(
         self,
@@ -257,22 +156,38 @@ class RateLimiter:
     ) -> None:
         self._adaptive = adaptive
         self._most = float(concurrency)
-        self._slots = min(FEW, self._most) if adaptive else self._most
-        self._least_gap = 0.0 if per_second is None else 1.0 / per_second
-        self._gap = self._least_gap  # seconds between two attempts; 0.0 when free
-        self._rate = math.inf  # what was learned; base plus excess in the track
+        self._cap = math.inf if per_second is None else CAP_MARGIN * per_second
+        self._gap = 1.0 / self._cap  # seconds between two attempts; 0.0 when free
+        self._next = _NEVER  # nothing may start before
+        self._blocked_until = _NEVER  # by a Retry-After
+        self._judged_at = _NEVER  # a 429 of an attempt sent before is old news
+        self._measurement = _Measurement()
+        self._trip = 0.001  # seconds of a usual round trip
+        self._reset_rate()
+        self._reset_slots()
+
+    def _reset_rate(self) -> None:
+        """No limit on the rate is known."""
+        self._rate = math.inf  # in use: base + excess
         self._base = self._excess = 0.0
-        self._next = NEVER  # nothing may start before
-        self._held_until = NEVER  # by a Retry-After, or by headers that say as much
-        self._asked_until = NEVER  # by a Retry-After
-        self._cut_at = NEVER  # of attempts sent before, refusals are old news
-        self._taken_at = NEVER  # when one was last taken, once one was refused
-        self._binding = True  # whether it is the limiter that holds attempts back
-        self._delay = 0.0  # what the last refusal asked for
-        self._burst = 0  # what was taken before the first refusal
-        self._row = 0  # pauses in a row, if not adaptive
-        self._measure = _Measure()
-        self._crowd = _Crowd()
+        self._limit = math.inf  # believed
+        self._known_at = math.inf  # when it was first measured
+        self._fell_at = _NEVER  # when it was found to have fallen by half
+        self._binding = True  # whether it is the rate that holds attempts back
+        self._burst = 0  # accepted before the first 429
+        self._cost = 0.0  # seconds that the last 429 asked for
+        self._run, self._mean_run = 0, float(ENOUGH)  # accepted between two 429s
+        self._last_run, self._alike = 0, 1  # the run before; so many alike in a row
+        self._silent_since = _NEVER  # the first 429 since one was accepted
+        self._probes = 0  # sent in that silence
+        self._ramp = math.inf  # the rate on the way back from a silence
+
+    def _reset_slots(self) -> None:
+        """No limit on the attempts in flight is known."""
+        self._slots = min(FIRST_SLOTS, self._most) if self._adaptive else self._most
+        self._slots_excess = 0.0
+        self._full = math.inf  # a 429 came with so many in flight
+        self._above = 0  # accepted with more than that
 
     @property
     def rate(self) -> float | None:
@@ -281,58 +196,66 @@ class RateLimiter:
 
     @property
     def slots(self) -> int:
-        """How many attempts may be in shared now: 1 to *concurrency*."""
-        return int(self._slots)
+        """How many attempts may be in flight now: 1 to *concurrency*."""
+        return 1 if self._probes else int(self._slots)
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next attempt may start; 0.0 is now."""
         delay = self._next - now
-        return delay if delay > EARLY else 0.0
+        return delay if delay > 0.0 else 0.0  # noqa: FURB136  # max() is slower
 
     def blocked_for(self, now: float) -> float:
-        """Return the seconds for which a ``Retry-After`` holds everybody yet."""
-        return max(0.0, self._asked_until - now)
+        """Return the seconds for which a ``Retry-After`` still blocks every attempt."""
+        return max(0.0, self._blocked_until - now)
 
-    def sent(self, now: float, chance: float) -> None:
+    def snapshot(self, now: float) -> Snapshot:
+        """Return what the limiter believes."""
+        rate, slots = self.rate, self.slots
+        if self._full < math.inf and self._trip > self._gap * self._slots:
+            rate = None  # the slots are full before the rate is reached
+        if self._blocked_until > now:
+            return Snapshot("cooling_down", rate, slots, self.wait(now))
+        if self._probes:
+            return Snapshot("probing", rate, slots, self.wait(now))
+        if self._rate < self._cap or self._full < math.inf:
+            return Snapshot("limited", rate, slots, 0.0)
+        return Snapshot("capped" if self._gap else "free", rate, slots, 0.0)
+
+    def sent(self, now: float, chance: float, in_flight: int) -> None:
         """
-        Note that an attempt starts.
+        Record the start of an attempt.
 
         Args:
             now: The time.
             chance: From 0.0 to 1.0, for the jitter of the gap.
+            in_flight: How many are in flight now, itself included.
         """
-        if self._next == NEVER:
-            self._next = self._measure.since = now
         if self._gap:
-            self._advance(now, chance)
+            self._space(now, chance, in_flight)
+        elif self._next == _NEVER:
+            self._next = self._measurement.since = now
 
     def accepted(self, now: float, sent_at: float, in_flight: int) -> None:
         """
-        Note that the server took an attempt, whatever it said.
+        Record an attempt that the server accepted, whatever its answer.
 
         Args:
             now: The time.
             sent_at: When the attempt started.
-            in_flight: How many were in shared then, itself included.
+            in_flight: How many were in flight then, itself included.
         """
-        if sent_at >= self._measure.since:
-            self._measure.taken += 1
-        if self._slots < self._most:
-            self._open()
-        if self._taken_at > NEVER:
-            self._taken_at = now
-            self._crowd.took(in_flight)
-            if self._rate < math.inf and self._binding and sent_at >= self._cut_at:
-                self._speed_up(now - sent_at)
+        measurement = self._measurement
+        if sent_at >= measurement.since:
+            measurement.accepted += 1
+        if self._judged_at > _NEVER:
+            self._grow(now, sent_at, in_flight)
+        elif self._slots < self._most:
+            self._slots = min(self._slots + 0.5, self._most)
 
     def lost(self, now: float, sent_at: float) -> None:  # noqa: ARG002  # as accepted
-        """
-        Note an attempt without an answer, or with a 5xx.
-
-        It was not refused, so it counts where refusals are counted against.
-        """
-        if sent_at >= self._measure.since:
-            self._measure.taken += 1
+        """Record an attempt without an answer, or with a 5xx: it was not throttled."""
+        if sent_at >= self._measurement.since:
+            self._measurement.accepted += 1
 
     def throttled(
         self,
@@ -343,47 +266,48 @@ class RateLimiter:
         in_flight: int,
     ) -> None:
         """
-        Note a refusal: a 429, or a 503 with ``Retry-After``.
+        Record a 429, or a 503 with ``Retry-After``.
 
         Args:
             now: The time.
             sent_at: When the attempt started.
-            retry_after: What the server asks for, in seconds; 0 slows nothing.
-            chance: From 0.0 to 1.0, to spread what comes after the pause.
-            in_flight: How many were in shared when it started, itself included.
+            retry_after: The seconds that the server asks for; 0 slows nothing.
+            chance: From 0.0 to 1.0, to spread the attempts after the pause.
+            in_flight: How many were in flight when it started, itself included.
         """
         if retry_after == 0.0:
             return
         delay = retry_after if retry_after and 0.0 < retry_after < math.inf else 0.0
-        if sent_at >= self._cut_at:
-            if not self._adaptive:
-                self._back_off(now, delay, chance)
-            elif self._crowd.limits(in_flight):
-                self._narrow()
-            elif not delay or self._tells():
-                self._slow_down(now, sent_at, delay, chance, in_flight)
-            self._cut_at = now
+        if sent_at >= self._judged_at:
+            if self._adaptive:
+                self._learn(now, sent_at, delay, in_flight)
+                self._pause(now, self._probe_pause(now), chance)
+            elif not delay:
+                self._pause(now, 2.0 ** min(self._alike - 1, FEW) * chance, 0.0)
+                self._alike += 1
+            # Before the first attempt was accepted, a later 429 may tell more.
+            learned = self._rate < math.inf or not self._adaptive
+            self._judged_at = now if learned else sent_at
         if delay:
-            self._delay = delay
             self.block(now, delay, chance)
 
     def block(self, now: float, seconds: float, chance: float) -> None:
         """
-        Note a ``Retry-After``; by itself it tells nothing of a limit.
+        Block every attempt for a ``Retry-After``, without learning from it.
 
         Args:
             now: The time.
-            seconds: What the server asks for.
-            chance: From 0.0 to 1.0, to spread what comes after the pause.
+            seconds: The seconds that the server asks for.
+            chance: From 0.0 to 1.0, to spread the attempts after the pause.
         """
-        self._asked_until = max(self._asked_until, now + seconds)
-        self._hold(now, seconds, chance)
+        self._blocked_until = max(self._blocked_until, now + seconds)
+        self._pause(now, seconds, chance)
 
     def advised(self, now: float, remaining: int, reset: float) -> None:
         """
-        Note what RateLimit headers said; of a refusal, before `throttled`.
+        Record the RateLimit headers of an answer; of a 429, before `throttled`.
 
-        None left until the reset is a ``Retry-After`` that came in time.
+        None left until the reset is a ``Retry-After`` that arrives early.
 
         Args:
             now: The time.
@@ -392,139 +316,202 @@ class RateLimiter:
         """
         if remaining > 0 or not self._adaptive or not 0.0 < reset < math.inf:
             return
-        if now >= self._held_until:
-            self._slow_down(now, now, reset, 0.5, 1)
-            self._cut_at = now
-            self._delay = reset
-            self._hold(now, reset, 0.5)
+        if self._next < now + reset / 2:
+            self._learn(now, now, reset, 1)
+            self._judged_at = now
+            self._pause(now, reset, 0.5)
 
-    def _advance(self, now: float, chance: float) -> None:
+    # When the next attempt may start.
+
+    def _space(self, now: float, chance: float, in_flight: int) -> None:
         """Set when the attempt after this one may start."""
+        late = now - self._next - CATCH_UP
+        self._binding = late <= 0.0 and self._rate < self._cap
+        if late > SEVERAL * CATCH_UP and in_flight < self.slots:
+            # The caller had nothing to send, which says nothing about the server.
+            since = self._measurement.since
+            self._measurement.since = min(since + late, now)
         gap = self._gap
-        catch_up = min(max(CATCH_UP, 2.0 * gap), CATCH_UP_MOST)
-        lost = now - self._next - catch_up
-        self._binding = lost <= 0.0
-        if lost > IDLE:
-            # Time that the caller did not use says nothing of the server.
-            self._measure.since += lost
-        gap = max(gap * (1.0 + JITTER * (chance - 0.5)), self._least_gap)
-        self._next = max(self._next, now - catch_up) + gap
+        if self._rate < self._cap:
+            gap *= 1.0 + JITTER * (2.0 * chance - 1.0)
+        self._next = max(self._next, now - CATCH_UP) + gap
 
-    def _open(self) -> None:
-        """Allow a little more in shared; beyond a known ceiling, very little."""
-        more = 0.5 if self._slots < self._crowd.ceiling else 1 / 300
+    def _pause(self, now: float, seconds: float, chance: float) -> None:
+        """Start nothing for so long; then a few, and not in step with other clients."""
+        if not self._gap:
+            self._slots = min(self._slots, FIRST_SLOTS)
+        self._next = max(self._next, now + seconds + chance * min(self._gap, 1.0))
+
+    def _probe_pause(self, now: float) -> float:
+        """Return how long to pause after a 429."""
+        if not self._probes:
+            return self._gap
+        silence = now - self._silent_since
+        return max(2.0 * self._gap, min(silence / 2.0, math.sqrt(silence)))
+
+    def _set_rate(self, rate: float) -> None:
+        self._rate = max(rate, SLOWEST)
+        self._gap = 1.0 / min(self._rate, self._ramp, self._cap)
+
+    # An attempt was accepted: allow more.
+
+    def _grow(self, now: float, sent_at: float, in_flight: int) -> None:
+        """Let one accepted attempt raise what is allowed."""
+        self._trip += (max(now - sent_at, 0.001) - self._trip) / 4.0
+        self._run += 1
+        if sent_at < self._judged_at:
+            return
+        if not self._adaptive:
+            self._alike = 1
+            self._slots = min(self._slots + 0.5, self._most)
+            return
+        if self._silent_since > _NEVER:
+            self._end_silence(sent_at)
+        if self._ramp < self._rate:
+            self._ramp *= 2.0 ** (1.0 / max(self._trip * self._ramp, 1.0))
+            self._set_rate(self._rate)
+        elif self._binding and self._rate < math.inf:
+            self._ramp = math.inf
+            self._speed_up(now)
+        if self._slots < self._most:
+            self._widen(now, in_flight)
+
+    def _end_silence(self, sent_at: float) -> None:
+        """Resume: the first attempt since a 429 was accepted."""
+        pause = sent_at - self._silent_since
+        self._measurement.paused += pause
+        self._measurement.saved += min(self._burst, self._limit * pause)
+        if self._probes:
+            self._ramp = 1.0 / self._trip
+        if self._probes > FEW:
+            self._measurement.probed = sent_at - self._judged_at
+        self._silent_since, self._probes = _NEVER, 0
+
+    def _doubling(self, now: float) -> float:
+        """Return the seconds in which an excess doubles."""
+        patient = max(SEVERAL / self._rate, DEAR * self._cost)
+        doubted = (now - self._fell_at) / DOUBT
+        return max(DOUBLING, 5.0 * self._trip, min(patient, doubted))
+
+    def _speed_up(self, now: float) -> None:
+        """Raise the rate: a search while nothing was measured, then the excess."""
+        rate = self._rate
+        if self._known_at < math.inf:
+            self._excess *= 2.0 ** (1.0 / (self._doubling(now) * rate))
+            self._set_rate(self._base + self._excess)
+            far_above = self._excess > self._limit
+            if far_above and self._rate * self._trip > 2.0 * self._slots:
+                self._reset_rate()  # the limit was lifted: only the slots limit
+                self._gap = 1.0 / self._cap
+        else:
+            seconds = max(3.0 * self._trip, 5.0 / rate, 0.3 * min(self._cost, 1.0))
+            self._set_rate(rate * 2.0 ** (1.0 / (seconds * rate)))
+
+    def _widen(self, now: float, in_flight: int) -> None:
+        """Add to the slots."""
+        if in_flight > self._full:
+            self._above += 1
+            if self._above >= SEVERAL:
+                self._full = math.inf  # refuted
+        more = 0.5
+        if self._full < math.inf:
+            if in_flight < int(self._slots):
+                return
+            attempts = max(self._doubling(now) * in_flight / self._trip, SEVERAL)
+            more = self._slots_excess * (2.0 ** (1.0 / attempts) - 1.0)
+            self._slots_excess += more
         self._slots = min(self._slots + more, self._most)
 
-    def _run_at(self, rate: float) -> None:
-        self._rate = min(max(rate, SLOWEST), FASTEST)
-        self._gap = max(1.0 / self._rate, self._least_gap)
+    # A 429: learn from it.
 
-    def _speed_up(self, trip: float) -> None:
-        """Let one taken attempt raise the rate."""
-        rate = self._rate
-        if self._measure.rate:
-            seconds = max(
-                DOUBLING, DOUBLING_TRIPS * trip, DOUBLING_DELAYS * self._delay
-            )
-            sends = min(DOUBLING_SENDS, DOUBLING_LONGEST * rate)
-            self._excess *= 2.0 ** (1.0 / max(seconds * rate, sends))
-            self._run_at(self._base + self._excess)
-        else:
-            seconds = max(trip, SEARCH_DELAYED if self._delay else 0.0)
-            self._run_at(rate * SEARCH ** (1.0 / max(seconds * rate, 1.0)))
-
-    def _tells(self) -> bool:
-        """Whether enough was taken before a delay to tell anything of the limit."""
-        return self._measure.taken >= (1 if self._rate == math.inf else FEWEST)
-
-    def _slow_down(
-        self, now: float, sent_at: float, delay: float, chance: float, in_flight: int
-    ) -> None:
-        """Cut the rate, and pause."""
-        trip = max(now - sent_at, 0.001)
+    def _learn(self, now: float, sent_at: float, delay: float, in_flight: int) -> None:
+        """Learn from a 429 of an attempt sent after the last one was judged."""
         if self._rate == math.inf:
-            self._start_search(now, sent_at, delay, in_flight / trip)
-        else:
-            self._judge(sent_at)
-        if not delay:
-            # Nothing was taken for so long: as long again, and half the probes
-            # are saved. One probe at a time while the limit is unknown.
-            silence = min(now - self._taken_at, 1.0 / SLOWEST)
-            pause = max(2.0 / self._rate, silence, 0.0 if self._measure.rate else trip)
-            pause *= 1.0 + JITTER * (chance - 0.5)
-            self._next = max(self._next, now + pause)
+            if self._measurement.accepted or not delay:
+                self._begin_search(now, sent_at, delay, in_flight)
+        elif self._silent_since == _NEVER:
+            self._lower_rate(now, sent_at, delay)
+        if self._silent_since == _NEVER:
+            self._run = 0
+            self._cost = delay
+            self._ramp = math.inf
+            self._silent_since = sent_at
+        is_last = self._full == math.inf or in_flight >= int(self._slots)
+        if in_flight > FEW and is_last:
+            self._slots, self._slots_excess = in_flight - 1.0, 0.1
+            self._full, self._above = in_flight, 0
+        elif sent_at - self._silent_since > 2.0 * self._trip:
+            self._probes += 1
 
-    def _start_search(
-        self, now: float, sent_at: float, delay: float, speed: float
+    def _begin_search(
+        self, now: float, sent_at: float, delay: float, in_flight: int
     ) -> None:
-        """Take a first rate from the opening."""
-        measure = self._measure
-        seconds = sent_at - measure.since
-        self._burst = measure.taken if seconds < BURST else 0
-        self._taken_at = now
-        first = speed / 2.0
+        """Take a first rate from what was accepted before the first 429."""
+        measurement = self._measurement
+        seconds = max(sent_at - measurement.since, 1e-3)
+        self._burst = measurement.accepted if seconds < SEVERAL else 0
         if delay:
-            # So many in that time is what a window allows, and a bucket at least.
-            first = max(measure.taken / (seconds + delay), START_DELAYED)
-        self._run_at(first)
-        measure.restart(sent_at)
-
-    def _judge(self, sent_at: float) -> None:
-        """Judge anew what the limit is, and go below it."""
-        measure, rate = self._measure, self._rate
-        if measure.rate and self._taken_at < self._cut_at:
-            return  # it was asked too early, which says nothing new of the rate
-        # A search ends far above the limit, but has measured it well,
-        # unless delays have let the server save up.
-        exact = not measure.rate and not self._delay
-        fresh = measure.read(sent_at)
-        if not measure.rate:
-            self._retreat(sent_at)
-            return
-        # The measurement is too low by what was not asked for while the server
-        # was full; the rate in use is too high by what it had saved up.
-        limit = math.sqrt(min(measure.rate, rate) * rate) if fresh else CUT * rate
-        if measure.rate > FAR * rate:
-            limit = max(limit, CUT * rate)
-        elif exact:
-            limit = measure.rate
-        self._base = limit - min(BACK * math.sqrt(limit), BACK_MOST * limit)
-        # A rough estimate is soon probed, if that is cheap.
-        rough = measure.rate <= FAR * rate and not self._delay
-        self._excess = limit * (EXCESS_ROUGH if rough else EXCESS)
-        self._run_at(self._base + self._excess)
-
-    def _retreat(self, until: float) -> None:
-        """Slow a search that was refused before it could measure."""
-        if self._delay:
-            # What was saved up in the delay has let it grow, which proves nothing;
-            # but what was taken in all that time is allowed.
-            proved = min(self._base, self._rate) / 2.0
-            self._run_at(max(proved, self._measure.window(until)))
+            first = max((measurement.accepted + 1) / (seconds + delay), SEVERAL)
         else:
-            self._run_at(self._rate / 2.0)
+            first = in_flight / max(now - sent_at, 1e-3) / 2.0
+        self._limit = self._base = first
+        self._set_rate(first)
+        measurement.begin(sent_at)
 
-    def _narrow(self) -> None:
-        """Limit the number in shared instead of the rate."""
-        self._slots = min(self._crowd.ceiling, self._most)
-        self._rate = math.inf
-        self._gap = self._least_gap
-        self._measure = _Measure()
+    def _lower_rate(self, now: float, sent_at: float, delay: float) -> None:
+        """Estimate the limit anew, and go below it."""
+        measurement, known = self._measurement, self._known_at < math.inf
+        rate = min(self._rate, self._ramp, self._cap)
+        self._mean_run += (self._run - self._mean_run) / 4.0
+        step = min(1.0 / max(self._mean_run, 1.0), STEP_MOST)
+        tells = self._tells(delay)
+        # Chance never lowers a rate at which several attempts fit into a delay.
+        least = 0.0 if tells else min(self._base, SEVERAL / delay)
+        limit = max(self._estimate(sent_at, rate, step, delay), least)
+        if now - self._known_at > SEVERAL and limit < self._limit / 2.0:
+            self._fell_at = now
+        # A search that ends with enough accepted attempts has measured exactly.
+        exact = delay > 0.0 and not known and self._run >= ENOUGH
+        self._become_known(now, delay)
+        if measurement.accepted >= ENOUGH or (known and not tells):
+            measurement.begin(sent_at)
+        if delay:
+            step = STEP_MOST / 2.0 if exact else STEP_MOST
+        rough = 0.0 if exact else EXCESS_ROUGH * (rate - limit)
+        self._limit = limit
+        self._base = max(limit * (1.0 - step), least)
+        self._excess = min(max(EXCESS * limit, rough), 0.1 * limit)
+        self._set_rate(self._base + self._excess)
 
-    def _hold(self, now: float, delay: float, chance: float) -> None:
-        """Let nobody start before *delay* is over; then a few, not a herd."""
-        if not self._measure.rate:
-            self._base = self._rate  # the search goes on from here
-        self._held_until = now + delay
-        self._next = max(self._next, now + delay + chance * self._gap)
-        self._slots = min(self._slots, FEW)
-        self._measure.restart(self._next, self._burst, self._next - now)
+    def _become_known(self, now: float, delay: float) -> None:
+        """End the search at a measurement, or at a 429 like those before."""
+        if self._known_at < math.inf:
+            return
+        if self._measurement.accepted >= ENOUGH:
+            self._known_at = now
+        elif self._alike >= FEW:
+            self._known_at = now
+            # A guess from few attempts is tested twice as soon.
+            self._fell_at = now - DOUBT * DEAR / 2.0 * delay
 
-    def _back_off(self, now: float, delay: float, chance: float) -> None:
-        """Pause without learning; then a few, not a herd."""
-        self._row = 0 if self._measure.taken else self._row + 1
-        self._measure.restart(now)
-        self._slots = min(self._slots, FEW)
-        if not delay:
-            pause = min(THROTTLE * 2.0 ** min(self._row, 10), THROTTLE_MOST)
-            self._next = max(self._next, now + pause * chance)
+    def _estimate(self, until: float, rate: float, step: float, delay: float) -> float:
+        """Return the estimated limit, at a 429 that came at this rate."""
+        measurement = self._measurement
+        known = self._known_at < math.inf
+        if known and delay and measurement.accepted < ENOUGH:
+            return min(self._limit, rate)
+        measured = min(measurement.per_second(until), rate)
+        limit = math.sqrt(measured * rate)
+        if measured > AGREES * rate:
+            return max(limit, min(self._limit * (1.0 - step), rate))
+        if measurement.probed and not known:
+            return max(measured, 1.0 / measurement.probed)
+        return limit
+
+    def _tells(self, delay: float) -> bool:
+        """Return whether a 429 tells of a limit; otherwise it may be chance."""
+        alike = abs(self._run - self._last_run) <= max(1.0, self._run / 4.0)
+        self._alike = self._alike + 1 if alike else 1
+        self._last_run = self._run
+        regular = self._alike >= FEW or self._measurement.probed > 0.0
+        return not delay or self._run >= ENOUGH or regular

@@ -1,25 +1,26 @@
 """`LookupStats`, `ListingStats`, `ClientStats`: frozen snapshots of what was done."""
 
+from typing import Literal
+
 import attrs
 
 
 @attrs.frozen(kw_only=True)
 class LookupStats:
     """
-    Where a run stands.
+    A snapshot of a run.
 
     Attributes:
-        found: Outcomes handed out that are `Found`.
-        missing: Outcomes handed out that are `Missing`.
-        failed: Outcomes handed out that are `Failed`.
-        retries: Requests that asked again after something that may pass.
-        throttled: Requests the server refused for being too many.
+        found: Delivered outcomes that are `Found`.
+        missing: Delivered outcomes that are `Missing`.
+        failed: Delivered outcomes that are `Failed`.
+        retries: Requests that repeated a failed one.
+        throttled: Requests that the server throttled.
         in_flight: Requests open now.
         elapsed: Seconds since the first id was taken; stands still at the end.
         rate: Outcomes a second over the last seconds.
-        remaining_seconds: Estimate of the time left;
-            None when the source has no length, or nothing to go by yet;
-            0 when nothing is left.
+        remaining_seconds: Estimate of the time left; None when the source has no
+            length, or before the first outcomes; 0 when nothing is left.
 
     .. versionadded:: 0.1.0
     """
@@ -40,13 +41,13 @@ class LookupStats:
 @attrs.frozen(kw_only=True)
 class ListingStats:
     """
-    Where a listing stands.
+    A snapshot of a listing.
 
     Attributes:
         pages: Pages read.
         phones: Phones delivered.
-        retries: Requests that asked again after a transient failure.
-        throttled: Requests the server refused for being too many.
+        retries: Requests that repeated a failed one.
+        throttled: Requests that the server throttled.
         elapsed: Seconds since the first page was requested; stands still at the end.
         total_pages: How many pages there are; None when the server has not said.
 
@@ -66,7 +67,7 @@ class ListingStats:
 @attrs.frozen(kw_only=True)
 class ClientStats:
     """
-    What a client has done since it was made, and is doing now.
+    A snapshot of what a client has done since it was made, and is doing.
 
     Attributes:
         requests: Requests sent.
@@ -77,13 +78,24 @@ class ClientStats:
         rejected: Other answers 3xx and 4xx.
         server_errors: Other answers 5xx.
         invalid: Successes that were not the phone asked for.
-        lost: Requests that brought no usable answer.
-        retries: Requests that asked again after something that may pass.
+        lost: Requests without a usable answer.
+        retries: Requests that repeated a failed one.
         in_flight: Requests open now.
-        rate: Requests a second that the pace allows now; None when it is free.
-        outage: Whether the client holds runs back because nothing comes back.
+        limiter: What the rate limiter does: ``free``, no limit is known; ``capped``,
+            only *per_second* limits; ``limited``, it stays below a limit that it
+            found; ``probing``, nothing is accepted, and one request at a time tries
+            again; ``cooling_down``, a ``Retry-After`` blocks every request.
+        rate: Requests a second that it allows now; None when it is free, or when
+            *slots* is what limits.
+        slots: Requests that may be in flight now: 1 while probing, and fewer than
+            *concurrency* at the start and at a limit on requests in flight.
+        resumes_in: Seconds until the next request may start, while it is probing or
+            cooling down; else 0.0.
+        outage: Whether runs are paused because the server does not answer.
 
     .. versionadded:: 0.1.0
+    .. versionchanged:: 0.2.0
+        Added `limiter`, `slots` and `resumes_in`.
     """
 
     __module__ = "diga_async"
@@ -99,5 +111,8 @@ class ClientStats:
     lost: int
     retries: int
     in_flight: int
+    limiter: Literal["free", "capped", "limited", "probing", "cooling_down"]
     rate: float | None
+    slots: int
+    resumes_in: float
     outage: bool

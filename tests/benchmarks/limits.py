@@ -3,7 +3,7 @@ How near a run comes to a limit that nobody declared, and what it loses: nothing
 
     python tests/benchmarks/limits.py                 every row, about six minutes
     python tests/benchmarks/limits.py nginx-2000      one row
-    python tests/benchmarks/limits.py --plot FILE.svg rate over time of one run
+    python tests/benchmarks/limits.py --plot FOLDER   three runs, drawn
 
 Rows named ``nginx`` run against a real nginx with ``limit_req`` (Debian:
 ``apt-get install nginx-light``); the others against a server of the tests' own,
@@ -13,6 +13,7 @@ in a process of its own, for the kinds of limit that nginx has not.
 import argparse
 import asyncio
 import json
+import math
 import random
 import subprocess
 import sys
@@ -58,15 +59,33 @@ def _nginx(rate, retry_after=""):
     return {"rate": rate, "burst": 20, "retry_after": retry_after}
 
 
+def _bucket(rate, burst):
+    return lambda: sim.Bucket(rate, burst)
+
+
 def _changing(before, after, at):
-    return lambda: sim.Changing(sim.nginx(before, 20), sim.nginx(after, 20), at)
+    return lambda: sim.InTurn(
+        (at, sim.Bucket(before, 20)), (math.inf, sim.Bucket(after, 20))
+    )
+
+
+def _refusing(since, until):
+    return lambda: sim.Refusing(sim.Bucket(200, 20), since, until)
+
+
+def _coming_back():
+    return sim.InTurn(
+        (10.0, sim.Bucket(200, 20)),
+        (25.0, sim.Bucket(20, 20, full=False)),
+        (math.inf, sim.Bucket(200, 20, full=False)),
+    )
 
 
 HALVED = (200, 100, 15.0)
 """A limit, a second limit, and the second in which the one becomes the other."""
 
 ROWS = {
-    "free": Row(ids=20_000, limit=1e9, server=sim.FreeServer),
+    "free": Row(ids=20_000, limit=1e9, server=sim.Free),
     "nginx-10000": Row(
         ids=10_000, limit=200, server=_nginx(200), goodput=0.97, refused=0.01
     ),
@@ -83,9 +102,12 @@ ROWS = {
         ids=10_000,
         limit=200,
         server=_nginx(200),
-        goodput=0.90,
+        goodput=0.95,
         refused=0.05,
         clients=4,
+    ),
+    "nginx-four-processes-retry-after": Row(
+        ids=10_000, limit=200, server=_nginx(200, "1"), goodput=0.85, clients=4
     ),
     "nginx-20-a-second": Row(
         ids=2_000, limit=20, server=_nginx(20), goodput=0.95, refused=0.05
@@ -98,30 +120,34 @@ ROWS = {
         ids=9_000, limit=300, server=_changing(200, 400, 15.0), goodput=0.85
     ),
     "window-200-per-second": Row(
-        ids=4_000, limit=200, server=lambda: sim.FixedWindow(200, 1.0), goodput=0.88
+        ids=4_000, limit=200, server=lambda: sim.Window(200, 1.0), goodput=0.88
     ),
     "window-1000-per-5-seconds": Row(
-        ids=5_000, limit=200, server=lambda: sim.FixedWindow(1000, 5.0), goodput=0.80
+        ids=5_000, limit=200, server=lambda: sim.Window(1000, 5.0), goodput=0.80
     ),
     "window-100-per-minute": Row(
-        ids=250, limit=100 / 60, server=lambda: sim.FixedWindow(100, 60.0)
+        ids=250, limit=100 / 60, server=lambda: sim.Window(100, 60.0)
     ),
-    "one-in-two-seconds": Row(
-        ids=12, limit=0.5, server=lambda: sim.TokenBucket(0.5, 1)
-    ),
+    "one-in-two-seconds": Row(ids=12, limit=0.5, server=_bucket(0.5, 1)),
     "ten-in-flight": Row(
         ids=6_000,
         limit=200,
-        server=lambda: sim.InFlightLimit(10, 0.05),
+        server=lambda: sim.InFlight(10, 0.05),
         goodput=0.85,
         refused=0.01,
     ),
     "200-ms-round-trip": Row(
-        ids=3_000, limit=200, server=lambda: sim.nginx(200, 20), goodput=0.80, delay=0.2
+        ids=3_000,
+        limit=200,
+        server=lambda: sim.Bucket(200, 20),
+        goodput=0.80,
+        delay=0.2,
     ),
-    "no-burst": Row(
-        ids=3_000, limit=200, server=lambda: sim.nginx(200, 0), goodput=0.60
+    "refuses-for-10-seconds": Row(
+        ids=6_000, limit=200, server=_refusing(10, 20), goodput=0.70
     ),
+    "comes-back": Row(ids=5_300, limit=132.5, server=_coming_back, goodput=0.80),
+    "no-burst": Row(ids=3_000, limit=200, server=_bucket(200, 0), goodput=0.60),
 }
 
 
@@ -140,8 +166,9 @@ def model(name):
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, server, delay):
+    def __init__(self, server, begun, delay):
         self._server = server
+        self._begun = begun
         self._delay = delay
 
     def connection_made(self, transport):
@@ -149,25 +176,23 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data):
         phone_id = data.split(b" ", 2)[1].rsplit(b"/", 1)[-1].decode()
-        verdict = self._server.take(time.monotonic())
+        said = self._server.ask(time.monotonic() - self._begun)
         body, status = (SHORT.replace("$phone", phone_id), "200 OK")
-        if not verdict.taken:
+        if not said.accepted:
             body, status = REFUSAL, "429 Too Many Requests"
         answer = (
             f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         ).encode()
-        delay = self._delay + verdict.service
+        delay = self._delay + said.service
         asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
 
 
 async def serve(row):
     loop = asyncio.get_running_loop()
-    model_server = row.server()
-    if isinstance(model_server, sim.Changing):
-        model_server.at += time.monotonic()
+    model_server, begun = row.server(), time.monotonic()
     server = await loop.create_server(
-        lambda: _Connection(model_server, row.delay), "127.0.0.1", 0
+        lambda: _Connection(model_server, begun, row.delay), "127.0.0.1", 0
     )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}", flush=True)
@@ -247,25 +272,47 @@ def report(names):
         )
 
 
-# --- a picture
+# --- pictures
 
 
-def plot(path):
-    """Draw what was found in each second of one run whose limit is halved."""
-    with server_for("halved") as url:
-        rates = asyncio.run(fetch(url, ROWS["halved"].ids, every=1))["rates"]
-    seconds = int(rates[-1][0]) + 1
-    answered = [0] * seconds
-    for moment, _, _ in rates:
-        answered[int(moment)] += 1
-    Path(path).write_text(svg(answered[:-1]))
+@attrs.frozen
+class Picture:
+    """
+    One run to draw.
+
+    Attributes:
+        row: Which one.
+        limits: The server's limit from each second on.
+    """
+
+    row: str
+    limits: tuple[tuple[float, int], ...]
 
 
-PICTURE = """\
+PICTURES = {
+    "rate": Picture("halved", ((0, HALVED[0]), (HALVED[2], HALVED[1]))),
+    "refusal": Picture("refuses-for-10-seconds", ((0, 200), (10, 0), (20, 200))),
+    "recovery": Picture("comes-back", ((0, 200), (10, 20), (25, 200))),
+}
+
+
+def plot(folder):
+    """Draw the phones found in each second of some runs."""
+    for name, picture in PICTURES.items():
+        with server_for(picture.row) as url:
+            fetched = fetch(url, ROWS[picture.row].ids, every=1)
+            rates = asyncio.run(fetched)["rates"]
+        answered = [0] * (int(rates[-1][0]) + 1)
+        for moment, _, _ in rates:
+            answered[int(moment)] += 1
+        Path(folder, f"{name}.svg").write_text(svg(name, answered[:-1]))
+
+
+DRAWING = """\
 <svg class="rate" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 250" role="img" \
-aria-labelledby="rate-title rate-desc">
-<title id="rate-title">Phones found in each second of one run</title>
-<desc id="rate-desc">{desc}</desc>
+aria-labelledby="{name}-title {name}-desc">
+<title id="{name}-title">Phones found in each second of one run</title>
+<desc id="{name}-desc">{desc}</desc>
 <style>
 .rate text {{ fill: var(--color-foreground-secondary, #5a5c63); \
 font: 14px sans-serif; }}
@@ -277,26 +324,26 @@ stroke-width: 1.5; stroke-dasharray: 5 4; }}
 <text x="0" y="14">found in a second</text>
 {grid}
 {bars}
-<path class="limit" d="M40 {high}H{middle}V{low}H480"/>
-<text x="480" y="{label}" text-anchor="end">the server's limit</text>
+<path class="limit" d="{limit}H{right}"/>
+<text x="{right}" y="14" text-anchor="end">dashed: the server's limit</text>
 {seconds}
 </svg>
 """
 LEFT, RIGHT, BOTTOM, STEP_Y = 40, 480, 228, 0.88
 
 
-def svg(answered):
+def svg(name, answered):
     """Draw so many answers in each second; it takes the colours of its page."""
-    before, after, moment = HALVED
+    limits = PICTURES[name].limits
     step = (RIGHT - LEFT) / len(answered)
-    return PICTURE.format(
-        desc=described(answered),
+    moves = [f"H{LEFT + second * step:.1f}V{height(n)}" for second, n in limits[1:]]
+    return DRAWING.format(
+        name=name,
+        desc=described(answered, limits),
         grid="\n".join(grid_line(n) for n in (0, 100, 200)),
         bars="\n".join(bar(i, n, step) for i, n in enumerate(answered)),
-        high=height(before),
-        low=height(after),
-        middle=round(LEFT + moment * step, 1),
-        label=height(after) - 8,
+        limit=f"M{LEFT} {height(limits[0][1])}{''.join(moves)}",
+        right=RIGHT,
         seconds="\n".join(
             f'<text x="{LEFT + s * step:.1f}" y="246" text-anchor="middle">{s} s</text>'
             for s in range(0, len(answered), 5)
@@ -304,17 +351,22 @@ def svg(answered):
     )
 
 
-def described(answered):
-    before, after, moment = HALVED
-    ends = " and ".join(
-        f"{min(part)} to {max(part)}"
-        for part in (answered[: int(moment)], answered[int(moment) :])
-        if part
-    )
-    return (
-        f"A bar for each second, {ends} phones high before and after "
-        f"second {moment:.0f}, when the server's limit goes from {before} to {after}."
-    )
+def described(answered, limits):
+    ends = [int(second) for second, _ in limits[1:]] + [len(answered)]
+    parts = []
+    for (second, limit), end in zip(limits, ends, strict=True):
+        part = answered[int(second) : end]
+        if part:
+            parts.append(
+                f"{span(part)} phones high from second {second:.0f} on, "
+                f"where the server's limit is {limit}"
+            )
+    return f"A bar for each second, {'; '.join(parts)}."
+
+
+def span(numbers):
+    low, high = min(numbers), max(numbers)
+    return f"{low} to {high}" if low < high else f"{low}"
 
 
 def height(n):
@@ -341,7 +393,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--plot", metavar="FILE")
+    parser.add_argument("--plot", metavar="FOLDER")
     parser.add_argument("--serve", metavar="ROW", help=argparse.SUPPRESS)
     parser.add_argument("--fetch", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -164,7 +164,7 @@ def paced():
     def attempt():
         moment = now()
         if limiter.wait(moment) <= 0.0:
-            limiter.sent(moment, chance())
+            limiter.sent(moment, chance(), 1)
             limiter.accepted(now(), moment, 1)
 
     return attempt
@@ -173,7 +173,7 @@ def paced():
 def _open_limiter():
     limiter = RateLimiter(concurrency=64, per_second=None, adaptive=True)
     for moment in range(200):
-        limiter.sent(float(moment), 0.5)
+        limiter.sent(float(moment), 0.5, 1)
         limiter.accepted(moment + 0.5, float(moment), 1)
     return limiter
 

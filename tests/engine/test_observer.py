@@ -17,6 +17,7 @@ from diga_async import (
     Limits,
     LookupEvent,
     NotFoundError,
+    RateLimitError,
     RetryPolicy,
 )
 from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN
@@ -276,6 +277,23 @@ async def test_an_outage_is_a_warning_and_its_end_is_news(caplog):
         ("WARNING", "outage on"),
         ("INFO", "outage off"),
     ]
+
+
+async def test_a_long_cool_down_is_news(caplog):
+    caplog.set_level(logging.INFO, "diga_async")
+    blocks = says(answer(b"", "429 Slow down", Retry_After="9"))
+    async with (
+        ByteServer(blocks) as server,
+        client(server, limits=Limits()) as diga,
+    ):
+        with pytest.raises(RateLimitError):
+            await diga.phones.get(X, timeouts=2.0)
+
+    record = caplog.records[0]
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith("limiter state=cooling_down rate=None ")
+    assert record.limiter["state"] == "cooling_down"
+    assert 8.0 < record.limiter["resumes_in"] <= 10.0
 
 
 async def test_nothing_secret_or_personal_is_told(sandbox, caplog):

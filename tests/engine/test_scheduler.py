@@ -22,6 +22,7 @@ class RateLimiter:
         self.gap = gap
         self.next = 0.0
         self.chances = []
+        self.in_flight = []
         self.blocked_until = -math.inf
 
     def blocked_for(self, now):
@@ -30,9 +31,10 @@ class RateLimiter:
     def wait(self, now):
         return max(0.0, self.next - now)
 
-    def sent(self, now, chance):
+    def sent(self, now, chance, in_flight):
         self.next = now + self.gap
         self.chances.append(chance)
+        self.in_flight.append(in_flight)
 
 
 @pytest.fixture
@@ -246,12 +248,15 @@ async def test_one_cancelled_as_its_turn_comes_gives_the_slot_on(scheduler, queu
     assert (queue.entered, scheduler.in_flight) == (["first", "third"], 1)
 
 
-async def test_the_pace_is_told_of_every_start_with_its_chance(limiter, queue):
+async def test_the_limiter_is_told_of_every_start(scheduler, limiter, queue):
+    limiter.slots = 2
     await queue.come("a")
     await queue.come("b")
+    await queue.come("c")
     await queue.leave()
 
-    assert limiter.chances == [0.25, 0.25]
+    assert limiter.chances == [0.25, 0.25, 0.25]
+    assert limiter.in_flight == [1, 2, 2]
 
 
 async def test_an_outage_holds_runs_and_not_single_lookups(

@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import given, strategies as st
-from simulation import dice
+from simulation import chances
 
 from diga_async._flow.circuit_breaker import (
     FAILURES_TO_OPEN,
@@ -72,12 +72,12 @@ def test_a_server_that_comes_and_goes_is_met_while_it_is_there(
     half: float, seed: int
 ) -> None:
     """It goes down as the outage begins, and is down every other so many seconds."""
-    chances = dice(seed)
+    random = chances(seed)
     breaker = closed(now=0.0)
     now, probes = 0.0, 0
     while probes == 0 or now // half % 2 == 0:
         now += breaker.wait(now)
-        breaker.sent(now, chances.random())
+        breaker.sent(now, random.random())
         probes += 1
 
     assert probes <= 12

@@ -205,7 +205,7 @@ async def test_it_grows_again_when_there_is_room(monkeypatch):
             await asyncio.sleep(0.01)
             free()
             await lookup
-        local = diga._lifecycle.runtime.engine._local
+        local = diga._lifecycle.runtime.engine.scheduler._local
         assert local.slots < 16
         end = time.monotonic() + 20.0
         while local.slots < 16 and time.monotonic() < end:
