@@ -182,7 +182,7 @@ def test_stations_are_measured(bench):
     assert next(iter(measured["decoders"])) == stations.OURS
 
 
-@pytest.mark.parametrize("part", ["at-once", "ids", "latency", "loops"])
+@pytest.mark.parametrize("part", ["at-once", "wide", "ids", "latency", "loops"])
 def test_a_part_of_scaling_has_a_table(part, bench, monkeypatch):
     """Whatever turns bring; that they bring something is another test."""
     scaling = bench("scaling")

@@ -65,7 +65,7 @@ def retry_after(value: str | None, date: str | None) -> float | None:
         return None
     seconds = _seconds(value)
     if seconds is None:
-        then, now = _http_date(value), _http_date(date)
+        then, now = http_date(value), http_date(date)
         if then is None or now is None:
             return None
         # Both are cut to whole seconds: the same one is less than a second away.
@@ -113,7 +113,7 @@ def _bounded(remaining: int, seconds: float | None) -> tuple[int, float] | None:
 def _from_now(reset: float, response: Response) -> float | None:
     if reset < _EPOCH:
         return reset
-    now = _http_date(header(response, "Date"))
+    now = http_date(header(response, "Date"))
     return None if now is None else max(0.0, reset - now.timestamp())
 
 
@@ -122,7 +122,8 @@ def _seconds(value: str | None) -> float | None:
     return None if found is None else float(found[0])
 
 
-def _http_date(value: str | None) -> datetime | None:
+def http_date(value: str | None) -> datetime | None:
+    """Read a date of HTTP (RFC 9110 section 5.6.7); None when it is none."""
     try:
         moment = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):

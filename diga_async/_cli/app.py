@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from diga_async import DigaError
-from diga_async._cli import options
+from diga_async._cli import help_pages, options, sandbox_options
 from diga_async._cli.exit_codes import (
     CommandError,
     ExitCode,
@@ -105,10 +105,30 @@ def diga() -> None:
 
     Try it without an account: diga demo
 
+    Check that your key works: diga check
+
     The key comes from DIGA_API_KEY, or from the file that DIGA_API_KEY_FILE names.
     There is no option for the key itself, since others on the same machine can read
     command lines.
     """
+
+
+@diga.command("check", epilog=help_pages.CHECK_EXIT_CODES)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@options.reach
+@_exits_with_its_code
+def diga_check(*, as_json: bool, **given: Any) -> ExitCode:
+    """
+    Check whether the server can be reached and accepts the key.
+
+    Example: diga check
+
+    It sends one request, for a single phone, and never prints the key.
+    """
+    from diga_async._cli.check import check
+    from diga_async._cli.client_options import ClientOptions
+
+    return check(ClientOptions(**given), as_json=as_json)
 
 
 @diga.command("demo")
@@ -148,10 +168,10 @@ def diga_completion(shell: str) -> ExitCode:
 
 @diga.group("phone", cls=_Group)
 def diga_phone() -> None:
-    """Look up a few phones, or a file of them."""
+    """Look up, list, watch and wait for phones."""
 
 
-@diga_phone.command("get", epilog=options.GET_EXIT_CODES)
+@diga_phone.command("get", epilog=help_pages.GET_EXIT_CODES)
 @click.argument("phone_ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each.")
 @options.connection
@@ -181,7 +201,7 @@ def diga_phone_get(
         raise
 
 
-@diga_phone.command("fetch", epilog=options.FETCH_EXIT_CODES)
+@diga_phone.command("fetch", epilog=help_pages.FETCH_EXIT_CODES)
 @click.argument("file", metavar="[FILE|-]", required=False)
 @options.rows
 @options.speed
@@ -225,10 +245,125 @@ def diga_phone_fetch(file: str | None, out: Path | None, **given: Any) -> ExitCo
         retry_failed=retry_failed,
         column=given.pop("column"),
         csv_raw=csv_raw,
+        via=given.pop("via"),
         messages=messages,
     )
     with verbose_log(is_on=verbose):
         return fetch_phones(ClientOptions(**given), job)
+
+
+@diga_phone.command("list", epilog=help_pages.LIST_EXIT_CODES)
+@options.filters
+@options.list_rows
+@options.list_connection
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_list(
+    out: Path | None, *, resume: bool, ids_only: bool, csv_raw: bool, **given: Any
+) -> ExitCode:
+    """
+    List the phones of the project.
+
+    Example: diga phone list --status assigned -o phones.csv
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    if out is None and csv_raw:
+        raise usage_error("--csv-raw needs -o OUT.csv")
+    if out is None and resume:
+        messages.note("nothing to resume without -o OUT; starting from the beginning")
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.listing import ListJob, list_phones, moment_of
+    from diga_async._cli.log import verbose_log
+
+    filters = {name: given.pop(name) for name in options.FILTERS}
+    for name in ("assigned_from", "assigned_until"):
+        option = f"--{name.replace('_', '-')}"
+        filters[name] = moment_of(option, given.pop(name))
+    job = ListJob(
+        invocation=Invocation.current(),
+        filters=filters,
+        out=out,
+        resume=resume,
+        ids_only=ids_only,
+        csv_raw=csv_raw,
+        messages=messages,
+    )
+    with verbose_log(is_on=verbose):
+        return list_phones(ClientOptions(**given), job)
+
+
+@diga_phone.command("watch", epilog=help_pages.WATCH_EXIT_CODES)
+@click.argument("phone_ids", metavar="[ID...]", nargs=-1)
+@options.every(60)
+@options.watch_connection
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_watch(
+    phone_ids: tuple[str, ...], *, every: float, **given: Any
+) -> ExitCode:
+    """
+    Watch phones; print a line for each change.
+
+    Example: diga phone watch --every 30
+
+    Without an ID, every phone of the project is watched. Changes are those since the
+    first poll. A pipe gets JSON lines.
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.get import checked_id
+    from diga_async._cli.log import verbose_log
+    from diga_async._cli.watch import WatchJob, watch_phones
+
+    job = WatchJob(
+        phone_ids=[checked_id(text) for text in phone_ids],
+        every=every,
+        messages=messages,
+    )
+    with verbose_log(is_on=verbose):
+        return watch_phones(ClientOptions(**given), job)
+
+
+@diga_phone.command("wait", epilog=help_pages.WAIT_EXIT_CODES)
+@click.argument("phone_id", metavar="ID")
+@options.wait_for
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON.")
+@options.reach
+@options.verbose
+@options.quiet
+@_exits_with_its_code
+def diga_phone_wait(
+    phone_id: str,
+    *,
+    statuses: tuple[str, ...],
+    every: float,
+    timeout: float | None,
+    as_json: bool,
+    **given: Any,
+) -> ExitCode:
+    """
+    Wait until a phone has a status; show it then.
+
+    Example: diga phone wait 3c90c3cc-0d44-4b50-8888-8dd25736052a --status assigned
+    """
+    messages, verbose = _messages(given.pop("quiet"), given.pop("verbose"))
+    from diga_async._cli.client_options import ClientOptions
+    from diga_async._cli.get import checked_id
+    from diga_async._cli.log import verbose_log
+    from diga_async._cli.wait import WaitJob, wait_for_phone
+
+    job = WaitJob(
+        phone_id=checked_id(phone_id),
+        statuses=statuses,
+        every=every,
+        timeout=timeout,
+        as_json=as_json,
+        messages=messages,
+    )
+    with verbose_log(is_on=verbose):
+        return wait_for_phone(ClientOptions(**given), job)
 
 
 def _messages(quiet: bool, verbose: bool) -> tuple[Messages, bool]:  # noqa: FBT001
@@ -238,8 +373,8 @@ def _messages(quiet: bool, verbose: bool) -> tuple[Messages, bool]:  # noqa: FBT
 
 
 @diga.command("sandbox")
-@options.sandbox
-@options.faults
+@sandbox_options.settings
+@sandbox_options.faults
 @_exits_with_its_code
 def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     """
@@ -253,7 +388,8 @@ def diga_sandbox(write_ids: Path | None, **settings: Any) -> ExitCode:
     from diga_async.sandbox import Faults, Sandbox
 
     shares = {
-        name: settings.pop(name) for name in options.FAULTS | options.LISTING_FAULTS
+        name: settings.pop(name)
+        for name in sandbox_options.FAULTS | sandbox_options.LISTING_FAULTS
     }
     try:
         sandbox = Sandbox(faults=Faults(**shares), **settings)

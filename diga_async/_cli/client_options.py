@@ -10,17 +10,33 @@ from diga_async import (
     AuthenticationError,
     ConfigurationError,
     DigaClient,
+    DigaError,
     Limits,
     PermissionDeniedError,
+    RetryPolicy,
     Timeouts,
 )
 from diga_async._api.addresses import with_scheme
 from diga_async._api.messages import Secret, conceal
-from diga_async._cli.exit_codes import message_of, reason_of, usage_error
+from diga_async._cli.exit_codes import (
+    CommandError,
+    message_of,
+    reason_of,
+    usage_error,
+)
 from diga_async._cli.terminal import Messages
 from diga_async._client import DEFAULT_BASE_URL
 
 MAX_KEY_FILE_BYTES = 65_536
+#: More lookups in flight than this get a warning.
+MUCH_CONCURRENCY = 1024
+#: What a lookup costs with 2,048 in flight: 151 µs of CPU, and 94 µs with 64, as
+#: tests/benchmarks/scaling.py measures it (its part *wide*).
+COST_OF_MUCH = "1.6 times the CPU"
+
+_ONCE = RetryPolicy(max_attempts=1)
+#: Stands for the key where nothing is sent.
+_NO_KEY = Secret("none")
 
 
 @attrs.frozen(kw_only=True)
@@ -59,10 +75,39 @@ class ClientOptions:
             CommandError: An option or a variable is wrong, or there is no key.
         """
         key, origin = _find_key(self.key_file, messages)
+        if self.concurrency is not None and self.concurrency > MUCH_CONCURRENCY:
+            messages.note(
+                f"warning: --concurrency {self.concurrency} may be slower than "
+                f"{MUCH_CONCURRENCY:,}: with 2,048 lookups in flight, each takes "
+                f"{COST_OF_MUCH} that it takes with 64, and a connection of its own"
+            )
+        return self._client(key, origin)
+
+    def client_to_check(self, messages: Messages) -> tuple[DigaClient, str | None]:
+        """
+        Make a client that tries once, and tell why it has no key; None when it has.
+
+        Raises:
+            CommandError: An option or a variable other than the key is wrong.
+        """
+        keyless = self._client(_NO_KEY, "", retry=_ONCE)
+        try:
+            key, origin = _find_key(self.key_file, messages)
+            return self._client(key, origin, retry=_ONCE), None
+        except CommandError as error:
+            return keyless, str(error)
+
+    def _client(
+        self,
+        key: Secret,
+        origin: str,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    ) -> DigaClient:
         try:
             return DigaClient(
                 key,
                 base_url=self.base_url,
+                retry=retry,
                 timeouts=Timeouts() if self.timeout is None else self.timeout,
                 limits=Limits(
                     concurrency=self.concurrency or Limits().concurrency,
@@ -88,6 +133,14 @@ class ClientOptions:
                 return f"give the key in {origin} the permission 'Phones: read'"
             case _:
                 return None
+
+    def with_remedy(
+        self, error: CommandError | DigaError, words: str | None = None
+    ) -> str:
+        """Return what *error* says, or *words*, and what the user can do about it."""
+        words = message_of(error) if words is None else words
+        remedy = self.remedy_for(error)
+        return words if remedy is None else f"{words}; {remedy}"
 
 
 def key_origin(key_file: Path | None) -> str | None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TextIO
 
+import attrs
 from rich.box import ROUNDED, SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,8 +15,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from diga_async import Phone
-from diga_async._cli.progress import Standing, time_left
+from diga_async import Change, Phone
+from diga_async._cli.progress import (
+    ListStanding,
+    Standing,
+    throttled_words,
+    time_left,
+)
 from diga_async._cli.terminal import is_terminal, printable
 
 REFRESH_SECONDS = 0.2
@@ -28,6 +34,7 @@ STATUS_STYLES = {
 }
 OUTCOME_STYLES = {"found": "green", "missing": "yellow", "failed": "red"}
 _GAP = "   "
+_NO_ANSWER = f"{_GAP}no answer: waiting"
 
 
 class _Console(Console):
@@ -77,16 +84,44 @@ def _distance(standing: Standing) -> Table:
 
 
 def _tally(standing: Standing) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text()
     for name, style in OUTCOME_STYLES.items():
         count = standing.outcomes[name]
         text.append(f"{name} ")
         text.append(f"{count:,}", style=style if count else "")
         text.append(_GAP)
-    text.append(f"throttled {standing.stats.throttled:,}")
+    if standing.limit is None:
+        text.append(f"throttled {standing.stats.throttled:,}")
+    else:
+        text.append(throttled_words(standing.stats.throttled, standing.limit))
     if standing.outage:
-        text.append(f"{_GAP}no answer: waiting", style="bold red")
+        text.append(_NO_ANSWER, style="bold red")
     return text
+
+
+def list_view(standing: ListStanding) -> RenderableType:
+    """Draw a listing in two lines: how far it is, and how many phones it has."""
+    line = Table.grid(padding=(0, 1), expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    total = standing.total_pages
+    bar = ProgressBar(
+        total=total,
+        completed=standing.pages,
+        pulse=total is None,
+        complete_style="green",
+        pulse_style="green",
+    )
+    whole = "" if total is None else f"/{total:,}"
+    line.add_row(bar, Text(f"page {standing.pages:,}{whole}"))
+    text = Text()
+    text.append("phones ")
+    text.append(f"{standing.phones:,}", style="green")
+    if standing.throttled:
+        text.append(_GAP + throttled_words(standing.throttled, standing.limit))
+    if standing.outage:
+        text.append(_NO_ANSWER, style="bold red")
+    return Group(line, text)
 
 
 def can_redraw(console: Console) -> bool:
@@ -173,3 +208,48 @@ def phone_table(phones: Iterable[Phone]) -> Table:
             Text(printable(phone.nickname or "")),
         )
     return table
+
+
+#: Values that are not shown: they are long, or secret.
+_UNSHOWN = frozenset({"sip_config", "checkout_url", "extra"})
+
+
+def change_line(change: Change, at: datetime) -> Text:
+    """Write a change as one line: when, which phone, and what is different."""
+    phone = change.after or change.before
+    number = "" if phone is None else printable(phone.number)
+    line = Text(f"{at:%H:%M:%S}  ", style="dim")
+    line = Text.assemble(line, (f"{str(change.phone_id)[:8]}  ", "dim"), f"{number}  ")
+    match change:
+        case Change(before=None, after=Phone() as after):
+            line.append("new: ", style="bold").append_text(status_text(after))
+        case Change(before=Phone() as before, after=None):
+            line.append("gone", style="bold").append(" (it was ")
+            line.append_text(status_text(before)).append(")")
+        case Change(before=Phone() as before, after=Phone() as after):
+            named = [a.name for a in attrs.fields(Phone) if a.name in change.fields]
+            parts = [_difference(name, before, after) for name in named]
+            line.append_text(Text(", ").join(parts))
+        case _:
+            line.append("gone", style="bold")
+    return line
+
+
+def _difference(name: str, before: Phone, after: Phone) -> Text:
+    if name in _UNSHOWN:
+        return Text(f"{name} changed")
+    if name == "status":
+        values = status_text(before), status_text(after)
+        return Text("status ").append_text(Text(" -> ").join(values))
+    old, new = (_value_text(getattr(phone, name)) for phone in (before, after))
+    return Text(f"{name} {old} -> {new}")
+
+
+def _value_text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, datetime):
+        return _moment(value)
+    if isinstance(value, tuple):
+        return printable(" ".join(map(str, value))) or "none"
+    return printable(str(value))

@@ -77,6 +77,7 @@ def code_of(error: CommandError | DigaError, otherwise: ExitCode) -> ExitCode:
 
 
 _ARGUMENTS = {
+    "at this address": "at the base URL (--base-url or DIGA_BASE_URL)",
     "pass allow_insecure_http=True": "give --allow-insecure-http",
     "allow_insecure_http": "--allow-insecure-http",
     "an https base_url": "https for the base URL (--base-url or DIGA_BASE_URL)",
@@ -85,6 +86,10 @@ _ARGUMENTS = {
     "concurrency": "--concurrency",
     "per_second": "--per-second",
     "total must": "--timeout must",
+    "timeout must": "--timeout must",
+    "every must": "--every must",
+    "inbound_agent_id": "--inbound-agent",
+    "outbound_agent_id": "--outbound-agent",
 }
 _ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, _ARGUMENTS))})\b")
 

@@ -96,7 +96,49 @@ class ThreadedFeed(Feed):
             loop.call_soon_threadsafe(self._news.set)
 
 
-def feed_of(source: InputFile, done: set[Key]) -> Feed:
-    """Return the feed of a run: each id of *source* that is not *done*, once."""
+class WholeFeed:
+    """
+    A feed that is read to its end when it is made: a run by listing needs that.
+
+    Attributes:
+        taken: How many ids the run took.
+
+    Raises:
+        CommandError: The ids cannot be read to their end.
+    """
+
+    def __init__(self, ids: Iterator[Id]) -> None:
+        self.taken = 0
+        self._ids = list(ids)
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End the iteration."""
+        self._is_stopped = True
+
+    def __len__(self) -> int:
+        """Return how many ids there are."""
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Id]:
+        """Yield the ids."""
+        for phone_id in self._ids:
+            if self._is_stopped:
+                return
+            self.taken += 1
+            yield phone_id
+
+
+def feed_of(
+    source: InputFile, done: set[Key], *, whole: bool = False
+) -> Feed | WholeFeed:
+    """
+    Return the feed of a run: each id of *source* that is not *done*, once.
+
+    Raises:
+        CommandError: It is to be read *whole*, and cannot be.
+    """
     ids = distinct(source, done)
+    if whole:
+        return WholeFeed(ids)
     return Feed(ids) if source.is_regular else ThreadedFeed(ids)

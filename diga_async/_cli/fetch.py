@@ -2,25 +2,23 @@
 
 import asyncio
 import sys
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 
 import attrs
 from rich.console import RenderableType
 
-from diga_async import DigaClient, DigaError, PhoneLookups, RetryPolicy
+from diga_async import DigaClient, DigaError, PhoneLookups
 from diga_async._cli.client_options import ClientOptions
-from diga_async._cli.display import can_redraw, console_for, live, run_view
+from diga_async._cli.display import run_view
+from diga_async._cli.ending import code_at_the_end, note_what_is_there, problem_in
 from diga_async._cli.exit_codes import (
     CommandError,
     ExitCode,
-    code_of,
     message_of,
     usage_error,
 )
-from diga_async._cli.feed import Feed, feed_of
+from diga_async._cli.feed import Feed, WholeFeed, feed_of
 from diga_async._cli.input_file import InputFile, input_file
 from diga_async._cli.invocation import Invocation
 from diga_async._cli.output_file import (
@@ -29,14 +27,15 @@ from diga_async._cli.output_file import (
     format_of,
     output_file,
 )
-from diga_async._cli.progress import Bulletin, Standing, summary
+from diga_async._cli.progress import Standing, server_limit, summary
+from diga_async._cli.reporting import Reporter
 from diga_async._cli.rows import Format
 from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import StandardOutput, standard_output
 from diga_async._cli.terminal import Messages, counted, is_terminal, say
 from diga_async._models.outcomes import row_of
+from diga_async._phones.page_plan import Via
 
-BULLETIN_SECONDS = 0.5
 #: What is in flight at the first Ctrl-C gets this long to finish.
 DRAIN_SECONDS = 10.0
 
@@ -56,6 +55,7 @@ class Job:
         retry_failed: Whether its failed rows are to be asked again.
         column: The name of the column of ids; None to find it.
         csv_raw: Whether cells that a spreadsheet would run stay as they are.
+        via: How the phones are read, as `Phones.iter_many` has it.
         messages: What the user is told.
         form: The format of *out*, made from its name.
 
@@ -70,6 +70,7 @@ class Job:
     retry_failed: bool = False
     column: str | None = None
     csv_raw: bool = False
+    via: Via = "each"
     messages: Messages = Messages()  # noqa: RUF009 - frozen
     form: Format | None = attrs.field(init=False)
 
@@ -106,6 +107,18 @@ class Job:
         if source.reader.header is not None:
             self.messages.note(f"the ids are in column {source.reader.header!r}")
 
+    def feed(self, source: InputFile, output: Output) -> Feed | WholeFeed:
+        """
+        Return the ids that have no row yet.
+
+        Raises:
+            CommandError: They are to be read to their end first, and cannot be.
+        """
+        is_whole = self.via != "each"
+        if is_whole and not source.is_regular:
+            self.messages.note(f"--via {self.via}: reading all ids before the lookups")
+        return feed_of(source, output.done, whole=is_whole)
+
     def open_output(self) -> AbstractContextManager[Output]:
         """Open what the rows go to."""
         if self.out is None or self.form is None:
@@ -127,11 +140,11 @@ class _Run:
     """One run: ids from *source* through *feed*, rows to *output*."""
 
     client: DigaClient
-    server: str
+    options: ClientOptions
     messages: Messages
     lookups: PhoneLookups
     source: InputFile
-    feed: Feed
+    feed: Feed | WholeFeed
     output: Output
     interruption: Interruption
 
@@ -150,7 +163,7 @@ class _Run:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.client)
             await stack.enter_async_context(self.lookups)
-            await self._show_progress(stack)
+            await stack.enter_async_context(self._reporter().reporting())
             async for outcome in self.lookups:
                 await self.output.write(row_of(outcome))
 
@@ -166,42 +179,33 @@ class _Run:
         else:
             self.messages.note("interrupted")
 
-    async def _show_progress(self, stack: AsyncExitStack) -> None:
-        console = console_for(sys.stderr)
+    def _reporter(self) -> Reporter:
         # Rows on the screen are progress enough, and a bar would mix with them.
         has_rows = isinstance(self.output, StandardOutput) and is_terminal(sys.stdout)
-        if can_redraw(console):
-            if not (has_rows or self.messages.quiet):
-                await stack.enter_async_context(live(console, self._view))
-            periodic = False
-        else:
-            self._announce()
-            periodic = True
-        reporting = asyncio.create_task(self._report(periodic=periodic))
-        stack.push_async_callback(_end, reporting)
-
-    def _announce(self) -> None:
-        total = self.source.total
+        total = self._total
         what = "ids" if total is None else counted(total, "id")
         but = ", except those in OUT" if self.output.outcomes.total() else ""
-        self.messages.note(f"looking up {what} at {self.server}{but}")
+        return Reporter(
+            client=self.client,
+            server=self.options.server,
+            messages=self.messages,
+            announcement=f"looking up {what} at {self.options.server}{but}",
+            line=lambda: self._standing().line(),
+            view=None if has_rows else self._view,
+        )
 
-    async def _report(self, *, periodic: bool) -> None:
-        outage = RetryPolicy().max_outage
-        bulletin = Bulletin(self.server, outage, time.monotonic(), periodic=periodic)
-        while True:
-            await asyncio.sleep(BULLETIN_SECONDS)
-            now, client = time.monotonic(), self.client.stats
-            for line in bulletin.lines(now, self._standing(), client):
-                self.messages.note(line)
+    @property
+    def _total(self) -> int | None:
+        is_read = isinstance(self.feed, WholeFeed)
+        return self.source.given if is_read else self.source.total
 
     def _view(self) -> RenderableType:
         return run_view(self._standing())
 
     def _standing(self) -> Standing:
-        stats = self.lookups.stats
+        stats, client = self.lookups.stats, self.client.stats
         delivered = stats.found + stats.missing + stats.failed
-        total = self.source.total
+        total = self._total
         # What the input repeats, or OUT has, is done without a lookup.
         done = self.source.given - self.feed.taken + delivered
         return Standing(
@@ -209,13 +213,9 @@ class _Run:
             stats=stats,
             settled=delivered if total is None else done,
             total=total,
-            outage=self.client.stats.outage,
+            outage=client.outage,
+            limit=server_limit(client),
         )
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
@@ -232,21 +232,23 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
     with Interruption() as interruption, job.open_input() as source:
         job.check_input(source)
         with job.open_output() as output:
-            _note_what_is_there(job.messages, output)
-            feed = feed_of(source, output.done)
+            note_what_is_there(job.messages, output)
+            feed = job.feed(source, output)
             run = _Run(
                 client=client,
-                server=options.server,
+                options=options,
                 messages=job.messages,
-                lookups=client.phones.iter_many(feed),
+                lookups=client.phones.iter_many(feed, via=job.via),
                 source=source,
                 feed=feed,
                 output=output,
                 interruption=interruption,
             )
-            problem = _problem_in(lambda: asyncio.run(run.go()))
-            problem = _problem_in(output.finish) or problem
-            code = _code(problem, output, interruption)
+            problem = problem_in(lambda: asyncio.run(run.go()))
+            problem = problem_in(output.finish) or problem
+            code = code_at_the_end(
+                problem, output, interruption, otherwise=_code_of_rows(output)
+            )
             _conclude(job, run, problem, code)
             if problem is not None:
                 _hint_how_to_go_on(job, code, options.remedy_for(problem))
@@ -258,37 +260,9 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
             return code
 
 
-def _problem_in(step: Callable[[], None]) -> CommandError | DigaError | None:
-    """Return what ended *step* early, the second Ctrl-C aside."""
-    try:
-        # Ids that have no row yet will be asked again.
-        with suppress(asyncio.CancelledError, KeyboardInterrupt):
-            step()
-    except (CommandError, DigaError) as error:
-        return error
-    return None
-
-
-def _code(
-    problem: CommandError | DigaError | None, output: Output, interruption: Interruption
-) -> ExitCode:
-    if isinstance(output, OutputFile) and output.is_damaged:
-        return ExitCode.STOPPED
-    if interruption.count:
-        return ExitCode.INTERRUPTED
-    if problem is not None:
-        return code_of(problem, otherwise=ExitCode.STOPPED)
+def _code_of_rows(output: Output) -> ExitCode:
     others = output.outcomes["missing"] + output.outcomes["failed"]
     return ExitCode.NOT_ALL_FOUND if others else ExitCode.ALL_FOUND
-
-
-def _note_what_is_there(messages: Messages, output: Output) -> None:
-    if output.torn_bytes:
-        messages.note("the last row was torn; it was cut off")
-    rows = output.outcomes.total()
-    if rows:
-        has = "has" if isinstance(output, OutputFile) else "have"
-        messages.note(f"OUT {has} {counted(rows, 'row')} already")
 
 
 def _conclude(

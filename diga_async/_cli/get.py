@@ -41,11 +41,17 @@ def get_phones(
         CommandError: One of *phone_ids* is no phone id; nothing was sent.
         DigaError: The key was refused, or every lookup would fail alike.
     """
-    checked = [_checked(text) for text in phone_ids]
+    checked = [checked_id(text) for text in phone_ids]
     return asyncio.run(_print_phones(client, checked, as_json=as_json))
 
 
-def _checked(text: str) -> UUID:
+def checked_id(text: str) -> UUID:
+    """
+    Read a phone id of the command line.
+
+    Raises:
+        CommandError: It is none.
+    """
     try:
         return phone_id_of(text)
     except InvalidPhoneIdError as error:
@@ -63,9 +69,9 @@ async def _print_phones(
             for phone_id, lookup in zip(phone_ids, lookups, strict=True):
                 found = await lookup
                 if isinstance(found, Phone):
-                    _print(found, as_json=as_json)
+                    print_phone(found, as_json=as_json)
                 else:
-                    say(_complaint(phone_id, found, is_alone=len(phone_ids) == 1))
+                    say(complaint(phone_id, found, is_alone=len(phone_ids) == 1))
                     code = ExitCode.NOT_ALL_FOUND
         finally:
             for lookup in lookups:
@@ -86,7 +92,8 @@ async def _look_up(
             return error
 
 
-def _complaint(phone_id: UUID, error: DigaError, *, is_alone: bool) -> str:
+def complaint(phone_id: UUID, error: DigaError, *, is_alone: bool = True) -> str:
+    """Return what to say of a lookup that failed; name the id unless it is alone."""
     if isinstance(error, NotFoundError):
         return f"there is no phone {phone_id} in the key's project"
     message = message_of(error)
@@ -94,7 +101,8 @@ def _complaint(phone_id: UUID, error: DigaError, *, is_alone: bool) -> str:
     return message if named else f"{phone_id}: {message}"
 
 
-def _print(phone: Phone, *, as_json: bool) -> None:
+def print_phone(phone: Phone, *, as_json: bool) -> None:
+    """Print a phone as a block, or as a line of JSON."""
     if as_json:
         sys.stdout.write(json_text(phone.to_dict()) + "\n")
     else:

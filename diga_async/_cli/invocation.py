@@ -56,12 +56,23 @@ class Invocation:
             if name not in left_out
             for word in words
         ]
-        return f"{self.command} {shlex.join([*arguments, *kept, *added])}"
+        return shlex.join([*self.command.split(), *arguments, *kept, *added])
 
 
 def _words(option: click.Parameter, value: object) -> tuple[str, ...]:
     name = option.opts[0]
     if value is True:
         return (name,)
-    # Hints end up in logs, which are no place for a proxy's password.
-    return name, _CREDENTIALS.sub("***@", str(value)).removesuffix(".0")
+    if isinstance(value, tuple):  # given several times
+        return tuple(word for one in value for word in _words(option, one))
+    return name, without_credentials(str(value)).removesuffix(".0")
+
+
+def without_credentials(proxy: str) -> str:
+    """
+    Hide the login in the address of a proxy: what is printed ends up in logs.
+
+    >>> without_credentials("http://me:secret@proxy.example:3128")
+    'http://***@proxy.example:3128'
+    """
+    return _CREDENTIALS.sub("***@", proxy)

@@ -7,7 +7,7 @@ Progress is kept nowhere else: the rows in the file say which ids are done.
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,20 +35,32 @@ _FLAGS = (
 OPEN_FILES_CAN_MOVE = os.name != "nt"
 
 
-def format_of(path: Path, *, csv_raw: bool = False) -> Format:
+def format_of(
+    path: Path,
+    *,
+    csv_raw: bool = False,
+    lines: Callable[[], Format] = JsonLines,
+    table: Callable[[bool], Format] = Csv,
+) -> Format:
     """
     Return the format that the name of *path* asks for.
+
+    Args:
+        path: OUT.
+        csv_raw: Whether CSV cells are written as they are.
+        lines: Makes the format of JSON lines.
+        table: Makes that of CSV, raw or not.
 
     Raises:
         CommandError: It asks for none, or *csv_raw* does not apply to it.
     """
     match path.suffix.lower():
         case ".csv":
-            return Csv(raw=csv_raw)
+            return table(csv_raw)
         case ".jsonl" if csv_raw:
             raise usage_error(f"--csv-raw needs an OUT that ends in .csv, not {path}")
         case ".jsonl":
-            return JsonLines()
+            return lines()
         case _:
             raise usage_error(f"the name of OUT must end in .jsonl or .csv: {path}")
 
@@ -85,7 +97,7 @@ class OutputFile:
         """
         self._append(self._format.encode(row))
         self._check()
-        self.outcomes[row["outcome"]] += 1
+        self.outcomes[self._format.outcome_of(row)] += 1
 
     def _append(self, line: bytes) -> None:
         try:
@@ -264,7 +276,7 @@ class OutputFile:
 
 @contextmanager
 def output_file(
-    path: Path, form: Format, *, resume: bool, retry_failed: bool
+    path: Path, form: Format, *, resume: bool, retry_failed: bool = False
 ) -> Iterator[OutputFile]:
     """
     Open OUT.

@@ -1,17 +1,20 @@
 """Where a run stands, and the lines that say so where nothing can be redrawn."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import attrs
 
 from diga_async import ClientStats, LookupStats
 from diga_async._cli.rows import OUTCOMES
+from diga_async._cli.terminal import counted
 
 LINE_SECONDS = 30.0
 #: A server that is silent for this long is mentioned.
 SILENT_SECONDS = 4.0
+#: Rates below are written with a decimal.
+FEW = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +28,8 @@ class Standing:
         settled: How many of *total* are done.
         total: How many ids there are; None when only the end will tell.
         outage: Whether the run waits for a server that does not answer.
+        limit: Requests a second that the server's throttling allows; None when it
+            holds nothing back.
     """
 
     outcomes: Counter[str]
@@ -32,6 +37,7 @@ class Standing:
     settled: int
     total: int | None
     outage: bool
+    limit: float | None = None
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -39,6 +45,47 @@ class Standing:
         if self.total is None or not self.stats.rate:
             return None
         return max(0, self.total - self.settled) / self.stats.rate
+
+    def line(self) -> str:
+        """Write where the run stands, for a log."""
+        whole = "" if self.total is None else f" of {self.total:,}"
+        line = f"{self.settled:,}{whole}: {tally(self.outcomes)}"
+        line += f"; {self.stats.rate:,.0f} a second"
+        if self.stats.throttled:
+            line += f", {throttled_words(self.stats.throttled, self.limit)}"
+        if self.remaining_seconds is not None:
+            line += f", {time_left(self.remaining_seconds)} left"
+        return line
+
+
+@attrs.frozen(kw_only=True)
+class ListStanding:
+    """
+    Where a listing stands.
+
+    Attributes:
+        phones: How many phones were read.
+        pages: How many pages were read.
+        total_pages: How many there are; None when the server does not say.
+        throttled: How many requests the server throttled.
+        outage: As in `Standing`.
+        limit: As in `Standing`.
+    """
+
+    phones: int
+    pages: int
+    total_pages: int | None
+    throttled: int
+    outage: bool
+    limit: float | None = None
+
+    def line(self) -> str:
+        """Write where the listing stands, for a log."""
+        whole = "" if self.total_pages is None else f" of {self.total_pages:,}"
+        line = f"{counted(self.phones, 'phone')}, page {self.pages:,}{whole}"
+        if self.throttled:
+            line += f", {throttled_words(self.throttled, self.limit)}"
+        return line
 
 
 def time_left(seconds: float | None) -> str:
@@ -71,32 +118,42 @@ class Bulletin:
 
     Args:
         server: Where the run asks.
-        max_outage: Seconds without an answer after which the run ends.
+        in_the_end: What becomes of a run whose server stays silent.
         now: When the run begins.
         periodic: Whether to print where the run stands, every 30 seconds.
+        polls: Whether the run asks from time to time: after a failure it goes on
+            expecting an answer while it asks nothing.
     """
 
     def __init__(
-        self, server: str, max_outage: float, now: float, *, periodic: bool
+        self,
+        server: str,
+        in_the_end: str,
+        now: float,
+        *,
+        periodic: bool,
+        polls: bool = False,
     ) -> None:
         self._server = server
-        self._max_outage = max_outage
+        self._in_the_end = in_the_end
         self._next_line = now + LINE_SECONDS if periodic else float("inf")
         self._answered_at = now
         self._answers = 0
+        self._lost = 0
         self._server_errors = 0
+        self._polls = polls
         self._is_silent = False
 
     def lines(
-        self, now: float, standing: Standing, client: ClientStats
+        self, now: float, client: ClientStats, standing: Callable[[], str]
     ) -> Iterator[str]:
-        """Yield the lines that are due *now*."""
+        """Yield the lines that are due *now*; *standing* writes the periodic one."""
         yield from self._about_the_server(now, client)
         if now >= self._next_line:
             self._next_line += LINE_SECONDS * (
                 (now - self._next_line) // LINE_SECONDS + 1
             )
-            yield _progress_line(standing)
+            yield standing()
 
     def _about_the_server(self, now: float, client: ClientStats) -> Iterator[str]:
         answers = (
@@ -112,31 +169,40 @@ class Bulletin:
                 yield f"{self._server} answers again"
             self._is_silent = False
             self._answers = answers
-            self._server_errors = client.server_errors
+            self._lost, self._server_errors = client.lost, client.server_errors
             self._answered_at = now
             return
-        if not (client.outage or client.in_flight):
+        has_errors = client.server_errors != self._server_errors
+        has_failed = has_errors or client.lost != self._lost
+        is_due = client.outage or client.in_flight or (self._polls and has_failed)
+        if not is_due:
             self._answered_at = now  # nothing is asked, so no answer is due
         silence = now - self._answered_at
         if silence >= SILENT_SECONDS and not self._is_silent:
             self._is_silent = True
-            has_errors = client.server_errors != self._server_errors
             what = "only server errors (5xx)" if has_errors else "no answer"
-            yield (
-                f"{what} from {self._server} for {silence:.0f} s; the run ends after "
-                f"{self._max_outage:.0f} s of that, Ctrl-C ends it now"
-            )
+            yield f"{what} from {self._server} for {silence:.0f} s; {self._in_the_end}"
 
 
-def _progress_line(standing: Standing) -> str:
-    whole = "" if standing.total is None else f" of {standing.total:,}"
-    line = f"{standing.settled:,}{whole}: {tally(standing.outcomes)}"
-    line += f"; {standing.stats.rate:,.0f} a second"
-    if standing.stats.throttled:
-        line += f", {standing.stats.throttled:,} throttled"
-    if standing.remaining_seconds is not None:
-        line += f", {time_left(standing.remaining_seconds)} left"
-    return line
+def server_limit(client: ClientStats) -> float | None:
+    """
+    Return the requests a second that the server's throttling allows.
+
+    None when no such limit is known, and when only a cap of the user's own limits.
+    """
+    return client.rate if client.limiter == "limited" else None
+
+
+def throttled_words(throttled: int, limit: float | None) -> str:
+    """
+    Write how much the server throttles.
+
+    >>> throttled_words(1200, None), throttled_words(12, 197.6)
+    ('1,200 throttled', 'throttled by the server to 198/s')
+    """
+    if limit is None:
+        return f"{throttled:,} throttled"
+    return f"throttled by the server to {limit:,.{0 if limit >= FEW else 1}f}/s"
 
 
 def summary(outcomes: Counter[str], stats: LookupStats) -> Iterator[str]:

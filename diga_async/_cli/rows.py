@@ -19,9 +19,6 @@ Row = dict[str, Any]
 # Line ends of some programs and control characters that JSON does not escape.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
 _QUOTED = re.compile('[",\r\n]')
-_CSV_START = re.compile(rb'("(?:[^"]|"")*"|[^",\r\n]*),(found|missing|failed),')
-_CSV_ROW_WITHIN = re.compile(rb"\n[0-9a-f-]{36},(found|missing|failed),")
-_JSON_START = b'{"phone_id":'
 # A spreadsheet runs a cell that begins like this (OWASP: CSV injection).
 # The number of a phone begins with a plus sign and is harmless.
 _FORMULA = re.compile(r"'*(?![+][\d ]+$)[=+\-@\t\r\n]")
@@ -65,13 +62,18 @@ def unguarded(cell: str) -> str:
 class Format(Protocol):
     """How rows are written to a file, and distinguished from torn ones."""
 
-    header: ClassVar[bytes]
+    @property
+    def header(self) -> bytes:
+        """The first line of a file; empty for none."""
 
     def encode(self, row: Row) -> bytes:
         """Return the row, with its line end."""
 
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Join the lines that belong to one row."""
+
+    def outcome_of(self, row: Row) -> str:
+        """Return what the row is counted as."""
 
     def decode(self, record: bytes) -> tuple[str, str] | None:
         """Return the id and outcome of a whole row; None when it is not one."""
@@ -84,6 +86,8 @@ class JsonLines:
     """One JSON object a line."""
 
     header: ClassVar[bytes] = b""
+    #: How every row begins.
+    start: ClassVar[bytes] = b'{"phone_id":'
 
     def encode(self, row: Row) -> bytes:
         """Return the row, with its line end."""
@@ -92,6 +96,10 @@ class JsonLines:
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Return the lines; each is a row."""
         return iter(lines)
+
+    def outcome_of(self, row: Row) -> str:
+        """Return what the row is counted as."""
+        return str(row["outcome"])
 
     def decode(self, record: bytes) -> tuple[str, str] | None:
         """Return the id and outcome of a whole row; None when it is not one."""
@@ -109,7 +117,7 @@ class JsonLines:
 
     def is_torn(self, record: bytes) -> bool:
         """Whether the last record is only the beginning of a row."""
-        return not record.endswith(b"\n") and _begins_alike(record, _JSON_START)
+        return not record.endswith(b"\n") and begins_alike(record, self.start)
 
 
 @attrs.frozen
@@ -124,19 +132,32 @@ class Csv:
     raw: bool = False
 
     header: ClassVar[bytes] = ",".join(CSV_COLUMNS).encode() + b"\n"
+    #: How every row begins; its groups are the cell of the id, and the outcome.
+    start: ClassVar[re.Pattern[bytes]] = re.compile(
+        rb'("(?:[^"]|"")*"|[^",\r\n]*),(found|missing|failed),'
+    )
+    #: The beginning of another row in the middle of one.
+    row_within: ClassVar[re.Pattern[bytes]] = re.compile(
+        rb"\n[0-9a-f-]{36},(found|missing|failed),"
+    )
 
     def encode(self, row: Row) -> bytes:
         """Return the row, with its line end."""
-        phone, error = row["phone"] or {}, row["error"]
-        extra = {name: phone[name] for name in phone if name not in PHONE_COLUMNS}
-        columns = phone | {"extra": extra or None}
-        cells = [
+        return ",".join(map(self._cell, self.values_of(row))).encode() + b"\n"
+
+    def values_of(self, row: Row) -> list[Any]:
+        """Return the values of a row, one for each column."""
+        error = row["error"]
+        return [
             row["phone_id"],
             row["outcome"],
-            *(columns.get(name) for name in PHONE_COLUMNS),
+            *phone_values(row["phone"] or {}),
             error and f"{error['type']}: {error['message']}",
         ]
-        return ",".join(map(self._cell, cells)).encode() + b"\n"
+
+    def outcome_of(self, row: Row) -> str:
+        """Return what the row is counted as."""
+        return str(row["outcome"])
 
     def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Join the lines of a quoted cell."""
@@ -151,10 +172,10 @@ class Csv:
 
     def decode(self, record: bytes) -> tuple[str, str] | None:
         """Return the id and outcome of a whole row; None when it is not one."""
-        start = _CSV_START.match(record)
+        start = self.start.match(record)
         if start is None or not _is_whole(record):
             return None
-        cell, outcome = (part.decode(errors="replace") for part in start.groups())
+        cell, outcome = (part.decode(errors="replace") for part in start.group(1, 2))
         if cell.startswith('"'):
             cell = cell[1:-1].replace('""', '"')
         return cell if self.raw else unguarded(cell), outcome
@@ -162,7 +183,7 @@ class Csv:
     def is_torn(self, record: bytes) -> bool:
         """Whether the last record is only the beginning of a row."""
         # A missing quote joins all that follows into one record.
-        return not _is_whole(record) and _CSV_ROW_WITHIN.search(record) is None
+        return not _is_whole(record) and self.row_within.search(record) is None
 
     def _cell(self, value: Any) -> str:
         if value is None:
@@ -172,11 +193,19 @@ class Csv:
         return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
+def phone_values(phone: dict[str, Any]) -> list[Any]:
+    """Return the values of a phone's columns; *phone* is as `to_dict` has it."""
+    extra = {name: phone[name] for name in phone if name not in PHONE_COLUMNS}
+    columns = phone | {"extra": extra or None}
+    return [columns.get(name) for name in PHONE_COLUMNS]
+
+
 def _is_whole(record: bytes) -> bool:
     return record.endswith(b"\n") and record.count(b'"') % 2 == 0
 
 
-def _begins_alike(record: bytes, start: bytes) -> bool:
+def begins_alike(record: bytes, start: bytes) -> bool:
+    """Whether one of the two is the beginning of the other."""
     # A power failure may leave zeros where nothing had been written yet.
     written = record.rstrip(b"\0")
     return written.startswith(start) or start.startswith(written)

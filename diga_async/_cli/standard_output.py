@@ -12,7 +12,7 @@ import attrs
 
 from diga_async._cli.exit_codes import CommandError, ExitCode, stopped
 from diga_async._cli.ids import Key
-from diga_async._cli.rows import JsonLines, Row
+from diga_async._cli.rows import Format, JsonLines, Row
 
 # A pipe that has any room takes this much without blocking (POSIX: at least 512).
 PIPE_BYTES = getattr(select, "PIPE_BUF", 4096)
@@ -28,9 +28,11 @@ class StandardOutput:
         outcomes: How many of the rows are found, missing and failed.
         done: The keys of the ids that have a row already: none are known.
         torn_bytes: Always 0.
+        form: How a row is written.
     """
 
     descriptor: int
+    form: Format = attrs.field(factory=JsonLines)
     outcomes: Counter[str] = attrs.field(factory=Counter)
     done: set[Key] = attrs.field(factory=set)
     torn_bytes: int = 0
@@ -45,7 +47,17 @@ class StandardOutput:
         Raises:
             CommandError: The reader is gone, or the disk is full.
         """
-        left = memoryview(JsonLines().encode(row))
+        await self.write_bytes(self.form.encode(row))
+        self.outcomes[self.form.outcome_of(row)] += 1
+
+    async def write_bytes(self, content: bytes) -> None:
+        """
+        Print what is no row, as `write` does.
+
+        Raises:
+            CommandError: As for `write`.
+        """
+        left = memoryview(content)
         try:
             while left:
                 await _room_in(self.descriptor)
@@ -55,7 +67,6 @@ class StandardOutput:
             raise CommandError(ExitCode.STOPPED, reason) from None
         except OSError as error:
             raise stopped("cannot write to standard output", error) from None
-        self.outcomes[row["outcome"]] += 1
 
     def finish(self) -> None:
         """Do nothing: each row was written unbuffered."""
@@ -79,7 +90,7 @@ async def _room_in(descriptor: int) -> None:
 
 
 @contextmanager
-def standard_output() -> Iterator[StandardOutput]:
-    """Use standard output for rows."""
+def standard_output(form: Format | None = None) -> Iterator[StandardOutput]:
+    """Use standard output for rows; for those of a fetch without *form*."""
     sys.stdout.flush()
-    yield StandardOutput(sys.stdout.fileno())
+    yield StandardOutput(sys.stdout.fileno(), form or JsonLines())

@@ -141,6 +141,7 @@ class ListedRun:
         most = min(plan.concurrency, lifecycle_of(client).options.limits.concurrency)
         self._feed = _PageFeed(self._ids, PagePlan(via), most)
         self._is_over = self._is_closed = self._is_logged = False
+        self._why_halted: BaseException | None = None
         self._pages_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._pages: Run[int] = self._start(
@@ -196,6 +197,8 @@ class ListedRun:
             permitted=self._feed.plan.pages > 0,
             on_end=self._singles_end,
         )
+        if self._why_halted is not None:
+            self._singles.halt(self._why_halted)
 
     # --- the consumer's side
 
@@ -239,7 +242,7 @@ class ListedRun:
 
     def halt(self, error: BaseException) -> None:
         """Send nothing more; raise *error* once what is in flight was delivered."""
-        self._is_over = True
+        self._why_halted = error
         self._current.halt(error)
 
     async def aclose(self) -> None:

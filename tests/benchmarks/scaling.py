@@ -2,7 +2,7 @@
 How a lookup's cost changes with what is asked: how many, at once, how far away.
 
     python tests/benchmarks/scaling.py               every part, about twenty minutes
-    python tests/benchmarks/scaling.py latency       or: at-once, ids, loops
+    python tests/benchmarks/scaling.py latency       or: at-once, wide, ids, loops
     python tests/benchmarks/scaling.py --json FILE   keep what was measured
 
 nginx answers (Debian: ``apt-get install nginx-light``); latency is that of a small
@@ -20,6 +20,7 @@ import turns
 
 OURS, TUNED = "contenders:ours", "contenders:tuned"
 AT_ONCE = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+WIDE = (64, 512, 1024, 2048, 4096)
 LONG, BLOCK = "in a run of a million", 10_000
 LATENCIES = {0.0: 20_000, 0.02: 20_000, 0.2: 5_000}
 """Seconds, and how many ids are asked for."""
@@ -62,6 +63,21 @@ def at_once_rows(took):
             f"{statistics.median(ours['cpu']):.0f}",
             f"{statistics.median(tuned['cpu']):.0f}",
         ]
+
+
+def wide(asked):
+    """What more than a thousand lookups at a time cost; the command warns of it."""
+    count = max(asked.lookups, 4 * WIDE[-1])
+    entrants = [entrant(str(width), OURS, count, width) for width in WIDE]
+    return played(entrants, max(1, asked.rounds // 3), "wide: round")
+
+
+def wide_rows(took):
+    yield ["at once", "CPU to 64", "wall to 64", "µs of CPU"]
+    for width, of in took.items():
+        ratios = (turns.paired(of[kind], took["64"][kind]) for kind in ("cpu", "wall"))
+        cpu = f"{statistics.median(of['cpu']):.0f}"
+        yield [width, *map(tables.ratio, ratios), cpu]
 
 
 def ids(asked):
@@ -177,6 +193,7 @@ def loops_rows(took):
 
 PARTS = {
     "at-once": (at_once, at_once_rows),
+    "wide": (wide, wide_rows),
     "ids": (ids, ids_rows),
     "latency": (latency, latency_rows),
     "loops": (loops, loops_rows),

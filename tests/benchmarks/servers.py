@@ -72,14 +72,14 @@ def on_core(core):
 
 NGINX = """
 worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;
-events {{ worker_connections 2048; }}
+events {{ worker_connections 8192; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 3600s;
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2;
   fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
   {zone}
   server {{
-    listen 127.0.0.1:{port} backlog=1024; default_type application/json;
+    listen 127.0.0.1:{port} backlog=4096; default_type application/json;
     {limit}
     location ~ "^/v1/phone/(?<phone>[0-9a-f-]+)$" {{ try_files /none @phone; }}
     location @phone {{ return 200 '{body}'; }}

@@ -15,7 +15,7 @@ import pytest
 
 import diga_async._cli
 from diga_async import __main__
-from diga_async._cli import demo, options, serve
+from diga_async._cli import demo, sandbox_options, serve
 from diga_async._cli.exit_codes import CommandError, ExitCode, code_of, message_of
 from diga_async.sandbox import Faults
 
@@ -59,7 +59,18 @@ def test_the_version_is_that_of_the_package(diga):
     ("arguments", "words"),
     [
         ([], ["demo", "phone", "sandbox", "DIGA_API_KEY", "--version"]),
-        (["phone"], ["get", "fetch"]),
+        (["phone"], ["get", "fetch", "list", "watch", "wait"]),
+        (["check"], ["--json", "--base-url", "--key-file", "--proxy"]),
+        (
+            ["phone", "list"],
+            [
+                *("--status", "--inbound-agent", "--outbound-agent", "--order"),
+                *("--assigned-from", "--assigned-until", "--output", "--resume"),
+                *("--ids", "--csv-raw", "--timeout", "--quiet", "--verbose"),
+            ],
+        ),
+        (["phone", "watch"], ["--every", "--timeout", "--quiet", "[ID...]"]),
+        (["phone", "wait"], ["--status", "--every", "--timeout", "--json", "ID"]),
         (
             ["phone", "get"],
             [
@@ -72,7 +83,7 @@ def test_the_version_is_that_of_the_package(diga):
             [
                 *("--output", "--resume", "--retry-failed", "--concurrency", "130"),
                 *("--column", "--csv-raw", "--quiet", "--verbose", "--timeout"),
-                *("--per-second", "--key-file", "--proxy"),
+                *("--per-second", "--key-file", "--proxy", "--via"),
             ],
         ),
         (["sandbox"], ["--port", "--latency", "--per-second", "--slow-bodies"]),
@@ -113,7 +124,11 @@ def test_a_full_disk_or_a_closed_pipe_ends_the_command(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["phone", "get"], ["phone", "fetch"], ["sandbox"], ["completion"]]
+    "arguments",
+    [
+        *(["phone", name] for name in ("get", "fetch", "list", "watch", "wait")),
+        *([name] for name in ("check", "sandbox", "completion")),
+    ],
 )
 def test_help_begins_with_the_purpose_and_an_example(diga, arguments):
     lines = diga(*arguments, "--help")[1].splitlines()
@@ -128,6 +143,8 @@ def test_help_begins_with_the_purpose_and_an_example(diga, arguments):
     [
         (["get", "x"], "Did you mean 'diga phone get'?"),
         (["fetch"], "Did you mean 'diga phone fetch'?"),
+        (["list"], "Did you mean 'diga phone list'?"),
+        (["watch"], "Did you mean 'diga phone watch'?"),
         (["phone", "3c90c3cc-0d44"], "Did you mean 'diga phone get 3c90c3cc-0d44'?"),
         (["nothing"], "No such command 'nothing'"),
     ],
@@ -138,13 +155,23 @@ def test_a_command_in_the_wrong_place_points_to_the_right_one(diga, arguments, w
     assert words in " ".join(err.replace("│", "").split())
 
 
-@pytest.mark.parametrize("command", ["get", "fetch"])
-def test_help_ends_with_the_exit_codes_one_a_line(diga, command):
-    out = diga("phone", command, "--help")[1]
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("phone get", ["0", "1", "2", "3", "130"]),
+        ("phone fetch", ["0", "1", "2", "3", "4", "130"]),
+        ("phone list", ["0", "1", "2", "3", "4", "130"]),
+        ("phone watch", ["0", "2", "3", "4", "130"]),
+        ("phone wait", ["0", "1", "2", "3", "4", "130"]),
+        ("check", ["0", "2", "3", "4"]),
+    ],
+)
+def test_help_ends_with_the_exit_codes_one_a_line(diga, command, expected):
+    out = diga(*command.split(), "--help")[1]
     codes = out[out.index("Exit codes") :].splitlines()
     assert "--" not in codes[0]
-    assert [line.split()[0] for line in codes[1:4]] == ["0", "1", "2"]
-    assert any(line.split()[:1] == ["130"] for line in codes)
+    firsts = [line.split()[0] for line in codes[1:] if line.strip()]
+    assert [first for first in firsts if first.isdigit()] == expected
 
 
 @pytest.mark.parametrize(
@@ -185,7 +212,7 @@ def test_the_demo_is_drawn_while_it_runs(diga, monkeypatch):
 
 def test_every_fault_has_an_option():
     named = {field.name for field in attrs.fields(Faults)}
-    offered = set(options.FAULTS | options.LISTING_FAULTS)
+    offered = set(sandbox_options.FAULTS | sandbox_options.LISTING_FAULTS)
     assert offered == named - {"error_status", "drip_seconds"}
 
 

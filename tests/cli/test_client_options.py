@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from diga_async import APIConnectionError, AuthenticationError
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.exit_codes import CommandError, ExitCode
 from diga_async._cli.terminal import Messages
@@ -189,3 +190,39 @@ def test_the_server_is_that_of_the_option_the_variable_or_the_default(monkeypatc
     monkeypatch.setenv("DIGA_BASE_URL", "https://a.example")
     assert ClientOptions().server == "https://a.example"
     assert ClientOptions(base_url="https://b.example").server == "https://b.example"
+
+
+@pytest.mark.usefixtures("key")
+def test_much_concurrency_gets_a_warning_with_what_it_costs(capsys):
+    assert client(concurrency=1024)._lifecycle.options.limits.concurrency == 1024
+    assert capsys.readouterr().err == ""
+    assert client(concurrency=1025)._lifecycle.options.limits.concurrency == 1025
+    warning = capsys.readouterr().err
+    assert warning.startswith("diga: warning: --concurrency 1025 may be slower")
+    assert "with 2,048 lookups in flight, each takes 1.6 times the CPU" in warning
+
+
+def test_without_a_key_a_client_can_still_be_checked():
+    made, problem = ClientOptions().client_to_check(Messages())
+    assert "DIGA_API_KEY" in problem
+    assert made._lifecycle.options.base_url == "https://api.diga.io"
+
+
+@pytest.mark.usefixtures("key")
+def test_a_client_to_check_sends_one_request():
+    made, problem = ClientOptions().client_to_check(Messages())
+    assert problem is None
+    assert key_of(made) == KEY
+    assert made._lifecycle.options.retry.max_attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AuthenticationError(status=401), "401; change the key in DIGA_API_KEY"),
+        (APIConnectionError("no answer"), "no answer"),
+    ],
+)
+@pytest.mark.usefixtures("key")
+def test_what_the_user_can_do_follows_what_is_wrong(error, words):
+    assert ClientOptions().with_remedy(error) == words

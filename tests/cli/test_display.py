@@ -4,20 +4,24 @@ import asyncio
 import io
 import re
 from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
 
 import attrs
 import pytest
-from fakes import phone_fields
+from fakes import PHONE_ID, phone_fields
 
-from diga_async import LookupStats, Phone
+from diga_async import Change, LookupStats, Phone
 from diga_async._cli.display import (
+    change_line,
     console_for,
+    list_view,
     live,
     phone_panel,
     phone_table,
     run_view,
 )
-from diga_async._cli.progress import Standing
+from diga_async._cli.progress import ListStanding, Standing
 
 STATS = LookupStats(
     found=1200,
@@ -37,6 +41,7 @@ STANDING = Standing(
     total=5000,
     outage=False,
 )
+MIDNIGHT = datetime(2026, 7, 1, tzinfo=UTC)
 EVERYTHING = phone_fields(
     nickname="Ventas",
     released_at="2026-01-02T03:04:05Z",
@@ -75,6 +80,7 @@ def shown(monkeypatch):
         ({"settled": 5001}, ["0:00:00 left"]),
         ({"outage": True}, ["no answer: waiting"]),
         ({}, ["found 1,200", "missing 30", "failed 4", "throttled 9"]),
+        ({"limit": 197.6}, ["throttled by the server to 198/s"]),
     ],
 )
 def test_a_run_is_drawn_in_two_lines(shown, changes, words):
@@ -82,6 +88,77 @@ def test_a_run_is_drawn_in_two_lines(shown, changes, words):
     assert len(lines) == 2
     assert [w for w in words if w not in "\n".join(lines)] == []
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ["page 13/40", "phones 1,250"]),
+        ({"total_pages": None}, ["page 13 ", "phones 1,250"]),
+        ({"throttled": 4}, ["4 throttled"]),
+        ({"throttled": 4, "limit": 2.0}, ["throttled by the server to 2.0/s"]),
+        ({"outage": True}, ["no answer: waiting"]),
+    ],
+)
+def test_a_listing_is_drawn_in_two_lines(shown, changes, words):
+    standing = ListStanding(
+        phones=1250, pages=13, total_pages=40, throttled=0, outage=False
+    )
+    lines = shown(list_view(attrs.evolve(standing, **changes))).splitlines()
+    assert len(lines) == 2
+    text = "\n".join(f"{line} " for line in lines)
+    assert [w for w in words if w not in text] == []
+    assert max(map(len, lines)) <= 80
+
+
+def change(before, after):
+    old, new = (f and Phone.from_dict(phone_fields(**f)) for f in (before, after))
+    fields = {
+        a.name
+        for a in attrs.fields(Phone)
+        if old and new and getattr(old, a.name) != getattr(new, a.name)
+    }
+    return Change((new or old).id, old, new, frozenset(fields))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            {"status": "reserved"},
+            {"status": "assigned"},
+            "status reserved -> assigned",
+        ),
+        (
+            {"nickname": None, "status": "reserved"},
+            {"nickname": "Ventas\x1b", "status": "released"},
+            "status reserved -> released, nickname none -> Ventas\ufffd",
+        ),
+        (
+            {"assigned_at": None, "region_codes": []},
+            {"assigned_at": "2026-01-01T00:00:00", "region_codes": ["ES-MD", "ES-CT"]},
+            (
+                "assigned_at none -> 2026-01-01 00:00 UTC, "
+                "region_codes none -> ES-MD ES-CT"
+            ),
+        ),
+        (
+            {"checkout_url": None, "sip_config": None},
+            {"checkout_url": "https://pay", "sip_config": {"username": "troncal"}},
+            "sip_config changed, checkout_url changed",
+        ),
+        (None, {"status": "reserved"}, "new: reserved"),
+        ({"status": "reserved"}, None, "gone (it was reserved)"),
+    ],
+)
+def test_a_change_is_one_line(before, after, words):
+    line = change_line(change(before, after), datetime(2026, 7, 1, 9, 5, 7, tzinfo=UTC))
+    assert line.plain == f"09:05:07  {PHONE_ID[:8]}  +34911234567  {words}"
+
+
+def test_a_phone_that_was_never_there_is_gone_without_a_number():
+    line = change_line(Change(UUID(PHONE_ID), None, None, frozenset()), MIDNIGHT)
+    assert line.plain == f"00:00:00  {PHONE_ID[:8]}    gone"
 
 
 async def test_on_a_terminal_a_run_is_redrawn(monkeypatch):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from diga_async._cli import fetch, output_file
+from diga_async._cli import fetch, output_file, reporting
 from diga_async.sandbox import Faults
 
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -540,13 +540,13 @@ def test_nothing_is_sent_any_more_after_the_first_ctrl_c(
         drain(run, task)
         allowed.append(run.client.stats.requests)
 
-    async def interrupt_soon(run, **_):
-        while run.client.stats.requests < 16:  # noqa: ASYNC110 - nothing tells of it
+    async def interrupt_soon(reporter, **_):
+        while reporter.client.stats.requests < 16:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(fetch._Run, "_drain", note)
-    monkeypatch.setattr(fetch._Run, "_report", interrupt_soon)
+    monkeypatch.setattr(reporting.Reporter, "_report", interrupt_soon)
     code, _, words = diga("phone", "fetch", ids, "-o", out, "--concurrency", 8)
     assert code == 130
     assert len(sandbox.requests) == allowed[0] < 80
@@ -569,3 +569,72 @@ def test_after_ctrl_c_a_reader_that_takes_no_rows_is_not_waited_for(
     code, printed, words = diga("phone", "fetch", ids)
     assert (code, printed) == (130, "")
     assert "-o OUT.jsonl" in words
+
+
+# --- through the listing
+
+
+@pytest.mark.parametrize("via", ["list", "auto"])
+def test_ids_are_found_in_the_listing(diga, sandbox, ids, out, via):
+    with ids.open("a") as file:
+        file.write(f"{sandbox.phone_ids[0]}\n{MISSING}\nno-id\n")
+    code, printed, words = diga("phone", "fetch", ids, "-o", out, "--via", via)
+    assert (code, printed) == (1, "")
+    expected = {str(i): "found" for i in sandbox.phone_ids}
+    assert outcomes(out) == expected | {MISSING: "missing", "no-id": "failed"}
+    assert len(sandbox.requests) == 2
+    assert f"looking up 23 ids at {sandbox.url}" in words
+    assert f"-o {out} --via {via} --retry-failed" in words
+
+
+def test_without_via_each_id_is_looked_up_by_itself(diga, sandbox, ids):
+    assert diga("phone", "fetch", ids)[0] == 0
+    assert {request.phone_id for request in sandbox.requests} == {*sandbox.phone_ids}
+
+
+def test_ids_of_a_pipe_are_read_to_their_end_before_the_listing(diga, sandbox, ids):
+    reading, writing = os.pipe()
+    os.write(writing, ids.read_bytes())
+    os.close(writing)
+    code, printed, words = diga("phone", "fetch", f"/dev/fd/{reading}", "--via", "list")
+    os.close(reading)
+    assert (code, len(rows(printed)), len(sandbox.requests)) == (0, 20, 1)
+    assert "--via list: reading all ids before the lookups\n" in words
+    assert "looking up 20 ids" in words
+
+
+def test_ids_with_a_row_are_not_looked_up_through_the_listing(diga, sandbox, ids, out):
+    (ids.parent / "some").write_text("".join(f"{i}\n" for i in sandbox.phone_ids[:18]))
+    assert diga("phone", "fetch", "some", "-o", out)[0] == 0
+    sandbox.requests.clear()
+    code, _, words = diga("phone", "fetch", ids, "-o", out, "--resume", "--via", "auto")
+    assert code == 0
+    assert {r.phone_id for r in sandbox.requests} == {*sandbox.phone_ids[18:]}
+    assert "20 found, 0 missing, 0 failed\ndiga: 2 looked up" in words
+
+
+def test_ids_that_cannot_be_read_to_their_end_leave_the_listing_alone(
+    diga, sandbox, tmp_path
+):
+    (tmp_path / "ids.jsonl").write_text(f'{{"id": "{sandbox.phone_ids[0]}"}}\n{{\n')
+    code, printed, words = diga("phone", "fetch", "ids.jsonl", "--via", "list")
+    assert (code, printed) == (4, "")
+    assert "line 2 of ids.jsonl cannot be read" in words
+    assert sandbox.requests == []
+
+
+def test_ctrl_c_ends_a_run_through_the_listing(diga, sandbox, ids, out, monkeypatch):
+    interrupt_at(monkeypatch, 5)
+    sandbox.hidden.update(sandbox.phone_ids[10:])
+    code, _, words = diga("phone", "fetch", ids, "-o", out, "--via", "list")
+    assert code == 130
+    assert len(outcomes(out)) >= 5
+    assert f"-o {out} --via list --resume" in words
+    assert diga("phone", "fetch", ids, "-o", out, "--via", "list", "--resume")[0] == 0
+    assert set(outcomes(out)) == set(map(str, sandbox.phone_ids))
+
+
+def test_a_way_that_does_not_exist_is_refused(diga, sandbox, ids):
+    code, _, words = diga("phone", "fetch", ids, "--via", "post")
+    assert code == 2
+    assert "each" in words

@@ -134,6 +134,6 @@ def test_ctrl_c_ends_the_lookups(diga, sandbox, monkeypatch):
     def interrupted(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(get, "_print", interrupted)
+    monkeypatch.setattr(get, "print_phone", interrupted)
     ended = diga("phone", "get", *sandbox.phone_ids)
     assert ended == (130, "", "diga: interrupted\n")

@@ -29,6 +29,7 @@ def invocation_of(*arguments):
         click.Option(["--rate"], type=float, default=1.0),
         click.Option(["--resume"], is_flag=True),
         click.Option(["--proxy"], envvar="A_PROXY"),
+        click.Option(["--status"], multiple=True),
     ]
     command = click.Command("fetch", params=[*options, click.Argument(["file"])])
     with command.make_context("diga fetch", [*arguments, "ids"]):
@@ -40,6 +41,15 @@ def test_only_options_of_the_command_line_are_repeated(monkeypatch):
     assert invocation_of().again(["ids"]) == "diga fetch ids"
     given = invocation_of("--rate", "2", "--resume", "--output", "x")
     assert given.again(["ids"]) == "diga fetch ids -o x --rate 2 --resume"
+
+
+def test_an_option_that_was_given_twice_is_repeated_twice():
+    given = invocation_of("--status", "assigned", "--status", "a b")
+    assert given.again(["ids"]) == "diga fetch ids --status assigned --status 'a b'"
+
+
+def test_a_command_without_arguments_ends_with_its_options():
+    assert Invocation("diga phone list").again(()) == "diga phone list"
 
 
 @pytest.mark.parametrize("proxy", ["http://me:secret@x.example", "me:secret@x.example"])

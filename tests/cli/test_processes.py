@@ -180,6 +180,55 @@ def test_a_reader_that_closes_the_pipe_ends_the_run(start, ids):
     assert "standard output was closed by its reader" in words
 
 
+def test_a_reader_that_closes_the_pipe_ends_a_listing(start, sandbox):
+    process = start("phone", "list")
+    assert json.loads(process.stdout.readline())["id"] == str(sandbox.phone_ids[-1])
+    process.stdout.close()
+    code, words = finish(process)
+    assert code == 4
+    assert "standard output was closed by its reader" in words
+    assert "diga phone list -o OUT.jsonl" in words
+
+
+def test_a_watch_tells_a_change_immediately_and_ends_with_its_reader(start, sandbox):
+    process = start("phone", "watch", "--every", "0.05")
+    assert "watching all phones" in process.stderr.readline()
+    assert "the first poll found 300 phones" in process.stderr.readline()
+    phone_id = sandbox.phone_ids[0]
+    sandbox.change(phone_id, nickname="first")
+    assert json.loads(process.stdout.readline())["after"]["nickname"] == "first"
+    process.stdout.close()
+    sandbox.change(phone_id, nickname="second")
+    code, words = finish(process)
+    assert code == 4
+    assert "standard output was closed by its reader" in words
+
+
+def test_a_wait_tells_a_script_that_the_status_has_come(start, sandbox):
+    phone_id = sandbox.phone_ids[0]
+    sandbox.change(phone_id, status="reserved")
+    arguments = (phone_id, "--status", "assigned", "--every", "0.05", "--json")
+    process = start("phone", "wait", *arguments)
+    sandbox.requests.wait_for(2)
+    sandbox.change(phone_id, status="assigned")
+    assert json.loads(process.stdout.readline())["status"] == "assigned"
+    assert finish(process)[0] == 0
+
+
+def test_a_listing_that_is_killed_goes_on_with_each_phone_once(
+    start, sandbox, tmp_path
+):
+    listing = ("phone", "list", "-o", "out.csv", "--resume")
+    sandbox.latency = 0.2
+    process = start(*listing)
+    sandbox.requests.wait_for(3)
+    process.kill()
+    process.wait()
+    assert finish(start(*listing))[0] == 0
+    rows = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert sorted(row[:36] for row in rows) == sorted(map(str, sandbox.phone_ids))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("command", ["fetch", "get"])
 def test_a_full_disk_ends_the_command(start, sandbox, ids, command):
@@ -245,10 +294,13 @@ def test_help_is_quick(environment):
     assert extra < 0.3
 
 
-def test_help_loads_no_network_library(environment):
+@pytest.mark.parametrize(
+    "arguments", ["'phone', 'fetch'", "'phone', 'list'", "'check'"]
+)
+def test_help_loads_no_network_library(environment, arguments):
     code = (
         "import sys, diga_async.__main__ as m\n"
-        "sys.argv = ['diga', 'phone', 'fetch', '--help']\n"
+        f"sys.argv = ['diga', {arguments}, '--help']\n"
         "try: m.main()\n"
         "except SystemExit: print(sorted({'aiohttp', 'cattrs'} & set(sys.modules)))"
     )

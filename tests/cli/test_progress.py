@@ -6,7 +6,13 @@ import attrs
 import pytest
 
 from diga_async import ClientStats, LookupStats
-from diga_async._cli.progress import Bulletin, Standing, summary
+from diga_async._cli.progress import (
+    Bulletin,
+    ListStanding,
+    Standing,
+    server_limit,
+    summary,
+)
 
 STATS = LookupStats(
     found=1200,
@@ -38,17 +44,22 @@ SILENT = ClientStats(
     lost=0,
     retries=0,
     in_flight=2,
+    limiter="free",
     rate=None,
+    slots=64,
+    resumes_in=0.0,
     outage=False,
 )
 
 
 def bulletin(*, periodic=False):
-    return Bulletin("https://diga.example", 300.0, 0.0, periodic=periodic)
+    ends = "the run ends after 300 s of that, Ctrl-C ends it now"
+    return Bulletin("https://diga.example", ends, 0.0, periodic=periodic)
 
 
 def lines(bulletin, now, client=SILENT, **changes):
-    return list(bulletin.lines(now, attrs.evolve(STANDING, **changes), client))
+    standing = attrs.evolve(STANDING, **changes)
+    return list(bulletin.lines(now, client, standing.line))
 
 
 def test_a_line_comes_every_thirty_seconds():
@@ -85,6 +96,51 @@ def test_lines_that_were_missed_are_not_caught_up_on():
 def test_the_line_says_where_the_run_stands(changes, line):
     periodic = bulletin(periodic=True)
     assert lines(periodic, 30.0, attrs.evolve(SILENT, found=1), **changes) == [line]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [(197.6, "to 198/s, "), (4.26, "to 4.3/s, "), (None, "9 throttled, ")],
+)
+def test_the_line_says_what_the_server_throttles_to(limit, words):
+    standing = attrs.evolve(STANDING, limit=limit)
+    assert words in standing.line()
+    assert ("throttled by the server" in standing.line()) == (limit is not None)
+
+
+@pytest.mark.parametrize(
+    ("limiter", "rate", "limit"),
+    [
+        ("free", None, None),
+        ("capped", 50.0, None),
+        ("limited", 197.6, 197.6),
+        ("limited", None, None),
+        ("probing", 1.0, None),
+        ("cooling_down", 90.0, None),
+    ],
+)
+def test_a_cap_of_the_users_own_is_no_throttling(limiter, rate, limit):
+    client = attrs.evolve(SILENT, limiter=limiter, rate=rate)
+    assert server_limit(client) == limit
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "1,250 phones, page 13 of 40"),
+        ({"total_pages": None, "phones": 1}, "1 phone, page 13"),
+        ({"throttled": 3}, "1,250 phones, page 13 of 40, 3 throttled"),
+        (
+            {"throttled": 3, "limit": 2.0},
+            "1,250 phones, page 13 of 40, throttled by the server to 2.0/s",
+        ),
+    ],
+)
+def test_the_line_of_a_listing_has_its_pages(changes, line):
+    standing = ListStanding(
+        phones=1250, pages=13, total_pages=40, throttled=0, outage=False
+    )
+    assert attrs.evolve(standing, **changes).line() == line
 
 
 def test_a_silent_server_is_mentioned_once_within_five_seconds():
@@ -131,6 +187,23 @@ def test_a_run_that_asks_nothing_expects_no_answer():
     idle = attrs.evolve(SILENT, in_flight=0)
     assert lines(bulletin(), 100.0, idle) == []
     assert lines(bulletin(), 100.0, attrs.evolve(idle, outage=True)) != []
+
+
+def test_a_poll_that_failed_still_expects_an_answer_in_the_pause():
+    polls = Bulletin(
+        "https://diga.example", "it goes on", 0, periodic=False, polls=True
+    )
+    idle = attrs.evolve(SILENT, in_flight=0)
+    failed = attrs.evolve(idle, lost=1)
+    assert lines(polls, 50.0, idle) == []
+    assert lines(polls, 53.0, failed) == []
+    assert lines(polls, 54.0, failed) == [
+        "no answer from https://diga.example for 4 s; it goes on"
+    ]
+    answered = attrs.evolve(failed, found=1)
+    assert lines(polls, 80.0, answered) == ["https://diga.example answers again"]
+    assert lines(polls, 100.0, answered) == []
+    assert lines(bulletin(), 60.0, failed) == []
 
 
 @pytest.mark.parametrize(

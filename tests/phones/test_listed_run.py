@@ -326,6 +326,21 @@ class TestEnds:
         assert {o.phone_id for o in seen}.isdisjoint(lookups.unanswered)
         assert len(lookups.unanswered) == 8
 
+    @pytest.mark.parametrize("delivered", [1, 450, 455])
+    async def test_halting_sends_nothing_more_and_loses_no_id(
+        self, sandbox, diga, delivered
+    ):
+        """While pages are read, before and after the first single lookup."""
+        given = [*sandbox.phone_ids, *UNKNOWN]
+        async with diga.phones.iter_many(given, via="list", concurrency=2) as lookups:
+            seen = [(await anext(lookups)).phone_id for _ in range(delivered)]
+            sent = len(sandbox.requests) + diga.stats.in_flight
+            lookups.halt(LookupError())
+            assert isinstance(await collect(lookups, seen), LookupError)
+
+        assert len(sandbox.requests) <= sent
+        assert Counter([*seen, *lookups.unanswered]) == Counter(given)
+
     @pytest.mark.parametrize("delivered", [1, 452])
     async def test_halting_it_delivers_what_is_in_flight_first(
         self, sandbox, diga, delivered
