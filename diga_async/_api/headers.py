@@ -41,6 +41,8 @@ def body_of(response: Response, most: int = MAX_BODY_BYTES) -> bytes:
     """
     if response.body is None:
         raise InvalidResponseError(f"the body is larger than {most >> 20} MiB")
+    if "Content-Encoding" not in response.headers:  # the common case
+        return response.body
     encoding = header(response, "Content-Encoding")
     if encoding is None:
         return response.body
@@ -79,6 +81,13 @@ def rate_limit(response: Response) -> tuple[int, float] | None:
     ``RateLimit-Remaining`` and ``RateLimit-Reset`` of its early versions, with or
     without a leading ``X-``. A large reset is a time in seconds since 1970.
     """
+    names = response.headers
+    if not (
+        "RateLimit" in names
+        or "RateLimit-Remaining" in names
+        or "X-RateLimit-Remaining" in names
+    ):
+        return None  # the common case
     field = header(response, "RateLimit")
     if field is not None:
         remaining, reset = _REMAINING.search(field), _RESET.search(field)

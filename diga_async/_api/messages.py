@@ -74,7 +74,9 @@ class Endpoint:
         return "".join(f"{name}: {text}\r\n" for name, text in self.headers.items())
 
 
-@attrs.frozen
+# Not frozen, as one is made for each attempt: to set a field of a frozen instance is a
+# call. Nothing changes them.
+@attrs.define
 class Request:
     """
     One GET.
@@ -110,7 +112,7 @@ class Request:
         ).encode()
 
 
-@attrs.frozen
+@attrs.define
 class Response:
     """
     One complete response.

@@ -20,7 +20,7 @@ Answer: TypeAlias = T | DigaError
 """The meaning of a response: the value asked for, or why there is none."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # not frozen, which costs a call a field; nothing changes it
 class Operation(Generic[T]):
     """
     One call of the API: what is sent, and how a success is read.

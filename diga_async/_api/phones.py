@@ -4,7 +4,7 @@ from functools import partial
 from uuid import UUID
 
 from diga_async._api.operation import Operation
-from diga_async._models.decoding import UUID_TEXT, uuid_of
+from diga_async._models.decoding import UUID_TEXT, read_json, structure, uuid_of
 from diga_async._models.errors import InvalidPhoneIdError, InvalidResponseError
 from diga_async._models.phone import Phone
 
@@ -43,7 +43,7 @@ def get_phone(phone_id: UUID) -> Operation[Phone]:
 
 
 def _read_phone(phone_id: UUID, body: bytes) -> Phone:
-    phone = Phone.from_json(body)
+    phone = structure(read_json(body), Phone)
     if phone.id == phone_id:
         return phone
     raise InvalidResponseError(

@@ -68,6 +68,8 @@ def problem_of(response: Response, key: Secret) -> DigaError:
 
 def request_id(response: Response, authorization: Secret) -> str | None:
     """Return the ``X-Request-Id`` of *response*, without secrets; None without one."""
+    if "X-Request-Id" not in response.headers:
+        return None
     text = header(response, "X-Request-Id")
     if text is None:
         return None

@@ -2,8 +2,16 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from types import coroutine
+from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 MOST_A_TURN = 20
 """How many calls start in one turn of a saturated loop."""
@@ -13,6 +21,18 @@ SAMPLE = 200
 
 SATURATED = 0.7
 """The share of the time in which a loop works from which on it is saturated."""
+
+
+def thread_switches() -> tuple[int, int]:
+    """
+    Return how often this thread slept, and how often it was preempted.
+
+    Both are 0 where the system does not count them for a single thread.
+    """
+    with suppress(AttributeError, OSError, ValueError):
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        return usage.ru_nvcsw, usage.ru_nivcsw
+    return 0, 0
 
 
 class CooperativeYield:
@@ -28,49 +48,67 @@ class CooperativeYield:
     responses to requests sent together arrive together, and each then waits for the
     others to be read.
 
+    A loop is saturated when it works for most of the time. Where another process uses
+    the same core, it works for half of the time at most, and waits for the core rather
+    than for responses: then it is preempted at least as often as it sleeps.
+
     Args:
         now: The time, in seconds.
         cpu: The seconds that this thread has worked.
+        switches: How often this thread slept, and how often it was preempted.
     """
 
     def __init__(
         self,
         now: Callable[[], float],
         cpu: Callable[[], float] = time.thread_time,
+        switches: Callable[[], tuple[int, int]] = thread_switches,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._now = now
         self._cpu = cpu
+        self._switches = switches
         self._is_saturated = True
-        self._since = (now(), cpu())
+        self._since = (now(), cpu(), *switches())
         self._until_sample = SAMPLE
         self._most = self._left = MOST_A_TURN
-        self._delayed = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @coroutine
-    def wait(self) -> Generator[None, None, None]:
+    def wait(self) -> Generator[Any, None, None]:
         """Wait until the next call may start."""
         self._until_sample -= 1
         if not self._until_sample:
             self._measure()
         if self._is_saturated:
             yield
-        while not self._left:
-            self._delayed += 1
-            yield
+        if not self._left or self._waiting:
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            yield from waiter
+            return
+        self._start_one()
+
+    def _start_one(self) -> None:
         if self._left == self._most:
             self._loop.call_soon(self._next_turn)
         self._left -= 1
 
     def _measure(self) -> None:
-        now, cpu = self._now(), self._cpu()
-        begun, worked = self._since
-        self._is_saturated = cpu - worked >= SATURATED * (now - begun)
-        self._since = (now, cpu)
+        now, cpu, (slept, preempted) = self._now(), self._cpu(), self._switches()
+        before, worked, slept_before, preempted_before = self._since
+        is_busy = cpu - worked >= SATURATED * (now - before)
+        sleeps, preemptions = slept - slept_before, preempted - preempted_before
+        self._is_saturated = is_busy or preemptions >= max(1, sleeps)
+        self._since = (now, cpu, slept, preempted)
         self._until_sample = SAMPLE
 
     def _next_turn(self) -> None:
-        # With many waiting, more start in a turn: the checks would cost most of it.
-        spread = 1 + self._delayed // MOST_A_TURN
+        # With many waiting, more start in a turn, or the last would wait for long.
+        spread = 1 + len(self._waiting) // MOST_A_TURN
         self._most = self._left = MOST_A_TURN if self._is_saturated else spread
-        self._delayed = 0
+        while self._waiting and self._left:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self._start_one()

@@ -87,8 +87,9 @@ class PendingTable(Generic[R]):
 
     def add(self, call: Call[Any]) -> Entry[R]:
         """Add an item that is to be called for."""
-        path = call.operation.path
-        return self._add(Entry(path, call.subject or path, call))
+        operation = call.operation
+        path = operation.path
+        return self._add(Entry(path, operation.subject or path, call))
 
     def reject(
         self, given: object, result_of: Callable[[str], R]

@@ -175,7 +175,8 @@ class Run(Generic[R]):
         result = self._plan.results.result_of(call, answer, self._clock.now())
         self._pending.resolve(entry, result, outcome_kind(answer))
         self._publish()
-        self._tell(lambda: self._engine.report(call, answer))
+        if self._engine.observer.is_on:
+            self._tell(lambda: self._engine.report(call, answer))
 
     def _tell(self, report: Callable[[], None]) -> None:
         """Report an outcome; what the user's hook raises ends the run."""

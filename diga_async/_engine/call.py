@@ -20,7 +20,7 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Timeouts
-from diga_async._transport.deadlines import Attempt
+from diga_async._transport.deadlines import Open
 from diga_async._transport.failures import Limit, timeout_error
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Call(Progress, Generic[T]):
     halted: bool = False
     renewed: bool = False
     authorization: Secret = Secret()  # noqa: RUF009 - frozen
-    attempt: Attempt | None = None
+    attempt: Open | None = None
     begun: float = 0.0
     last: DigaError | None = None
     silence: Silence | None = None
@@ -118,11 +118,15 @@ class Call(Progress, Generic[T]):
             seconds: How long it took.
             counts: Whether it counts as an attempt; a failed probe does not.
         """
-        self.count(answer)
+        if isinstance(answer, DigaError):
+            self.count(answer)
+            kind = kind_of(answer, self.operation)
+        else:
+            self.attempts += 1
+            kind = self.operation.success
         if not counts:
             self.uncount()
             self.deadline += seconds
-        kind = kind_of(answer, self.operation)
         for counters in self.counters:
             counters.answers[kind] += 1
         if kind == "throttled" and self.bulk:
@@ -138,7 +142,7 @@ class Call(Progress, Generic[T]):
         """Return how long the next attempt may take."""
         return min(self.timeouts.attempt, self.deadline - now)
 
-    def follow(self, attempt: Attempt) -> None:
+    def follow(self, attempt: Open) -> None:
         """Remember the open attempt."""
         self.attempt = attempt
 

@@ -258,15 +258,17 @@ class Engine:
         """
         asked = now = self.clock.now()
         while True:
-            if self._credentials.held is None:
+            authorization = self._credentials.held
+            if authorization is None:
                 if await self._key(call) is None:
                     return self._no_key(call)
-                now = self.clock.now()
+                now, authorization = self.clock.now(), self._credentials.held
             permit = self.scheduler.try_acquire(now, bulk=call.bulk)
-            permit = permit or await self._wait_for_permit(call)
+            if permit is None:
+                permit = await self._wait_for_permit(call)
+                authorization = self._credentials.held
             if permit is None:
                 return self._rejection(call)
-            authorization = self._credentials.held
             if authorization is None:  # forgotten meanwhile
                 self.scheduler.release()
             elif permit[2] is Purpose.CONTROL and self._control is not None:

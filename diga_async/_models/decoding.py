@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 from uuid import UUID, SafeUUID
@@ -22,7 +22,8 @@ from cattrs import AttributeValidationNote, ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from diga_async._models.errors import InvalidResponseError
-from diga_async._models.open_enum import Extra, OpenStrEnum
+from diga_async._models.lean import Helpers, UncommonError, decoder_of, twin_of
+from diga_async._models.open_enum import NO_EXTRA, Extra, OpenStrEnum
 
 _T = TypeVar("_T")
 
@@ -199,17 +200,21 @@ def inflate(body: bytes, encoding: str, most: int = MAX_BODY_BYTES) -> bytes:
 # --- JSON to values
 
 
+_FreeUUID = twin_of(UUID)
+
+
 def uuid_of(text: str) -> UUID:
     """
-    Make a UUID of its canonical text, in half of the time that `UUID` takes.
+    Make a UUID of its canonical text, in a third of the time that `UUID` takes.
 
     >>> uuid_of("3c90c3cc-0d44-4b50-8888-8dd25736052a")
     UUID('3c90c3cc-0d44-4b50-8888-8dd25736052a')
     """
-    made = UUID.__new__(UUID)
-    object.__setattr__(made, "int", int(text.replace("-", ""), 16))
-    object.__setattr__(made, "is_safe", _UNKNOWN)
-    return made
+    made: Any = _FreeUUID()
+    made.int = int(text.replace("-", ""), 16)
+    made.is_safe = _UNKNOWN
+    made.__class__ = UUID
+    return made  # type: ignore[no-any-return]
 
 
 # A project has few agents, and their ids come with thousands of phones.
@@ -248,7 +253,7 @@ def _member(value: Any, kind: type[OpenStrEnum]) -> OpenStrEnum:
     return kind(text) if known is None else known  # type: ignore[return-value]
 
 
-def _uuid(value: Any, _: Any) -> UUID:
+def _uuid(value: Any, _: Any = UUID) -> UUID:
     if type(value) is not str:
         raise _Mismatch.of_kind("a string", value)
     if _is_uuid(value) is None:
@@ -256,14 +261,14 @@ def _uuid(value: Any, _: Any) -> UUID:
     return _same_uuid_of(value)
 
 
-def _own_uuid(value: Any, kind: Any) -> UUID:
+def _own_uuid(value: Any, kind: Any = UUID) -> UUID:
     """Read a record's own id, which no other record has: a cache would only miss."""
     if type(value) is str and _is_uuid(value):
         return uuid_of(value)
     return _uuid(value, kind)
 
 
-def _moment(value: Any, _: Any) -> datetime:
+def _moment(value: Any, _: Any = datetime) -> datetime:
     if type(value) is not str:
         raise _Mismatch.of_kind("a string", value)
     if _is_date_time(value) is None:
@@ -364,8 +369,12 @@ def _or_default(attribute: Any) -> Callable[[Any, Any], Any]:
 
 def _with_extra(value: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     known = {name: value[name] for name in value if name in names}
+    return {**known, "extra": _extra_of(value, names)}
+
+
+def _extra_of(value: Mapping[str, Any], names: frozenset[str]) -> Extra:
     unknown = {name: value[name] for name in value if name not in names}
-    return {**known, "extra": Extra(_kept(unknown, ""))}
+    return Extra(_kept(unknown, ""))
 
 
 def _as_record(kind: type[Any]) -> Callable[[Any], dict[str, Any]]:
@@ -394,6 +403,21 @@ _CONVERTER.register_unstructure_hook_func(lambda kind: kind == tuple[str, ...], 
 _CONVERTER.register_unstructure_hook_factory(attrs.has, _as_record)
 
 
+_HELPERS = Helpers(
+    check_text=_require_encodable,
+    own_id=_own_uuid,
+    id_of=_uuid,
+    moment=_moment,
+    extra=_extra_of,
+    no_extra=NO_EXTRA,
+)
+
+
+@cache
+def _lean(kind: Any) -> Callable[[Any], Any]:
+    return decoder_of(kind, _HELPERS)
+
+
 def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
     """
     Make a frozen value of JSON, strictly.
@@ -406,6 +430,16 @@ def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
     Raises:
         InvalidResponseError: It does not fit; `problems` say where.
     """
+    # The lean decoder knows what is common; the hooks know everything, and the reasons.
+    try:
+        record: _T | None = _lean(kind)(value)  # type: ignore[arg-type]  # hashable
+    except (UncommonError, _Mismatch, KeyError, TypeError):
+        record = None
+    return strictly(value, kind, path) if record is None else record
+
+
+def strictly(value: Any, kind: type[_T], path: str = "$") -> _T:
+    """Make a frozen value of JSON by the hooks alone, as `structure` does."""
     try:
         return _CONVERTER.structure(value, kind)
     except (_Mismatch, ClassValidationError) as error:

@@ -8,6 +8,7 @@ import attrs
 from attrs import field
 
 from diga_async._models.errors import DigaError
+from diga_async._models.lean import twin_of
 from diga_async._models.phone import Phone
 from diga_async._models.pydantic_schema import (
     ERROR,
@@ -117,6 +118,23 @@ class Failed:
 
 
 Outcome = Found | Missing | Failed
+
+_FreeFound = twin_of(Found)
+
+
+def found(
+    phone_id: UUID, phone: Phone, attempts: int, elapsed: float, request_id: str | None
+) -> Found:
+    """Make a `Found` at a third of the cost: a run makes one for each id."""
+    made: Any = _FreeFound()
+    made.phone_id = phone_id
+    made.phone = phone
+    made.attempts = attempts
+    made.elapsed = elapsed
+    made.request_id = request_id
+    made.__class__ = Found
+    return made  # type: ignore[no-any-return]
+
 
 OUTCOME_NAMES = {Found: "found", Missing: "missing", Failed: "failed"}
 

@@ -4,7 +4,7 @@ from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, NotFoundError
-from diga_async._models.outcomes import Failed, Found, Missing, Outcome
+from diga_async._models.outcomes import Failed, Missing, Outcome, found
 from diga_async._models.phone import Phone
 
 
@@ -21,7 +21,7 @@ class PhoneOutcomes:
         assert phone_id is not None  # noqa: S101 - it is a phone's operation
         match answer:
             case Phone():
-                return Found(phone_id, answer, call.attempts, elapsed, call.request_id)
+                return found(phone_id, answer, call.attempts, elapsed, call.request_id)
             case NotFoundError():
                 return Missing(phone_id, call.attempts, elapsed)
             case error:

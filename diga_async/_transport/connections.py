@@ -17,6 +17,7 @@ from contextlib import suppress
 from http.cookies import SimpleCookie
 from math import inf
 from typing import Any, cast
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -39,6 +40,9 @@ Its own 256 KiB come from the system and go back to it for every answer, which
 costs three system calls; this much comes out of what the process has.
 """
 
+KEEP_ALIVE = 15.0
+"""How many seconds a connection may be idle: aiohttp's default."""
+
 
 class SecondSend(aiohttp.ClientConnectionError):
     """aiohttp wanted to send the request again; the cause is why."""
@@ -56,6 +60,7 @@ class _Guard(aiohttp.BaseConnector):
         self._lent = connector
         self._owned = owned
         self._poller = Poller()
+        self._used: WeakSet[ResponseHandler] = WeakSet()
         self.allowed_protocol_schema_set = connector.allowed_protocol_schema_set
 
     @property
@@ -107,7 +112,9 @@ class _Guard(aiohttp.BaseConnector):
                     raise broken
                 if not self._is_clean(connection.protocol):
                     connection.close()
-                elif not (attempt.fresh and _is_used(connection.protocol)):
+                elif not (attempt.fresh and self._is_used(connection.protocol)):
+                    if connection.protocol is not None:
+                        self._used.add(connection.protocol)
                     return connection
                 elif self._owned:
                     aside.append(connection)
@@ -121,11 +128,17 @@ class _Guard(aiohttp.BaseConnector):
         """Whether what comes next on a connection can only be meant for us."""
         if protocol is None or protocol.transport is None:
             return True  # lost already; to send on it will say so
-        if protocol._parser is None:  # noqa: SLF001 - set by the first request
+        if not self._is_used(protocol):
             self._expect_no_more(protocol, protocol.transport)
             return True
         return not (
             protocol.should_close or is_readable(protocol.transport, self._poller)
+        )
+
+    def _is_used(self, protocol: ResponseHandler | None) -> bool:
+        """Whether a request was sent over a connection before, by us or by others."""
+        return protocol is not None and (
+            protocol in self._used or protocol._parser is not None  # noqa: SLF001 - set by the first request
         )
 
     def _expect_no_more(
@@ -139,11 +152,6 @@ class _Guard(aiohttp.BaseConnector):
             not is_tls and is_readable(transport, self._poller)
         ):
             protocol.force_close()
-
-
-def _is_used(protocol: ResponseHandler | None) -> bool:
-    """Whether a request was sent over a connection before."""
-    return protocol is not None and protocol._parser is not None  # noqa: SLF001 - set by the first request
 
 
 class _PoolWait:
@@ -191,10 +199,12 @@ class Pool:
         trace_configs: Sequence[aiohttp.TraceConfig],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._owned = lent is None
-        self.connector = lent or aiohttp.TCPConnector(limit=0)
+        self.owned = lent is None
+        self.connector = lent or aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEP_ALIVE
+        )
         self.session = aiohttp.ClientSession(
-            connector=_Guard(self.connector, owned=self._owned),
+            connector=_Guard(self.connector, owned=self.owned),
             cookie_jar=_NoCookies(),
             auto_decompress=False,
             trust_env=False,
@@ -205,7 +215,7 @@ class Pool:
     @property
     def size(self) -> float:
         """How many connections to one server a lent connector gives at a time."""
-        if self._owned:
+        if self.owned:
             return inf
         limits = (self.connector.limit, self.connector.limit_per_host)
         return min((float(limit) for limit in limits if limit), default=inf)
@@ -218,26 +228,32 @@ class Pool:
     async def close(self) -> None:
         """Close what is ours."""
         await self.session.close()
-        if self._owned:
+        if self.owned:
             await self.connector.close()
 
-    def abandon(self) -> None:
-        """Let go without a warning of aiohttp's; the loop closes what is open."""
+    def abandon(self, close_more: Callable[[], object]) -> None:
+        """
+        Let go without a warning of aiohttp's; the loop closes what is open.
+
+        Args:
+            close_more: Closes connections that the connector does not hold.
+        """
         self.session.detach()
-        if not self._owned:
-            return
         if self._loop.is_closed():
-            _finish(_close(self.connector))  # nothing is awaited any more
+            if self.owned:
+                _finish(_close(self.connector))  # nothing is awaited any more
+            close_more()
         else:
-            self._loop.call_soon_threadsafe(_close_soon, self.connector)
+            self._loop.call_soon_threadsafe(self._close_soon, close_more)
 
-
-def _close_soon(connector: aiohttp.BaseConnector) -> None:
-    # Now, up to where it waits: a loop that ends cancels the task before it starts.
-    _finish(_close(connector))
-    closing = asyncio.ensure_future(_close(connector))
-    _CLOSING.add(closing)
-    closing.add_done_callback(_CLOSING.discard)
+    def _close_soon(self, close_more: Callable[[], object]) -> None:
+        close_more()
+        if self.owned:
+            # Now, up to where it waits: a loop that ends cancels the task before that.
+            _finish(_close(self.connector))
+            closing = asyncio.ensure_future(_close(self.connector))
+            _CLOSING.add(closing)
+            closing.add_done_callback(_CLOSING.discard)
 
 
 async def _close(connector: aiohttp.BaseConnector) -> None:

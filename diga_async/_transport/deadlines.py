@@ -13,7 +13,7 @@ from itertools import chain, islice
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from diga_async._transport.polling import Poller, is_readable
 
@@ -40,6 +40,47 @@ MOST_TURNS = 100
 """Turns for an attempt whose socket always has more."""
 
 
+class Open(Protocol):
+    """
+    An open request with its time limit.
+
+    Attributes:
+        seconds: How long it may take, time in which the loop stood still apart.
+        due: When it expires.
+        latest: When it expires in any case.
+        connected: Whether it has its connection.
+        pooled: Whether it waits for a connection of a lent pool.
+        expired: Whether its time limit ended it.
+        is_late_to_connect: Whether that was the limit of a new connection.
+    """
+
+    seconds: float
+    due: float
+    latest: float
+    expired: bool
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def pooled(self) -> bool: ...
+
+    @property
+    def is_late_to_connect(self) -> bool: ...
+
+    def expire(self) -> None:
+        """End it, because its time is over."""
+
+    def extend(self, seconds: float, most: float = inf) -> None:
+        """Let it take so many seconds from now instead."""
+
+    def has_more_to_read(self) -> bool:
+        """Whether bytes have arrived that are not read yet; not for ever."""
+
+    def disconnect(self) -> None:
+        """Close its connection."""
+
+
 class TimeLimits:
     """
     Ends attempts that take too long; one timer for all of them.
@@ -58,8 +99,8 @@ class TimeLimits:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.blocked = 0.0
-        self._line: dict[Attempt, None] = {}
-        self._apart: dict[Attempt, None] = {}
+        self._line: dict[Open, None] = {}
+        self._apart: dict[Open, None] = {}
         self._connecting: dict[Attempt, None] = {}
         self._latest = 0.0
         self._timer: asyncio.Handle | None = None
@@ -69,7 +110,7 @@ class TimeLimits:
         # each loop: a context can be entered by one thread at a time.
         self._context = Context()
 
-    def begin(self, attempt: "Attempt", seconds: float) -> None:
+    def begin(self, attempt: Open, seconds: float) -> None:
         """Cancel the task of *attempt* in so many seconds..."""
         now = monotonic()
         due = attempt.due = now + seconds
@@ -84,7 +125,7 @@ class TimeLimits:
             self._timer.cancel()
             self._arm(now, due)
 
-    def end(self, attempt: "Attempt") -> None:
+    def end(self, attempt: Open) -> None:
         """...unless it ends before."""
         if self._line.pop(attempt, self) is self:
             self._apart.pop(attempt, None)
@@ -149,12 +190,12 @@ class TimeLimits:
             )
             return
         now = monotonic()
-        for attempt in tuple(self._connecting):
-            if attempt.connect_due <= now + EARLY:
-                del self._connecting[attempt]
-                attempt.is_late_to_connect = True
-                self.end(attempt)
-                attempt.expire()
+        for late in tuple(self._connecting):
+            if late.connect_due <= now + EARLY:
+                del self._connecting[late]
+                late.is_late_to_connect = True
+                self.end(late)
+                late.expire()
         for attempt in tuple(chain(self._line, self._apart)):
             if attempt.due <= now + EARLY and not attempt.has_more_to_read():
                 self._line.pop(attempt, None)
@@ -182,7 +223,6 @@ class Attempt:
         "_connect",
         "_limits",
         "_most",
-        "_seconds",
         "_task",
         "_turns",
         "connect_due",
@@ -196,6 +236,7 @@ class Attempt:
         "latest",
         "loss",
         "pooled",
+        "seconds",
         "sent",
         "swallowed",
     )
@@ -210,7 +251,7 @@ class Attempt:
         fresh: bool = False,
     ) -> None:
         self._limits = limits
-        self._seconds = seconds
+        self.seconds = seconds
         self._connect = connect
         self.due = self.latest = self.connect_due = inf
         self.is_late_to_connect = False
@@ -232,7 +273,7 @@ class Attempt:
         assert task is not None  # noqa: S101 - for the type checker
         self._cancelling = task.cancelling()
         self.latest = monotonic() + self._most
-        self._limits.begin(self, self._seconds)
+        self._limits.begin(self, self.seconds)
         CURRENT.set(self)
         return self
 

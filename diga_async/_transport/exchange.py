@@ -1,12 +1,12 @@
 """
-One exchange: a request out, the whole answer in; through aiohttp's session or past it.
+One request out, the whole response in; through aiohttp's session or past it.
 
 `ClientSession` sees to redirects, cookies, logins, bodies and second attempts, and
-makes a dozen objects to hold them. A lookup has none of them. So the request is
-written to aiohttp's connection here, and the answer taken from its parser. The
-session does it all, so that nothing gets lost that somebody put there,
+makes a dozen objects to hold them. A lookup has none of them, so it goes straight to a
+connection: see `direct`. The session does it all, so that nothing gets lost that
+somebody put there,
 
-- with an aiohttp that was not read for this,
+- with an aiohttp that does not behave as expected: see `self_check`,
 - when something else stands in the place of its methods, as aioresponses and some
   tracers put it there,
 - when it is not as it was made: it has traces, middlewares, headers of its own,
@@ -14,90 +14,57 @@ session does it all, so that nothing gets lost that somebody put there,
 - through a proxy.
 """
 
-from collections.abc import Coroutine, Mapping
-from functools import cached_property
-from types import FunctionType
+from collections.abc import Callable, Mapping
+from functools import cache
+from inspect import signature
 from typing import Any
 
 import aiohttp
 from aiohttp import ClientSession, TCPConnector
-from aiohttp.connector import Connection
-from aiohttp.http import StreamWriter
 
 from diga_async._api.messages import Headers, Request, Response
+from diga_async._transport import self_check
 from diga_async._transport.connections import Pool
-from diga_async._transport.deadlines import CURRENT
-
-_READ = frozenset({"3.14.4", "3.14.5"})
-"""
-The versions of aiohttp that were read for this.
-
-What the methods below do for a lookup is done here. Two things are left out: to wait
-where the system takes no more bytes, which an answer waits for anyway, and to look
-for a connection that closes just now, which the answer will tell.
-"""
-
-_METHODS = [
-    (owner, name, getattr(owner, name, None))
-    for owner, name in [
-        (ClientSession, "get"),
-        (ClientSession, "_request"),
-        (aiohttp.ClientRequest, "__init__"),
-        (aiohttp.ClientRequest, "send"),
-        (aiohttp.ClientResponse, "__init__"),
-        (aiohttp.ClientResponse, "start"),
-        (TCPConnector, "connect"),
-        (StreamWriter, "write_headers"),
-    ]
-]
-"""What others put something else in the place of, and what is there."""
-
-
-def _is_known(version: str, *methods: object) -> bool:
-    """Whether this is an aiohttp that was read, and *methods* are its very own."""
-    return version in _READ and all(
-        type(method) is FunctionType
-        and method.__globals__["__name__"].startswith("aiohttp.")
-        for method in methods
-    )
-
-
-_IS_KNOWN = _is_known(aiohttp.__version__, *[method for _, _, method in _METHODS])
-
-
-def _is_untouched() -> bool:
-    """Whether nobody has put something else in the place of the methods since."""
-    for owner, name, method in _METHODS:  # noqa: SIM110 - at half the cost of all()
-        if getattr(owner, name, None) is not method:
-            return False
-    return True
-
+from diga_async._transport.deadlines import CURRENT, TimeLimits
+from diga_async._transport.direct import Direct
+from diga_async._transport.protocol import HttpConnection, Reply, Unusable
 
 _AS_MADE: dict[str, Any] = {
     "_default_auth": None,
     "_default_headers": {},
     "_default_proxy": None,
-    "_max_field_size": 8190,
-    "_max_headers": 128,
-    "_max_line_size": 8190,
     "_middlewares": (),
-    "_raise_for_status": False,
-    "_read_bufsize": 1 << 18,
     "_request_class": aiohttp.ClientRequest,
     "_response_class": aiohttp.ClientResponse,
     "_trace_configs": [],
-    "_trust_env": False,
-    "_version": aiohttp.HttpVersion11,
 }
 """
-What `_request` looks at that somebody may give to every session of a program, and
-what each is in a session of ours. OpenTelemetry does so with traces.
+What a session may have that somebody gives to every session of a program, and what
+each is in a session of ours. OpenTelemetry does so with traces.
 """
+
+_DEFAULTS = (
+    "max_field_size",
+    "max_headers",
+    "max_line_size",
+    "raise_for_status",
+    "read_bufsize",
+    "trust_env",
+    "version",
+)
+"""More of it, whose values in a session of ours are aiohttp's defaults."""
+
+
+@cache
+def _as_made() -> dict[str, Any]:
+    parameters = signature(ClientSession.__init__).parameters
+    defaults = {f"_{n}": parameters[n].default for n in _DEFAULTS if n in parameters}
+    return {**_AS_MADE, **defaults}
 
 
 def _is_as_made(session: aiohttp.ClientSession) -> bool:
     return type(session) is ClientSession and all(
-        getattr(session, n, ...) == value for n, value in _AS_MADE.items()
+        getattr(session, n, value) == value for n, value in _as_made().items()
     )
 
 
@@ -110,19 +77,6 @@ def _is_simple(connector: aiohttp.BaseConnector) -> bool:
     return type(connector) is TCPConnector and not connector.force_close
 
 
-class _Destination(aiohttp.ClientRequest):
-    """
-    Where to connect to, as connectors want to be told.
-
-    One serves all requests: it has no id and no key, and is never sent.
-    """
-
-    @cached_property
-    def connection_key(self) -> Any:
-        """What tells connections apart, which is always the same."""
-        return super().connection_key
-
-
 class Exchange:
     """
     Sends over one pool.
@@ -131,31 +85,47 @@ class Exchange:
     *proxy* and *ssl* are looked at.
     """
 
-    def __init__(self, pool: Pool, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, pool: Pool, options: Mapping[str, Any], limits: TimeLimits
+    ) -> None:
         self.pool = pool
         self._session = pool.session
         self._options = options
-        self._destination: _Destination | None = None
-        self._is_plain = (
-            _IS_KNOWN
-            and options["proxy"] is None
+        self._direct: Direct | None = None
+        self_check.check()
+        if (
+            options["proxy"] is None
             and _is_simple(pool.connector)
             and _is_as_made(pool.session)
-        )
+        ):
+            tls = {name: options[name] for name in options if name == "ssl"}
+            self._direct = Direct(pool.session, limits, tls, keeps=pool.owned)
 
-    def send(
-        self, request: Request, timeout: aiohttp.ClientTimeout
-    ) -> Coroutine[Any, Any, Response]:
+    def take(self) -> HttpConnection | None:
+        """Return a connection that is ready for a request: the common case."""
+        if self._direct is None or not self_check.may_pass():
+            return None
+        return self._direct.take()
+
+    async def send(
+        self,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
+    ) -> Reply:
         """
-        Send *request*; return the whole answer.
+        Send *request* over a connection that is made or lent; return the reply.
 
         Args:
             request: What to send.
             timeout: How long a new connection may take.
         """
-        is_short = self._is_plain and _is_untouched()
-        way = self._send if is_short else self._send_through_session
-        return way(request, timeout)
+        if self._direct is not None and self_check.may_pass():
+            try:
+                return await self._direct.send(request, timeout)
+            except Unusable as error:
+                self_check.disable(str(error))
+                CURRENT.get().sent = False
+        return await self._send_through_session(request, timeout)
 
     async def _send_through_session(
         self,
@@ -177,73 +147,34 @@ class Exchange:
             if response.connection is not None:  # it did not end well
                 response.close()
 
-    async def _send(
-        self,
-        request: Request,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, passed on
-    ) -> Response:
-        connector = self._session.connector
-        if connector is None or connector.closed:
-            raise ConnectionError("the connector is closed")
-        destination = self._destination
-        if destination is None or destination.url is not request.endpoint.url:
-            destination = self._destination = self._destination_of(request, connector)
-        connection = await connector.connect(destination, [], timeout)
-        try:
-            response = await _ask(connection, request)
-        except BaseException:
-            connection.close()
-            raise
-        # Which closes it unless the answer ended well. aiohttp does it where the last
-        # bytes come in; nothing that comes between can be for anybody else.
-        connection.release()
-        return response
+    # --- the end
 
-    def _destination_of(
-        self, request: Request, connector: aiohttp.BaseConnector
-    ) -> _Destination:
-        url = request.endpoint.url
-        if url.scheme not in connector.allowed_protocol_schema_set:
-            raise ConnectionError(f"the connector is not for {url.scheme}")
-        return _Destination(
-            "GET",
-            url,
-            loop=self._session._loop,  # noqa: SLF001 - to ask for it is a system call
-            session=self._session,
-            ssl=self._options.get("ssl", True),
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is open."""
+        return self.pool.users > 0 or (
+            self._direct is not None and self._direct.is_busy
         )
 
+    def retire(self, on_drained: Callable[[], object]) -> None:
+        """Keep no connection any more; say when the last request is done."""
+        if self._direct is not None:
+            self._direct.retire(on_drained)
 
-async def _note_loss(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Remember why a connection was lost: aiohttp forgets it, to try again."""
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        CURRENT.get().loss = error
-        raise
+    async def close(self) -> None:
+        """Close what is ours."""
+        try:
+            await self.pool.close()
+        finally:
+            self._close_direct()
 
+    def abandon(self) -> None:
+        """Let go of everything without waiting, from any thread."""
+        self.pool.abandon(self._close_direct)
 
-async def _ask(connection: Connection, request: Request) -> Response:
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None:
-        raise ConnectionError("the connection was lost before it was used")
-    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-    transport.write(bytes(request))
-    protocol.start_timeout()  # there is none: ends that of who had it before
-    head, content = await protocol.read()
-    while _is_interim(head.code):
-        head, content = await protocol.read()
-    response = await _received(head.code, head.headers, content, request.max_body)
-    if transport.get_write_buffer_size():
-        protocol.force_close()  # it answered before it had read the request
-    return response
-
-
-def _is_interim(status: int) -> bool:
-    """Whether another head follows (RFC 9110 section 15.2); after 101 none does."""
-    return 100 <= status < 200 and status != 101  # noqa: PLR2004
+    def _close_direct(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
 
 
 async def _received(
@@ -268,3 +199,14 @@ async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
     while not content.at_eof() and len(body) <= most:
         body += await content.readany()
     return bytes(body)
+
+
+async def _note_loss(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Remember why a connection was lost: aiohttp forgets it, to try again."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        CURRENT.get().loss = error
+        raise

@@ -9,7 +9,8 @@ import math
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,7 +19,7 @@ from diga_async._api.addresses import Peer, peer_of, with_scheme
 from diga_async._api.messages import Request, Response
 from diga_async._models.errors import APIConnectionError
 from diga_async._transport.connections import Pool, SecondSend
-from diga_async._transport.deadlines import CURRENT, Attempt, TimeLimits
+from diga_async._transport.deadlines import CURRENT, Attempt, Open, TimeLimits
 from diga_async._transport.exchange import Exchange
 from diga_async._transport.failures import (
     ERRORS,
@@ -29,11 +30,16 @@ from diga_async._transport.failures import (
     proxy_refusal,
 )
 
+if TYPE_CHECKING:
+    from diga_async._transport.protocol import Reply
+
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 """Attempts have time limits of their own, which know when the loop stood still."""
 
 SPARE = 2
 """How many connections are closed after a shortage of descriptors."""
+
+_NOTHING = ConnectionError("nothing came back")
 
 PROXY_LOGIN = 407
 """The status of a proxy that refuses its user (RFC 9110 section 15.5.8)."""
@@ -59,10 +65,11 @@ class Transport:
         self._spare = 0.0
         self._proxy_may_answer = proxy is not None
         self._exchange = self._new_exchange()
-        self._retired: set[Pool] = set()
+        self._retired: set[Exchange] = set()
 
     def _new_exchange(self) -> Exchange:
-        return Exchange(Pool(self._lent, self._trace_configs), self._options)
+        pool = Pool(self._lent, self._trace_configs)
+        return Exchange(pool, self._options, self._limits)
 
     @property
     def closed(self) -> bool:
@@ -87,7 +94,7 @@ class Transport:
         connect: float,
         most: float = math.inf,
         fresh: bool = False,
-        on_begin: Callable[[Attempt], object] | None = None,
+        on_begin: Callable[[Open], object] | None = None,
     ) -> Response | APIConnectionError | Shortage:
         """
         Send *request*; return the whole answer, or why there is none.
@@ -104,48 +111,67 @@ class Transport:
         Raises:
             Exception: What a trace hook of the user raised.
         """
+        connection = None if fresh else self._exchange.take()
+        if connection is None:
+            attempt = Attempt(
+                self._limits, seconds, connect=connect, most=most, fresh=fresh
+            )
+            return await self._send(request, attempt, connect, on_begin)
+        if on_begin is not None:
+            on_begin(connection)
+        try:
+            reply = await connection.ask(request, seconds, most)
+        except BaseException:
+            connection.close()
+            raise
+        if self._spare:
+            self._make_room(connection)
+        if isinstance(reply, Response):
+            return reply
+        return self._failure(reply, connection, request, connect)
+
+    async def _send(
+        self,
+        request: Request,
+        attempt: Attempt,
+        connect: float,
+        on_begin: Callable[[Open], object] | None,
+    ) -> Response | APIConnectionError | Shortage:
+        """Send over a connection that has to be made first, or through the session."""
         exchange = self._exchange
         exchange.pool.users += 1
-        attempt = Attempt(
-            self._limits, seconds, connect=connect, most=most, fresh=fresh
-        )
-        answer: Response | APIConnectionError | Shortage | None = None
+        reply: Reply = _NOTHING
         try:
             with attempt:
                 if on_begin is not None:
                     on_begin(attempt)
-                answer = await exchange.send(request, NO_TIMEOUT)
+                reply = await exchange.send(request, NO_TIMEOUT)
         except ERRORS as error:
-            if attempt.hook_error is None:
-                if is_foreign(error):
-                    raise
-                answer = self._failure(error, attempt, request, seconds, connect)
+            if attempt.hook_error is None and is_foreign(error):
+                raise
+            reply = error
         finally:
             exchange.pool.users -= 1
-            self._drop_if_idle(exchange.pool)
-        if answer is None or attempt.hook_error is not None:
+            self._drop_if_idle(exchange)
+        if attempt.hook_error is not None:
             attempt.disconnect()
-            assert attempt.hook_error is not None  # noqa: S101 - for the type checker
             raise attempt.hook_error
+        if not isinstance(reply, Response):
+            return self._failure(reply, attempt, request, connect)
         if self._spare:
             self._make_room(attempt)
-        if self._proxy_may_answer and getattr(answer, "status", 0) == PROXY_LOGIN:
+        if self._proxy_may_answer and reply.status == PROXY_LOGIN:
             return proxy_refusal(PROXY_LOGIN, self._peer_of(request))
-        return answer
+        return reply
 
     def _failure(
-        self,
-        error: BaseException,
-        attempt: Attempt,
-        request: Request,
-        seconds: float,
-        connect: float,
+        self, error: BaseException, attempt: Open, request: Request, connect: float
     ) -> APIConnectionError | Shortage:
         progress = Progress(
             connected=attempt.connected,
             expired=attempt.expired and not attempt.is_late_to_connect,
             pooled=attempt.pooled,
-            seconds=seconds,
+            seconds=attempt.seconds,
             connect=connect,
             lacking=None if attempt.connected else _lacking_descriptors(),
         )
@@ -163,7 +189,7 @@ class Transport:
         """Close every connection after its response."""
         self._spare = math.inf
 
-    def _make_room(self, attempt: Attempt) -> None:
+    def _make_room(self, attempt: Open) -> None:
         """After a shortage, close a few connections: the program needs files too."""
         if self._lent is None and attempt.connected:
             self._spare -= 1
@@ -177,26 +203,28 @@ class Transport:
         on them is done. Of a lent connector only the connection of the last
         attempt is closed.
         """
-        CURRENT.get().disconnect()
-        if self._lent is None and not self.closed:
-            retired, self._exchange = self._exchange.pool, self._new_exchange()
+        if self._lent is not None:
+            CURRENT.get().disconnect()
+        elif not self.closed:
+            retired, self._exchange = self._exchange, self._new_exchange()
             self._retired.add(retired)
+            retired.retire(partial(self._drop_if_idle, retired))
             self._drop_if_idle(retired)
 
-    def _drop_if_idle(self, pool: Pool) -> None:
-        if pool in self._retired and not pool.users:
-            self._retired.discard(pool)
-            pool.abandon()
+    def _drop_if_idle(self, exchange: Exchange) -> None:
+        if exchange in self._retired and not exchange.is_busy:
+            self._retired.discard(exchange)
+            exchange.abandon()
 
     async def close(self) -> None:
         """Close what is ours."""
-        for pool in (self._exchange.pool, *self._retired):
-            await pool.close()
+        for exchange in (self._exchange, *self._retired):
+            await exchange.close()
 
     def abandon(self) -> None:
         """Let go of everything without waiting, from any thread."""
-        for pool in (self._exchange.pool, *self._retired):
-            pool.abandon()
+        for exchange in (self._exchange, *self._retired):
+            exchange.abandon()
 
 
 def _lacking_descriptors() -> int | None:

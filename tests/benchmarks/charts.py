@@ -158,7 +158,24 @@ def chart_of_decoders(sections):
     return "CPU of decoding an answer, to ours", bars
 
 
+def chart_of_newer(sections):
+    bars = []
+    for section, loop in (("newer", "asyncio"), ("newer-uvloop", "uvloop")):
+        contenders = sections.get(section, {}).get("contenders", {})
+        bars += [
+            Bar(
+                f"{contenders[name]['title'].replace('`', '')}, {loop}",
+                turns.paired(contenders[name]["cpu"], contenders["ours"]["cpu"]),
+                ours=name == "ours",
+            )
+            for name in ("ours", "pyreqwest", "wreq", "tuned-msgspec", "tuned")
+            if name in contenders
+        ]
+    return "CPU of a lookup, to ours on the same event loop", bars
+
+
 CHARTS = {
+    "newer": ("newer", chart_of_newer),
     "aiohttp": ("compare", chart_of_aiohttp),
     "peers": ("compare", chart_of_peers),
     "at-once": ("at-once", chart_of_widths),
@@ -207,6 +224,9 @@ WRITTEN_OUT = {
     "bulk": ("compare", table(compare.bulk_rows)),
     "single": ("compare", table(compare.single_rows)),
     "bulk-uvloop": ("compare-uvloop", table(compare.bulk_rows)),
+    "newer": ("newer", table(compare.newer_rows)),
+    "newer-uvloop": ("newer-uvloop", table(compare.newer_rows)),
+    "newer-single": ("newer", table(compare.newer_single_rows)),
     "stations": ("stations", table(stations.rows)),
     "decoders": ("stations", table(stations.decoder_rows)),
     "startup": ("startup", table(startup.rows)),

@@ -5,6 +5,7 @@ What a lookup costs, beside aiohttp by hand and beside other clients.
     python tests/benchmarks/compare.py --no-peers          what needs no download
     python tests/benchmarks/compare.py --only ours tuned   some of them
     python tests/benchmarks/compare.py --uvloop            on uvloop
+    python tests/benchmarks/compare.py --newer             beside compiled clients
     python tests/benchmarks/compare.py --json FILE         keep what was measured
 
 It starts nginx (Debian: ``apt-get install nginx-light``) on one core, and every
@@ -76,6 +77,31 @@ CONTENDERS = {
         "openapi-python-client", "peers:openapi_python_client", share=0.1, peer=True
     ),
 }
+NEWER = {
+    "tuned-msgspec": Contender(
+        "aiohttp, tuned by hand, msgspec", "contenders:tuned_msgspec"
+    ),
+    "pyreqwest": Contender("pyreqwest, msgspec", "peers:with_pyreqwest", peer=True),
+    "wreq": Contender("wreq, msgspec", "peers:with_wreq", peer=True),
+    "pyreqwest-get": Contender(
+        "pyreqwest, msgspec, one by one",
+        "peers:with_pyreqwest",
+        single=True,
+        share=0.25,
+        peer=True,
+    ),
+    "wreq-get": Contender(
+        "wreq, msgspec, one by one",
+        "peers:with_wreq",
+        single=True,
+        share=0.25,
+        peer=True,
+    ),
+}
+"""Compiled clients and decoders; with ``--newer``, beside ours and aiohttp."""
+
+BESIDE = ("ours", TUNED, "tuned-again", *NEWER, "ours-get", BARE)
+
 EXPERIMENTS = {
     "tuned-turn": Contender(
         "tuned by hand, one turn of the loop before each send",
@@ -101,8 +127,8 @@ def entrant(name, contender, asked, python):
 
 def chosen(asked):
     """Return who takes part."""
-    known = CONTENDERS | EXPERIMENTS
-    names = asked.only or CONTENDERS
+    known = CONTENDERS | NEWER | EXPERIMENTS
+    names = asked.only or (BESIDE if asked.newer else CONTENDERS)
     wanted = {name: known[name] for name in names}
     if not asked.peers_wanted:
         wanted = {name: c for name, c in wanted.items() if not c.peer}
@@ -135,6 +161,22 @@ def measure(asked, url, core=None):
 
 
 # --- what it says
+
+
+def newer_rows(measured, *, single=False):
+    """Return a table to ours: what each costs, where one of ours is 1."""
+    contenders = measured["contenders"]
+    ours = contenders["ours-get" if single else "ours"]
+    yield ["client", "CPU, ours is 1", "wall, ours is 1", "µs of CPU"]
+    for of in contenders.values():
+        if (of["at_once"] == 1) is single:
+            ratios = [_ratio(of, ours, kind) for kind in ("cpu", "wall")]
+            yield [of["title"], *ratios, f"{statistics.median(of['cpu']):.0f}"]
+
+
+def newer_single_rows(measured):
+    """Return the same table of those who look up one after the other."""
+    yield from newer_rows(measured, single=True)
 
 
 def better(contenders):
@@ -190,7 +232,7 @@ def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = [*CONTENDERS, *EXPERIMENTS]
+    known = [*CONTENDERS, *NEWER, *EXPERIMENTS]
     parser.add_argument("--rounds", type=int, default=30, help="after the first")
     parser.add_argument("--lookups", type=int, default=10_000, help="in a turn")
     parser.add_argument("--at-once", type=int, default=64)
@@ -198,6 +240,7 @@ def arguments():
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=known, help=", ".join(known)
     )
+    parser.add_argument("--newer", action="store_true", help="compiled clients")
     parser.add_argument("--peers", metavar="DIR", help="keep their environment here")
     parser.add_argument("--no-peers", action="store_false", dest="peers_wanted")
     parser.add_argument("--json", metavar="FILE", help="keep the results")
@@ -211,7 +254,8 @@ def main():
         measured = measure(asked, url, client)
     report(measured)
     if asked.json:
-        name = "compare-uvloop" if asked.uvloop else "compare"
+        name = "newer" if asked.newer else "compare"
+        name += "-uvloop" if asked.uvloop else ""
         results.save(asked.json, name, measured)
 
 

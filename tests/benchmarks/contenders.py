@@ -79,6 +79,29 @@ def phone_of(fields):
     return CONVERTER.structure(fields, Phone)
 
 
+def _by_cattrs(body):
+    return phone_of(json.loads(body))
+
+
+def msgspec_decoder():
+    """Return a decoder to the same fields as a msgspec.Struct: in C, without extras."""
+    import msgspec  # noqa: PLC0415 - optional
+
+    sip = {a.name: (a.type, a.default) for a in attrs.fields(SipConfig)}
+    sip_config = msgspec.defstruct("SipConfig", _as_struct(sip), frozen=True)
+    fields = {a.name: (a.type, a.default) for a in attrs.fields(Phone)}
+    fields["sip_config"] = (sip_config | None, None)
+    model = msgspec.defstruct("Phone", _as_struct(fields), frozen=True, kw_only=True)
+    return model, msgspec.json.Decoder(model).decode
+
+
+def _as_struct(fields):
+    return [
+        (name, kind) if default is attrs.NOTHING else (name, kind, default)
+        for name, (kind, default) in fields.items()
+    ]
+
+
 # --- ours
 
 
@@ -164,10 +187,12 @@ async def ours_with_orjson(url, at_once):
 
 
 @asynccontextmanager
-async def tuned(url, at_once, before_each=None):
+async def tuned(url, at_once, before_each=None, decode=None, model=Phone):
     """As one writes it who knows aiohttp well: workers over one iterator."""
     import aiohttp  # noqa: PLC0415 - others need it not
     from yarl import URL  # noqa: PLC0415 - the same
+
+    decode = decode or _by_cattrs
 
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -185,7 +210,7 @@ async def tuned(url, at_once, before_each=None):
                 async with session.get(address) as response:
                     body = await response.read()
                     response.raise_for_status()
-                found += type(phone_of(json.loads(body))) is Phone
+                found += type(decode(body)) is model
             return found
 
         async def run(ids):
@@ -199,6 +224,14 @@ async def tuned(url, at_once, before_each=None):
 async def tuned_with_a_turn(url, at_once):
     """The same, with one turn of the loop before each send: an experiment."""
     async with tuned(url, at_once, lambda: asyncio.sleep(0)) as run:
+        yield run
+
+
+@asynccontextmanager
+async def tuned_msgspec(url, at_once):
+    """The same, with a msgspec model."""
+    model, decode = msgspec_decoder()
+    async with tuned(url, at_once, decode=decode, model=model) as run:
         yield run
 
 

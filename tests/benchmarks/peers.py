@@ -15,11 +15,20 @@ import sys
 import tempfile
 import venv
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
 
-PACKAGES = ("httpx", "aiohttp", "pydantic", "openapi-python-client")
+PACKAGES = (
+    "httpx",
+    "aiohttp",
+    "pydantic",
+    "openapi-python-client",
+    "pyreqwest",
+    "wreq",
+    "msgspec",
+)
 GENERATOR = "openapi-generator-cli"
 NEEDED = (*PACKAGES, "attrs", "cattrs", "fastapi", "uvloop")
 READY = "ready.json"
@@ -151,6 +160,46 @@ async def with_httpx(url, at_once):
             return contenders.phone_of(response.json())
 
         yield lambda ids: _spread(ids, at_once, look_up)
+
+
+@asynccontextmanager
+async def with_pyreqwest(url, at_once):
+    """Hand-written pyreqwest, which is Rust, with a msgspec model."""
+    import contenders  # noqa: PLC0415 - those who generate need it not
+    from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - the peers' own
+
+    model, decode = contenders.msgspec_decoder()
+    builder = ClientBuilder().default_headers(contenders.HEADERS)
+    builder = builder.timeout(timedelta(seconds=contenders.SECONDS))
+    async with builder.error_for_status(enable=True).build() as client:
+
+        async def look_up(phone_id):
+            response = await client.get(f"{url}/v1/phone/{phone_id}").build().send()
+            phone = decode(await response.bytes())
+            assert type(phone) is model
+            return phone
+
+        yield lambda ids: _spread(ids, at_once, look_up)
+
+
+@asynccontextmanager
+async def with_wreq(url, at_once):
+    """Hand-written wreq, which is Rust, with a msgspec model."""
+    import contenders  # noqa: PLC0415 - those who generate need it not
+    import wreq  # noqa: PLC0415 - the peers' own
+
+    model, decode = contenders.msgspec_decoder()
+    limit = timedelta(seconds=contenders.SECONDS)
+    client = wreq.Client(headers=contenders.HEADERS, timeout=limit)
+
+    async def look_up(phone_id):
+        response = await client.get(f"{url}/v1/phone/{phone_id}")
+        response.raise_for_status()
+        phone = decode(await response.bytes())
+        assert type(phone) is model
+        return phone
+
+    yield lambda ids: _spread(ids, at_once, look_up)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ import diga_async
 from diga_async import DigaClient, Found
 from diga_async._api.addresses import endpoint_of
 from diga_async._api.keys import check_key
+from diga_async._api.listing import PhoneQuery, list_phones
 from diga_async._api.messages import Response
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._engine.clock import Clock
@@ -142,10 +143,19 @@ def stations():
             get_phone(PHONE_ID).request(endpoint, authorization)
         ),
         "read the response": lambda: operation.answer(response, authorization),
+        "read a page of 100 phones": read_page(authorization),
         "make the outcome": lambda: Outcome(PHONE_ID, phone, 1, 0.02),
         "ask and tell the rate limiter": paced(),
         "enter and leave the queue": admitted(),
     }
+
+
+def read_page(authorization):
+    """Return what reads a page of a listing."""
+    operation = list_phones(PhoneQuery())
+    body = b'{"data":[%s],"has_more":true}' % b",".join([BODY] * 100)
+    page = Response(200, CIMultiDict({"Content-Type": "application/json"}), body)
+    return lambda: operation.answer(page, authorization)
 
 
 def paced():

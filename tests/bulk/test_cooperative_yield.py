@@ -3,6 +3,7 @@
 import asyncio
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from diga_async._bulk.cooperative_yield import (
     SAMPLE,
     SATURATED,
     CooperativeYield,
+    thread_switches,
 )
 
 
@@ -19,12 +21,16 @@ class Load:
 
     def __init__(self) -> None:
         self.time = self.worked = 0.0
+        self.slept = self.preempted = 0
 
     def now(self) -> float:
         return self.time
 
     def cpu(self) -> float:
         return self.worked
+
+    def switches(self) -> tuple[int, int]:
+        return self.slept, self.preempted
 
 
 async def see(stile: CooperativeYield, load: Load, part: float) -> None:
@@ -38,7 +44,7 @@ async def see(stile: CooperativeYield, load: Load, part: float) -> None:
 
 async def stile_under(part: float) -> CooperativeYield:
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu)
+    stile = CooperativeYield(load.now, load.cpu, load.switches)
     await see(stile, load, part)
     return stile
 
@@ -65,7 +71,7 @@ async def passed(stile: CooperativeYield, count: int) -> list[int]:
 async def test_a_few_go_on_in_each_turn_of_a_busy_loop(part: float) -> None:
     turns = await passed(await stile_under(part), 2 * MOST_A_TURN + 1)
 
-    assert turns == [0, MOST_A_TURN, MOST_A_TURN, 1]
+    assert turns == [0, MOST_A_TURN, 0, MOST_A_TURN, 1]
 
 
 async def test_at_first_a_loop_is_taken_to_be_busy() -> None:
@@ -75,10 +81,35 @@ async def test_at_first_a_loop_is_taken_to_be_busy() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("slept", "preempted", "is_saturated"),
+    [(0, 1, True), (3, 3, True), (3, 2, False), (0, 0, False)],
+)
+async def test_a_loop_that_waits_for_the_core_is_saturated(
+    slept: int, preempted: int, *, is_saturated: bool
+) -> None:
+    """Another process on the core leaves it half of the time, whatever it has to do."""
+    load = Load()
+    stile = CooperativeYield(load.now, load.cpu, load.switches)
+    load.slept, load.preempted = slept, preempted
+    await see(stile, load, SATURATED / 2)
+
+    assert stile._is_saturated is is_saturated
+
+
+def test_a_thread_that_sleeps_is_counted_where_the_system_counts() -> None:
+    before, _ = thread_switches()
+    for _ in range(3):
+        time.sleep(0.001)
+    after, _ = thread_switches()
+
+    assert after - before >= 3 or after == 0
+
+
 async def test_where_there_is_time_to_spare_one_goes_on_at_once_in_each_turn() -> None:
     stile = await stile_under(SATURATED - 0.01)
 
-    assert await passed(stile, 5) == [1, 1, 1, 1, 1]
+    assert await passed(stile, 5) == [1, 0, 1, 1, 1, 1]
 
 
 async def test_many_do_not_go_one_by_one() -> None:
@@ -91,9 +122,41 @@ async def test_many_do_not_go_one_by_one() -> None:
     assert len(turns) < 100
 
 
+async def test_who_waits_is_not_looked_at_in_every_turn() -> None:
+    """Else 1,000 in flight cost twice as much each as 64."""
+    stile = await stile_under(1.0)
+    steps = 0
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(stile.wait()) for _ in range(50 * MOST_A_TURN)]
+    call_soon = loop.call_soon
+
+    def counting(*given: Any, **options: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return call_soon(*given, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "call_soon", counting)
+        await asyncio.gather(*tasks)
+
+    assert steps < 5 * len(tasks)
+
+
+async def test_who_is_cancelled_while_it_waits_holds_nobody_up() -> None:
+    stile = await stile_under(1.0)
+    tasks = [asyncio.ensure_future(stile.wait()) for _ in range(3 * MOST_A_TURN)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for task in tasks[MOST_A_TURN : 2 * MOST_A_TURN]:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(d) for d in done].count(asyncio.CancelledError) == MOST_A_TURN
+
+
 async def test_it_sees_when_the_loop_becomes_busy_and_when_no_more() -> None:
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu)
+    stile = CooperativeYield(load.now, load.cpu, load.switches)
     seen = []
     for part in (0.1, 0.9, 0.2):
         await see(stile, load, part)

@@ -21,6 +21,7 @@ from diga_async import (
     PhoneBatch,
     RateLimitError,
 )
+from diga_async._models.outcomes import found
 
 X = UUID(PHONE_ID)
 PHONE = Phone.from_dict(phone_fields())
@@ -145,3 +146,19 @@ def test_a_batch_is_as_long_as_its_phones_and_iterates_over_them() -> None:
     batch = PhoneBatch(phones={phone.id: phone}, missing=(UUID(int=1),))
 
     assert (len(batch), list(batch)) == (1, [phone])
+
+
+def test_a_run_makes_the_same_found_as_anybody() -> None:
+    phone = Phone.from_dict(phone_fields())
+    made, other = (
+        make(phone.id, phone, 2, 0.5, "a request") for make in (found, Found)
+    )
+
+    assert type(made) is Found
+    assert (made, repr(made), attrs.astuple(made, recurse=False)) == (
+        other,
+        repr(other),
+        attrs.astuple(other, recurse=False),
+    )
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        made.attempts = 3  # type: ignore[misc]
