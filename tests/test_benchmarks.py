@@ -41,7 +41,7 @@ def url(bench):
         yield url
 
 
-def test_the_small_server_outlives_who_resets(url):
+def test_the_small_server_survives_a_reset(url):
     address = (urlsplit(url).hostname, urlsplit(url).port)
     with socket.create_connection(address) as leaving:
         reset_when_closed(leaving)
@@ -89,7 +89,7 @@ async def test_lookups_by_listing_are_measured_beside_those_by_id(
 
 
 @pytest.mark.parametrize("name", ["runs", "cluster", "limiter"])
-def test_the_others_can_be_imported(name, bench):
+def test_the_benchmarks_can_be_imported(name, bench):
     assert callable(bench(name).main)
 
 
@@ -111,7 +111,7 @@ CONTENDERS = (
 
 
 @pytest.mark.parametrize("name", CONTENDERS)
-async def test_a_contender_finds_what_it_is_asked_for(name, bench, url, monkeypatch):
+async def test_every_contender_finds_its_phones(name, bench, url, monkeypatch):
     if name == "ours_with_orjson":
         pytest.importorskip("orjson")
         monkeypatch.setattr(decoding, "_document", decoding._document)

@@ -93,7 +93,7 @@ async def test_a_proxy_that_refuses_its_password_is_asked_no_more():
 
 
 class TestMaking:
-    def test_it_can_be_made_outside_a_loop(self):
+    def test_a_client_can_be_made_outside_a_loop(self):
         client = DigaClient(KEY)
 
         assert repr(client) == "<DigaClient https://api.diga.io not opened>"
@@ -120,7 +120,7 @@ class TestMaking:
 
         assert str(key).strip() == "" or str(key) not in str(caught.value)
 
-    def test_plain_http_is_for_this_machine_or_for_who_insists(self, monkeypatch):
+    def test_plain_http_to_another_machine_needs_permission(self, monkeypatch):
         with pytest.raises(ConfigurationError, match="allow_insecure_http"):
             DigaClient(KEY, base_url="http://diga.example")
         DigaClient(KEY, base_url="http://127.0.0.1:8080")
@@ -152,7 +152,7 @@ class TestMaking:
             {"allow_insecure_http": "false"},
         ],
     )
-    def test_a_wrong_option_is_refused(self, wrong):
+    def test_a_wrong_option_is_rejected(self, wrong):
         with pytest.raises(ConfigurationError):
             DigaClient(KEY, **wrong)
 
@@ -244,7 +244,7 @@ class TestGet:
         assert phone == Phone.from_dict(sandbox.phones[sandbox.phone_ids[0]])
         assert sandbox.requests[-1].status == 200
 
-    async def test_a_missing_one_is_an_error(self, diga):
+    async def test_a_missing_phone_is_an_error(self, diga):
         missing = uuid4()
 
         with pytest.raises(NotFoundError) as caught:
@@ -267,7 +267,7 @@ class TestGet:
         with on_time(0.2), pytest.raises(TimeoutError):
             await diga.phones.get(sandbox.phone_ids[0], timeouts=0.2)
 
-    async def test_those_at_the_same_time_share_a_request(self, sandbox, diga):
+    async def test_concurrent_gets_of_a_client_share_a_request(self, sandbox, diga):
         i = sandbox.phone_ids[0]
 
         phones = await asyncio.gather(*(diga.phones.get(i) for _ in range(50)))
@@ -275,7 +275,7 @@ class TestGet:
         assert len(set(map(id, phones))) == 1
         assert len(sandbox.requests) == 1
 
-    async def test_a_403_that_speaks_of_a_server_error_is_a_refusal(
+    async def test_a_403_with_a_server_error_code_is_permission_denied(
         self, sandbox, diga
     ):
         sandbox.faults = Faults(forbidden=1.0)
@@ -318,7 +318,7 @@ class TestMany:
             batch.raise_for_failures()
         assert caught.group_contains(InvalidPhoneIdError)
 
-    async def test_a_batch_has_what_is_no_id_by_all_its_text(self, diga):
+    async def test_a_batch_keys_invalid_items_by_their_whole_text(self, diga):
         given = ["y" * 150 + "1", "y" * 150 + "2", "None", None]
 
         batch = await diga.phones.get_many(given * 2)
@@ -326,7 +326,7 @@ class TestMany:
         assert list(batch.failures) == [*given[:3], "None (NoneType)"]
         assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
 
-    async def test_a_refused_key_ends_a_batch_with_what_there_is(self, sandbox):
+    async def test_a_refused_key_ends_a_batch_with_its_partial_result(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
             with pytest.raises(AuthenticationError) as caught:
                 await diga.phones.get_many(sandbox.phone_ids, concurrency=8)
@@ -337,7 +337,7 @@ class TestMany:
         assert len(sandbox.requests) <= 8
         assert pickle.loads(pickle.dumps(caught.value)).partial is None
 
-    async def test_what_a_source_raises_goes_through(self, diga):
+    async def test_an_exception_of_a_source_propagates(self, diga):
         def source():
             yield uuid4()
             raise ZeroDivisionError
@@ -352,11 +352,11 @@ class TestMany:
         with pytest.raises(ConfigurationError, match="concurrency"):
             await diga.phones.get_many([], concurrency=wrong)
 
-    async def test_an_order_is_asked_for_with_a_bool(self, diga):
+    async def test_ordered_must_be_a_bool(self, diga):
         with pytest.raises(ConfigurationError, match="ordered must be True or False"):
             diga.phones.iter_many([], ordered="no")
 
-    async def test_all_work_together_keeps_to_the_clients_limit(self, sandbox):
+    async def test_all_calls_together_keep_the_clients_limit(self, sandbox):
         sandbox.latency = 0.005
         limits = Limits(concurrency=5)
         async with DigaClient(
@@ -388,7 +388,7 @@ class TestMany:
         assert len(batch.phones) == 60
         assert diga.stats.throttled > 0
 
-    async def test_a_limit_one_sets_is_kept(self, sandbox):
+    async def test_a_configured_limit_is_kept(self, sandbox):
         limits = Limits(per_second=100.0)
         async with DigaClient(
             sandbox.api_key, base_url=sandbox.url, limits=limits
@@ -396,7 +396,7 @@ class TestMany:
             with on_time(0.5):
                 await diga.phones.get_many(sandbox.phone_ids)
 
-    async def test_more_than_an_outage_may_last_ends_the_run(self, sandbox):
+    async def test_a_retry_after_beyond_max_outage_ends_the_run(self, sandbox):
         sandbox.per_second, sandbox.burst, sandbox.retry_after = 10.0, 1, 3600
         async with DigaClient(sandbox.api_key, base_url=sandbox.url) as diga:
             with pytest.raises(RateLimitError) as caught:
@@ -405,7 +405,7 @@ class TestMany:
         assert caught.value.retry_after == 3600.0
         assert caught.value.partial.unanswered
 
-    async def test_what_ends_one_run_ends_the_other_and_whoever_comes_later(self):
+    async def test_a_long_retry_after_ends_every_run_and_rejects_gets(self):
         slow_down = says(answer(b"", "429 Slow", Retry_After="3600"))
         async with (
             ByteServer(slow_down, answers) as server,
@@ -427,7 +427,9 @@ class TestMany:
         assert 3590.0 < single.value.retry_after <= 3600.0
         assert single.value.attempts == 0
 
-    async def test_an_outage_burns_few_ids_and_is_over_when_it_is_over(self, sandbox):
+    async def test_an_outage_fails_few_ids_and_ends_with_the_first_answer(
+        self, sandbox
+    ):
         retry = RetryPolicy(max_attempts=1)
         async with DigaClient(
             sandbox.api_key, base_url=sandbox.url, retry=retry
@@ -446,7 +448,7 @@ class TestMany:
             assert time.monotonic() - ended < 1.0 + LATE  # it probes once a second
             assert failed <= 8 + 35
 
-    async def test_silence_ends_a_run_that_asks_one_at_a_time(self):
+    async def test_silence_ends_a_run_of_concurrency_one(self):
         """And burns few ids, though each is allowed one attempt only."""
         retry = RetryPolicy(max_attempts=1, max_outage=0.2)
         async with (
@@ -464,7 +466,7 @@ class TestMany:
         assert server.attempts <= 4
         assert len(caught.value.partial.failures) <= 3
 
-    async def test_single_lookups_go_ahead_of_a_run(self, sandbox):
+    async def test_gets_go_ahead_of_a_run(self, sandbox):
         sandbox.latency = 0.01
         limits = Limits(concurrency=1)
         async with (
@@ -493,7 +495,7 @@ class TestLoops:
             await asyncio.to_thread(elsewhere)
         assert not diga.closed
 
-    def test_the_next_loop_opens_it_anew(self):
+    def test_the_next_loop_opens_the_client_again(self):
         with Sandbox(phones=1) as sandbox:
             diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
 
@@ -554,7 +556,7 @@ class TestLoops:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 assert asyncio.run(main()) == [0, 0, 0]
 
-    async def test_threads_that_open_it_together_open_it_once(self, sandbox):
+    async def test_threads_that_open_a_client_together_open_it_once(self, sandbox):
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
         barrier = threading.Barrier(4)
         refused = []
@@ -599,7 +601,7 @@ async def in_time(awaitable):
 
 
 class TestClosing:
-    async def test_who_closes_second_waits_for_the_first(self, sandbox):
+    async def test_a_second_close_waits_for_the_first(self, sandbox):
         sandbox.latency = 10.0
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
         lookup = asyncio.ensure_future(diga.phones.get(sandbox.phone_ids[0]))
@@ -612,7 +614,7 @@ class TestClosing:
         with pytest.raises(ClientClosedError):
             await lookup
 
-    async def test_closing_twice_is_closing(self, sandbox):
+    async def test_closing_twice_is_allowed(self, sandbox):
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
         await diga.phones.get(sandbox.phone_ids[0])
 
@@ -622,7 +624,7 @@ class TestClosing:
         assert diga.closed
         assert repr(diga) == f"<DigaClient {sandbox.url} closed>"
 
-    async def test_a_closed_client_says_so(self, sandbox):
+    async def test_a_closed_client_raises_client_closed_error(self, sandbox):
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
         await diga.close()
 
@@ -633,7 +635,7 @@ class TestClosing:
         with pytest.raises(ClientClosedError):
             await diga.__aenter__()
 
-    async def test_whoever_waits_is_told(self, sandbox, diga):
+    async def test_waiting_lookups_end_when_the_client_closes(self, sandbox, diga):
         sandbox.faults = Faults(hangs=1.0)
         waiting = [
             asyncio.create_task(diga.phones.get(sandbox.phone_ids[0])),
@@ -651,7 +653,7 @@ class TestClosing:
         assert [type(e) for e in errors] == [ClientClosedError] * 2
         assert errors[1].partial.unanswered == sandbox.phone_ids
 
-    async def test_one_collected_unclosed_complains_once_and_says_what_to_do(
+    async def test_a_client_collected_unclosed_warns_once_with_the_remedy(
         self, sandbox
     ):
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url)
@@ -682,7 +684,7 @@ class TestClosing:
 
 
 class TestLentSession:
-    async def test_it_is_used_and_left_open(self, sandbox):
+    async def test_a_lent_session_is_used_and_left_open(self, sandbox):
         async with aiohttp.ClientSession() as session:
             async with DigaClient(
                 sandbox.api_key, base_url=sandbox.url, session=session
@@ -690,7 +692,7 @@ class TestLentSession:
                 await diga.phones.get(sandbox.phone_ids[0])
             assert not session.closed
 
-    async def test_one_that_is_closed_is_no_use(self, sandbox):
+    async def test_a_closed_lent_session_is_a_client_closed_error(self, sandbox):
         session = aiohttp.ClientSession()
         diga = DigaClient(sandbox.api_key, base_url=sandbox.url, session=session)
         await diga.phones.get(sandbox.phone_ids[0])
@@ -703,7 +705,7 @@ class TestLentSession:
             await DigaClient(KEY, session=session).phones.get(sandbox.phone_ids[0])
 
 
-async def test_no_attempt_keeps_those_before_it_alive(sandbox, diga):
+async def test_no_attempt_keeps_earlier_ones_alive(sandbox, diga):
     """A timer holds the context it was made in, and so what the context holds."""
 
     def attempts():
@@ -717,7 +719,7 @@ async def test_no_attempt_keeps_those_before_it_alive(sandbox, diga):
 
 
 class TestStats:
-    async def test_they_count_everything(self, sandbox, diga):
+    async def test_stats_count_everything(self, sandbox, diga):
         await diga.phones.get_many([*sandbox.phone_ids, uuid4()])
         stats = diga.stats
 
@@ -725,7 +727,7 @@ class TestStats:
         assert (stats.rate, stats.outage, stats.in_flight) == (None, False, 0)
         assert (stats.limiter, stats.slots, stats.resumes_in) == ("free", 36, 0.0)
 
-    async def test_they_can_be_read_of_a_client_never_opened(self):
+    async def test_stats_can_be_read_before_the_client_opens(self):
         stats = DigaClient(KEY, limits=Limits(per_second=50)).stats
 
         assert stats.requests == 0

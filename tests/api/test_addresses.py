@@ -40,7 +40,7 @@ AUTHORIZATION = Secret(f"Bearer {KEY}")
         ("http://[::1]:65535", "http://[::1]:65535"),
     ],
 )
-def test_a_base_url_is_taken_without_the_slash_at_its_end(
+def test_a_trailing_slash_of_the_base_url_is_removed(
     base_url: str, taken_as: str
 ) -> None:
     assert check_base_url(base_url) == taken_as
@@ -111,7 +111,7 @@ def test_a_base_url_is_taken_without_the_slash_at_its_end(
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_nothing_else_is_a_base_url_and_it_is_not_repeated(base_url: Any) -> None:
+def test_other_values_are_not_base_urls_and_are_not_repeated(base_url: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_base_url(base_url, allow_insecure_http=True)
 
@@ -141,7 +141,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("base_url", ELSEWHERE)
-def test_plain_http_goes_to_this_machine_only_unless_allowed(base_url: str) -> None:
+def test_plain_http_is_for_loopback_unless_allowed(base_url: str) -> None:
     with pytest.raises(ConfigurationError, match="plain http to another machine"):
         check_base_url(base_url)
 
@@ -164,7 +164,7 @@ def test_plain_http_goes_to_this_machine_only_unless_allowed(base_url: str) -> N
         ("localhost.example", False),
     ],
 )
-def test_this_machine_is_known_by_its_own_names(host: str, *, here: bool) -> None:
+def test_loopback_is_recognized_by_every_name(host: str, *, here: bool) -> None:
     assert is_loopback(host) is here
 
 
@@ -179,7 +179,7 @@ def test_this_machine_is_known_by_its_own_names(host: str, *, here: bool) -> Non
         None,
     ],
 )
-def test_a_proxy_is_an_address_perhaps_with_credentials(proxy: str | None) -> None:
+def test_a_proxy_is_an_address_with_optional_credentials(proxy: str | None) -> None:
     assert check_proxy(proxy, "https://api.diga.io") == proxy
 
 
@@ -199,7 +199,7 @@ def test_a_proxy_is_an_address_perhaps_with_credentials(proxy: str | None) -> No
     ],
     ids=repr,
 )
-def test_nothing_else_is_a_proxy_and_it_is_not_repeated(proxy: Any) -> None:
+def test_other_values_are_not_proxies_and_are_not_repeated(proxy: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_proxy(proxy, "https://api.diga.io")
 
@@ -221,7 +221,7 @@ def test_nothing_else_is_a_proxy_and_it_is_not_repeated(proxy: Any) -> None:
     ],
     ids=repr,
 )
-def test_a_proxy_that_cannot_be_is_refused_before_it_is_used(proxy: str) -> None:
+def test_an_impossible_proxy_is_rejected_before_use(proxy: str) -> None:
     with pytest.raises(ConfigurationError):
         check_proxy(proxy, "https://api.diga.io")
 

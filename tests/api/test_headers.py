@@ -43,12 +43,12 @@ LONG_AGO = "Mon, 23 Nov 2020 10:00:00 GMT"
         (None, NOW, None),
     ],
 )
-def test_retry_after_is_seconds_a_date_or_nothing(value, date, seconds):
+def test_retry_after_is_seconds_or_a_date_or_ignored(value, date, seconds):
     assert retry_after(value, date) == seconds
 
 
 @given(st.text(), st.text())
-def test_retry_after_is_always_a_sound_number_or_nothing(value, date):
+def test_retry_after_is_always_finite_or_none(value, date):
     seconds = retry_after(value, date)
 
     assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
@@ -94,14 +94,14 @@ def test_rate_limits_are_read_in_every_spelling(headers, expected):
     assert rate_limit(response(**headers)) == expected
 
 
-def test_a_header_that_contradicts_itself_says_nothing():
+def test_a_repeated_header_is_ignored():
     headers = CIMultiDict([("RateLimit-Remaining", "0"), ("RateLimit-Remaining", "9")])
     headers["RateLimit-Reset"] = "30"
 
     assert rate_limit(Response(200, headers, b"")) is None
 
 
-def test_there_is_no_infinite_wait():
+def test_an_infinite_wait_is_ignored():
     assert math.isfinite(MAX_RETRY_AFTER)
 
 
@@ -156,7 +156,7 @@ def test_any_other_retry_after_is_ignored(value: str) -> None:
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "1"])
-def test_a_date_is_measured_against_the_answers_own_or_not_at_all(
+def test_a_date_is_compared_with_the_responses_own_date(
     date: str | None,
 ) -> None:
     """No clock of ours has to agree with the server's."""
@@ -175,7 +175,9 @@ HEADER_TEXT = st.text(max_size=40) | st.from_regex(
 @example("Mon, 1 Jan 0001 00:00:00 +2359", DATE)
 @example("Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 1 Jan 0001 00:00:00 +2359")
 @example("Wed, 22 Jul 2026 10:00:00 +9999999999", DATE)
-def test_no_header_breaks_the_reading(value: str, date: str | None) -> None:
+def test_any_header_text_is_read_without_an_exception(
+    value: str, date: str | None
+) -> None:
     seconds = retry_after(value, date)
 
     assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER

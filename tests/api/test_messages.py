@@ -21,7 +21,7 @@ KEY = "sk-0123456789abcdef"
 ENDPOINT = Endpoint(URL("https://x"), {"Host": "x", "Accept": "text/css"})
 
 
-def test_a_secret_is_its_text_and_shows_none_of_it() -> None:
+def test_a_secret_equals_its_text_and_hides_it() -> None:
     secret = Secret(KEY)
 
     assert secret == KEY
@@ -39,7 +39,7 @@ def test_a_request_does_not_show_its_key() -> None:
     assert request.headers["Authorization"] == f"Bearer {KEY}"
 
 
-def test_a_request_says_the_same_in_parts_and_as_bytes() -> None:
+def test_a_request_is_the_same_in_parts_and_as_bytes() -> None:
     request = Request(ENDPOINT, "/v1/phone/x", Secret(f"Bearer {KEY}"))
 
     first, *headers, empty, end = bytes(request).decode("ascii").split("\r\n")
@@ -57,7 +57,7 @@ def test_headers_keep_the_secret_itself() -> None:
     assert KEY not in repr(headers)
 
 
-def test_a_frame_that_holds_it_does_not_show_it() -> None:
+def test_a_frame_with_a_secret_does_not_show_it() -> None:
     def fail(authorization: str) -> None:
         raise KeyError
 
@@ -72,16 +72,16 @@ def test_a_frame_that_holds_it_does_not_show_it() -> None:
 
 
 @pytest.mark.parametrize("value", [KEY, Secret(KEY)])
-def test_what_is_concealed_is_a_secret(value: str) -> None:
+def test_concealing_text_makes_a_secret(value: str) -> None:
     assert (type(conceal(value)), conceal(value)) == (Secret, KEY)
 
 
-def test_a_key_of_bytes_is_a_mistake_and_not_kept() -> None:
+def test_a_key_of_bytes_is_dropped() -> None:
     assert (type(conceal(KEY.encode())), conceal(KEY.encode())) == (Secret, "")
 
 
 @pytest.mark.parametrize("value", [None, 1, len, [KEY]], ids=repr)
-def test_what_is_no_key_is_left_as_it_is(value: Any) -> None:
+def test_concealing_leaves_other_values_alone(value: Any) -> None:
     assert conceal(value) is value
 
 

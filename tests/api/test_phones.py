@@ -69,7 +69,7 @@ BAD_IDS: list[Any] = [
 
 
 @pytest.mark.parametrize("value", BAD_IDS, ids=lambda value: repr(value)[:50])
-def test_nothing_else_is_a_phone_id(value: object) -> None:
+def test_other_values_are_not_phone_ids(value: object) -> None:
     with pytest.raises(InvalidPhoneIdError) as caught:
         phone_id_of(value)
 
@@ -78,7 +78,7 @@ def test_nothing_else_is_a_phone_id(value: object) -> None:
 
 
 @given(text=st.text() | st.from_regex(r"[0-9a-fA-F{}:+x_ -]{30,40}"))
-def test_what_is_taken_as_an_id_is_the_id_it_says(text: str) -> None:
+def test_an_accepted_text_reads_as_the_same_id(text: str) -> None:
     """`uuid.UUID` reads some texts as another id than they say."""
     try:
         taken = phone_id_of(text)
@@ -88,7 +88,7 @@ def test_what_is_taken_as_an_id_is_the_id_it_says(text: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["+34911234567", "sk-secret"])
-def test_a_bad_id_is_not_repeated(secret: str) -> None:
+def test_the_error_for_a_bad_id_does_not_repeat_it(secret: str) -> None:
     """It may be a phone number, or a key that was pasted into the wrong place."""
     with pytest.raises(InvalidPhoneIdError) as caught:
         phone_id_of(secret)
@@ -109,7 +109,7 @@ def test_a_request_is_one_get_with_the_key_in_its_header() -> None:
     assert KEY not in repr(request)
 
 
-def test_a_path_before_the_operation_is_kept() -> None:
+def test_the_path_of_the_base_url_is_kept() -> None:
     request = get_phone(X).request(
         endpoint_of("https://gateway.example/diga"), AUTHORIZATION
     )
@@ -118,7 +118,7 @@ def test_a_path_before_the_operation_is_kept() -> None:
 
 
 @pytest.mark.parametrize("version", PAYLOADS)
-def test_every_published_answer_is_the_phone(version: str) -> None:
+def test_every_published_response_is_read_as_the_phone(version: str) -> None:
     body = PAYLOADS[version].read_bytes()
     phone = Phone.from_json(body)
 
@@ -137,7 +137,7 @@ def test_every_published_answer_is_the_phone(version: str) -> None:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-le"])
-def test_what_the_body_is_called_does_not_matter(
+def test_content_type_and_charset_do_not_matter(
     headers: dict[str, str], encoding: str
 ) -> None:
     body = json.dumps(phone_fields(nickname="Ñandú")).encode(encoding)
@@ -148,13 +148,13 @@ def test_what_the_body_is_called_does_not_matter(
 
 
 @pytest.mark.parametrize("name", ["gzip", "GZIP", " x-gzip "])
-def test_an_encoding_nobody_asked_for_is_undone(name: str) -> None:
+def test_an_unrequested_encoding_is_decoded(name: str) -> None:
     packed = gzip.compress(json.dumps(phone_fields()).encode())
 
     assert isinstance(answer(200, packed, Content_Encoding=name), Phone)
 
 
-def test_two_encodings_are_none() -> None:
+def test_two_encodings_are_invalid() -> None:
     headers = CIMultiDict([("Content-Encoding", "gzip"), ("Content-Encoding", "br")])
     plain = json.dumps(phone_fields()).encode()
 
@@ -187,7 +187,7 @@ def test_the_record_of_another_phone_is_never_returned() -> None:
         ),
     ],
 )
-def test_a_200_that_is_no_phone_says_why(
+def test_an_invalid_200_names_the_problem(
     body: Any, reason: str, *, transient: bool
 ) -> None:
     refused = invalid(200, body)
@@ -196,7 +196,7 @@ def test_a_200_that_is_no_phone_says_why(
     assert refused.transient is transient
 
 
-def test_a_body_that_was_too_large_is_refused_for_good() -> None:
+def test_a_body_that_is_too_large_is_not_retried() -> None:
     refused = read(Response(200, CIMultiDict(), None), X, AUTHORIZATION)
 
     assert isinstance(refused, InvalidResponseError)
@@ -204,7 +204,7 @@ def test_a_body_that_was_too_large_is_refused_for_good() -> None:
     assert not refused.transient
 
 
-def test_a_bomb_is_refused_for_good() -> None:
+def test_a_decompression_bomb_is_not_retried() -> None:
     bomb = gzip.compress(bytes(MAX_BODY_BYTES * 20), 1)
     refused = invalid(200, bomb, Content_Encoding="gzip")
 
@@ -214,14 +214,14 @@ def test_a_bomb_is_refused_for_good() -> None:
 
 @pytest.mark.parametrize("status", [201, 202, 203, 204, 205, 206, 226, 299])
 @pytest.mark.parametrize("body", [b"", phone_fields()])
-def test_another_success_is_no_answer_to_a_get(status: int, body: Any) -> None:
+def test_another_2xx_is_an_invalid_response(status: int, body: Any) -> None:
     refused = invalid(status, body)
 
     assert str(refused) == f"{status} is not an answer to this request"
     assert not refused.transient
 
 
-def test_a_name_that_quotes_the_key_is_masked() -> None:
+def test_a_field_name_that_contains_the_key_is_masked() -> None:
     refused = invalid(200, phone_fields(new={KEY: {"in": "\ud800"}}))
 
     assert KEY not in repr(refused)

@@ -38,7 +38,7 @@ CLASSES: dict[int, type[APIStatusError]] = {
 }
 
 
-def test_every_status_but_success_has_its_class() -> None:
+def test_every_error_status_has_its_class() -> None:
     for status, kind in CLASSES.items():
         refused = refusal(status)
         assert (type(refused), refused.status) == (kind, status)
@@ -65,7 +65,7 @@ def test_the_table_of_classes_is_complete() -> None:
         (429, "INTERNAL_SERVER_ERROR", RateLimitError),
     ],
 )
-def test_the_status_counts_and_not_the_code(
+def test_the_class_follows_the_status_not_the_code(
     status: int, code: str, kind: type[APIStatusError]
 ) -> None:
     body = {"status": "error", "error_code": code, "message": "words"}
@@ -141,7 +141,7 @@ def test_digas_own_shape_is_code_and_message_under_any_status() -> None:
     ],
     ids=lambda body: repr(body[:30]),
 )
-def test_a_body_that_says_nothing_changes_nothing(body: bytes) -> None:
+def test_an_error_body_without_text_changes_nothing(body: bytes) -> None:
     for status in (400, 404, 422, 502):
         refused = refusal(status, body)
 
@@ -150,14 +150,14 @@ def test_a_body_that_says_nothing_changes_nothing(body: bytes) -> None:
         assert (refused.details, str(refused)) == ((), str(status))
 
 
-def test_an_error_body_that_was_too_large_says_nothing() -> None:
+def test_an_error_body_that_is_too_large_is_ignored() -> None:
     refused = read(Response(500, CIMultiDict(), None), X, AUTHORIZATION)
 
     assert isinstance(refused, InternalServerError)
     assert refused.message is None
 
 
-def test_an_error_body_may_be_packed() -> None:
+def test_an_error_body_may_be_compressed() -> None:
     packed = gzip.compress(b'{"detail": "Not Found"}')
 
     assert refusal(404, packed, Content_Encoding="gzip").message == "Not Found"
@@ -176,13 +176,13 @@ def test_an_error_body_may_be_packed() -> None:
         ({"loc": list("abcdefghij")}, ValidationDetail(tuple("abcdefgh"), "", "")),
     ],
 )
-def test_half_a_detail_is_taken_for_what_it_is(
+def test_an_incomplete_detail_is_kept_as_far_as_it_goes(
     detail: Any, read_as: ValidationDetail
 ) -> None:
     assert refusal(422, {"detail": [None, detail]}).details == (read_as,)
 
 
-def test_of_very_many_details_the_first_are_read() -> None:
+def test_only_the_first_of_many_details_are_read() -> None:
     body = {"detail": [{"loc": [n], "msg": "m", "type": "t"} for n in range(9999)]}
 
     assert [d.loc for d in refusal(422, body).details] == [(n,) for n in range(8)]
@@ -204,7 +204,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("words", "kept"), WORDS)
-def test_what_a_server_says_is_kept_without_what_is_secret_or_personal(
+def test_server_text_is_kept_without_secrets_or_personal_data(
     words: str, kept: str
 ) -> None:
     diga = refusal(400, {"error_code": words, "message": words})
@@ -226,13 +226,13 @@ def test_what_a_server_says_is_kept_without_what_is_secret_or_personal(
         "Sip:user@sip.example.com",
     ],
 )
-def test_a_scheme_in_capitals_is_one(words: str) -> None:
+def test_a_scheme_in_capitals_is_recognized(words: str) -> None:
     """RFC 3986 section 3.1."""
     assert refusal(400, {"message": words}).message == "***"
 
 
 @pytest.mark.parametrize("length", [8, 64, 1999, 3000, 4096])
-def test_a_key_of_any_length_is_masked_wherever_it_stands(length: int) -> None:
+def test_a_key_of_any_length_is_masked_anywhere(length: int) -> None:
     key = "K" * length
     for before in ("", "y" * 50, "y" * 1990):
         refused = read(
@@ -257,7 +257,7 @@ def test_a_key_of_any_length_is_masked_wherever_it_stands(length: int) -> None:
         ("password", "your password is password", "your *** is ***"),
     ],
 )
-def test_a_short_word_is_masked_only_where_a_key_stands(
+def test_a_short_key_is_masked_only_where_a_key_is_quoted(
     key: str, words: str, kept: str
 ) -> None:
     """Keys of tests and sandboxes are short; prose would be eaten."""
@@ -267,14 +267,14 @@ def test_a_short_word_is_masked_only_where_a_key_stands(
     assert refused.message == kept
 
 
-def test_the_request_id_is_the_servers_header() -> None:
+def test_the_request_id_is_the_header_of_the_response() -> None:
     assert refusal(500, X_Request_Id="req-1").request_id == "req-1"
     assert refusal(500).request_id is None
     assert refusal(500, X_Request_Id=f"r {KEY}").request_id == "r ***"
     assert refusal(500, X_Request_Id="r" * 5000).request_id == "r" * 100
 
 
-def test_a_header_that_came_twice_is_no_statement() -> None:
+def test_a_header_that_comes_twice_is_ignored() -> None:
     headers = CIMultiDict([("Retry-After", "1"), ("retry-after", "2"), ("A", "b")])
     twice = Response(429, headers, b"")
 
@@ -301,7 +301,7 @@ def test_a_header_that_came_twice_is_no_statement() -> None:
         st.text(max_size=30) | st.sampled_from(["gzip", "deflate", "1", "-1"]),
     ),
 )
-def test_whatever_a_server_sends_is_read_as_an_error_of_ours(
+def test_any_response_is_read_as_a_phone_or_a_library_error(
     status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     found = read(Response(status, CIMultiDict(headers), body), X, AUTHORIZATION)

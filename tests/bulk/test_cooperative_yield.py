@@ -68,13 +68,13 @@ async def passed(stile: CooperativeYield, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("part", [SATURATED, 1.0])
-async def test_a_few_go_on_in_each_turn_of_a_busy_loop(part: float) -> None:
+async def test_a_few_calls_start_in_each_turn_of_a_saturated_loop(part: float) -> None:
     turns = await passed(await stile_under(part), 2 * MOST_A_TURN + 1)
 
     assert turns == [0, MOST_A_TURN, 0, MOST_A_TURN, 1]
 
 
-async def test_at_first_a_loop_is_taken_to_be_busy() -> None:
+async def test_a_loop_counts_as_saturated_at_first() -> None:
     assert await passed(CooperativeYield(time.monotonic), MOST_A_TURN) == [
         0,
         MOST_A_TURN,
@@ -106,13 +106,13 @@ def test_a_thread_that_sleeps_is_counted_where_the_system_counts() -> None:
     assert after - before >= 3 or after == 0
 
 
-async def test_where_there_is_time_to_spare_one_goes_on_at_once_in_each_turn() -> None:
+async def test_an_idle_loop_starts_one_call_in_each_turn_without_waiting() -> None:
     stile = await stile_under(SATURATED - 0.01)
 
     assert await passed(stile, 5) == [1, 0, 1, 1, 1, 1]
 
 
-async def test_many_do_not_go_one_by_one() -> None:
+async def test_many_waiting_calls_start_in_groups() -> None:
     """Everybody looks in each turn whether it may: turns times who waits."""
     stile = await stile_under(0.1)
 
@@ -154,7 +154,7 @@ async def test_who_is_cancelled_while_it_waits_holds_nobody_up() -> None:
     assert [type(d) for d in done].count(asyncio.CancelledError) == MOST_A_TURN
 
 
-async def test_it_sees_when_the_loop_becomes_busy_and_when_no_more() -> None:
+async def test_it_notices_when_the_load_of_the_loop_changes() -> None:
     load = Load()
     stile = CooperativeYield(load.now, load.cpu, load.switches)
     seen = []

@@ -13,12 +13,12 @@ def meter(*moments: float) -> RateMeter:
     return made
 
 
-def test_nothing_is_no_rate() -> None:
+def test_the_rate_of_nothing_is_zero() -> None:
     assert meter().rate(0.0) == 0.0
     assert meter(1.0).rate(1.0) == 0.0
 
 
-def test_a_steady_rate_is_found_soon_and_stays() -> None:
+def test_a_steady_rate_is_measured_within_seconds() -> None:
     steady = RateMeter()
     for tick in range(1, 2001):
         now = tick / 100
@@ -27,7 +27,7 @@ def test_a_steady_rate_is_found_soon_and_stays() -> None:
             assert steady.rate(now) == pytest.approx(100.0, rel=0.03)
 
 
-def test_what_was_long_ago_does_not_count() -> None:
+def test_old_events_do_not_count() -> None:
     spurt = meter(*[0.0] * 1000, 1.0)
 
     assert spurt.rate(2.0) == 500.5

@@ -168,7 +168,7 @@ class TestOutcomes:
             (b"x", "b'x'"),
         ],
     )
-    async def test_what_is_no_id_fails_and_stops_nothing(self, given, text):
+    async def test_an_invalid_id_fails_and_the_run_goes_on(self, given, text):
         desk = Desk(found)
         outcomes = await collect(
             desk.lookups([phone_id(0), given, phone_id(1)], ordered=True)
@@ -189,7 +189,7 @@ class TestOutcomes:
         assert [o.phone_id for o in outcomes] == [phone_id(0xAB)] * 2
         assert len(desk.asked) == 1
 
-    async def test_they_come_as_they_are_ready(self):
+    async def test_outcomes_come_in_order_of_completion(self):
         desk = Desk()
         lookups = desk.lookups(ids(3))
         first = asyncio.create_task(anext(lookups))
@@ -201,7 +201,7 @@ class TestOutcomes:
 
         assert numbers(await collect(lookups)) == [0, 1]
 
-    async def test_or_in_the_order_of_the_source(self):
+    async def test_ordered_outcomes_come_in_order_of_the_source(self):
         desk = Desk()
         lookups = desk.lookups(ids(3), ordered=True)
         first = asyncio.create_task(anext(lookups))
@@ -214,13 +214,13 @@ class TestOutcomes:
         assert (await first).phone_id == phone_id(0)
         assert numbers(await collect(lookups)) == [1, 2]
 
-    async def test_an_empty_source_ends_at_once(self):
+    async def test_an_empty_source_ends_immediately(self):
         desk = Desk()
 
         assert await collect(desk.lookups([])) == []
         assert desk.asked == []
 
-    async def test_after_the_end_there_is_only_the_end(self):
+    async def test_after_the_end_every_anext_ends(self):
         lookups = Desk(found).lookups(ids(1))
         await collect(lookups)
 
@@ -230,12 +230,12 @@ class TestOutcomes:
 
 class TestSources:
     @pytest.mark.parametrize("make", [list, tuple, iter, set, dict.fromkeys])
-    async def test_any_iterable_will_do(self, make):
+    async def test_any_iterable_is_accepted(self, make):
         outcomes = await collect(Desk(found).lookups(make(ids(9))))
 
         assert sorted(numbers(outcomes)) == list(range(9))
 
-    async def test_an_async_iterable_too(self):
+    async def test_an_async_iterable_is_accepted(self):
         async def source():
             for i in ids(9):
                 await asyncio.sleep(0)
@@ -245,7 +245,7 @@ class TestSources:
 
         assert sorted(numbers(outcomes)) == list(range(9))
 
-    async def test_an_endless_one_too(self):
+    async def test_an_infinite_iterable_is_accepted(self):
         desk = Desk(found)
         numbers_ = itertools.count()
 
@@ -256,7 +256,9 @@ class TestSources:
         assert next(numbers_) <= 100 + 2 * 4
 
     @pytest.mark.parametrize("ordered", [False, True])
-    async def test_it_is_read_no_further_than_twice_the_concurrency(self, ordered):
+    async def test_the_source_is_read_at_most_twice_the_concurrency_ahead(
+        self, ordered
+    ):
         desk = Desk(found)
         count = itertools.count()
         source = (phone_id(n) for n in count)
@@ -266,7 +268,7 @@ class TestSources:
                 await turn()
                 assert next(count) == handed_out + 2 * 4 + handed_out - 1
 
-    async def test_one_slow_id_does_not_let_the_order_run_away(self):
+    async def test_one_slow_id_bounds_an_ordered_run(self):
         desk = Desk()
         async with desk.lookups((phone_id(n) for n in itertools.count()), ordered=True):
             await turn()
@@ -276,7 +278,7 @@ class TestSources:
             assert numbers_of(desk.asked) == list(range(8))
 
     @pytest.mark.parametrize("k", range(6))
-    async def test_what_it_raises_comes_after_the_outcomes_before(self, k):
+    async def test_an_exception_of_the_source_follows_the_outcomes_before_it(self, k):
         def source():
             yield from ids(k)
             raise KeyError(k)
@@ -288,7 +290,7 @@ class TestSources:
 
         assert sorted(numbers(outcomes)) == list(range(k))
 
-    async def test_what_it_raises_lets_what_was_taken_come_to_its_end(self):
+    async def test_an_exception_of_the_source_lets_taken_ids_finish(self):
         def source():
             yield from ids(2)
             raise KeyError
@@ -304,7 +306,7 @@ class TestSources:
             await task
         assert lookups.stats.failed == 1
 
-    async def test_it_is_read_no_further_once_it_has_raised(self):
+    async def test_a_source_that_raised_is_not_read_again(self):
         """An iterator that could go on must not be asked by the other workers."""
 
         class Source:
@@ -329,7 +331,7 @@ class TestSources:
         assert sorted(numbers(outcomes)) == list(range(5))
         assert next(source.numbers) == 6
 
-    async def test_a_cancellation_of_its_own_is_not_swallowed(self):
+    async def test_a_cancellation_raised_by_the_source_propagates(self):
         """It awaited something that somebody else cancelled."""
 
         async def source():
@@ -345,15 +347,15 @@ class TestSources:
     @pytest.mark.parametrize(
         "one", ["3c90c3cc-0d44-4b50-8888-8dd25736052a", b"x", phone_id(1)]
     )
-    def test_a_single_id_is_a_mistake(self, one):
+    def test_a_single_id_is_a_type_error(self, one):
         with pytest.raises(TypeError, match="not one id"):
             Source(one)
 
-    def test_what_cannot_be_iterated_is_a_mistake(self):
+    def test_a_value_that_is_not_iterable_is_a_type_error(self):
         with pytest.raises(TypeError):
             Source(7)
 
-    async def test_a_hanging_source_can_be_left(self):
+    async def test_a_hanging_source_can_be_closed(self):
         closed = []
 
         async def source():
@@ -368,7 +370,7 @@ class TestSources:
 
         assert closed == [True]
 
-    async def test_its_finally_is_cut_off_by_no_second_leaving(self):
+    async def test_a_second_close_does_not_interrupt_the_finally_of_the_source(self):
         """Whoever waited for the end gave up, and left once more."""
         begun, ending, ended = asyncio.Event(), asyncio.Event(), []
 
@@ -445,14 +447,14 @@ class TestRepeatedIds:
             assert numbers(await collect(lookups)) == [1, 1]
         assert len(desk.asked) == 1
 
-    async def test_once_handed_out_it_is_asked_again(self):
+    async def test_a_delivered_id_is_looked_up_again(self):
         desk = Desk(found)
         outcomes = await collect(desk.lookups([phone_id(1)] * 5, concurrency=1))
 
         assert numbers(outcomes) == [1] * 5
         assert len(desk.asked) > 1
 
-    async def test_a_run_of_distinct_ids_asks_each_once(self):
+    async def test_a_run_of_distinct_ids_looks_each_up_once(self):
         desk = Desk(found)
         given = [phone_id(1), "bad", phone_id(2), phone_id(1), "bad"] * 50
 
@@ -463,7 +465,7 @@ class TestRepeatedIds:
         )
         assert len(desk.asked) == 2
 
-    async def test_what_is_no_id_is_told_apart_by_its_type_and_all_its_text(self):
+    async def test_invalid_items_are_distinguished_by_type_and_text(self):
         """A batch has it by that name, so no failure may hide another."""
         given = ["None", None, "y" * 150 + "1", "y" * 150 + "2", 5, b"5", "None", None]
 
@@ -510,7 +512,7 @@ class TestEarlyEnd:
             ClientClosedError("closed"),
         ],
     )
-    async def test_what_ends_a_run(self, answer):
+    async def test_some_errors_end_a_run(self, answer):
         desk, lookups, outcomes, task = await self.refuse(answer)
         assert desk.most_open == 4
         await desk.answer(3, BUSY)
@@ -523,7 +525,7 @@ class TestEarlyEnd:
         assert numbers_of(lookups.unanswered) == [0, 2, 3]
         assert len(desk.asked) == 4
 
-    async def test_a_403_after_a_success_is_that_ids_own(self):
+    async def test_a_403_after_a_success_fails_only_its_id(self):
         _, lookups, outcomes, task = await self.refuse(
             PermissionDeniedError(status=403), first=NotFoundError(status=404)
         )
@@ -532,7 +534,7 @@ class TestEarlyEnd:
         await lookups.aclose()
         await task
 
-    async def test_a_record_that_is_no_phone_is_a_success_of_the_key(self):
+    async def test_an_invalid_record_shows_that_the_key_is_permitted(self):
         _, lookups, outcomes, task = await self.refuse(
             PermissionDeniedError(status=403),
             first=InvalidResponseError(status=200),
@@ -542,7 +544,7 @@ class TestEarlyEnd:
         await lookups.aclose()
         await task
 
-    async def test_nothing_for_too_long_ends_a_run(self):
+    async def test_silence_for_max_outage_ends_a_run(self):
         desk = Desk()
         lookups = desk.lookups(ids(9))
         task = asyncio.create_task(collect(lookups))
@@ -577,7 +579,7 @@ class TestEarlyEnd:
 
         assert [type(outcome) for outcome in await task] == [Failed] * 3
 
-    async def test_what_was_ready_is_handed_out_in_order_first(self):
+    async def test_resolved_outcomes_are_delivered_before_the_error(self):
         desk = Desk()
         lookups = desk.lookups(ids(3), ordered=True)
         task = asyncio.create_task(anext(lookups))
@@ -602,7 +604,7 @@ class TestEarlyEnd:
             await collect(lookups)
         assert numbers_of(lookups.unanswered) == [1, 1, 1]
 
-    async def test_what_a_lookup_raises_ends_the_run(self):
+    async def test_an_exception_of_a_lookup_ends_the_run(self):
         """Only a callable that is asked for the key can raise."""
 
         def rule(_):
@@ -614,7 +616,7 @@ class TestEarlyEnd:
             await collect(lookups)
         assert lookups.unanswered
 
-    async def test_closing_the_client_breaks_off_what_is_in_flight(self):
+    async def test_closing_the_client_cancels_what_is_in_flight(self):
         desk = Desk()
         lookups = desk.lookups(ids(9))
         task = asyncio.create_task(collect(lookups))
@@ -628,7 +630,7 @@ class TestEarlyEnd:
         assert desk.open == 0
         assert len(lookups.unanswered) == 4
 
-    async def test_an_error_of_a_run_holds_no_frame_that_holds_it(self):
+    async def test_an_error_of_a_run_is_in_no_frame_of_its_traceback(self):
         lookups = Desk(lambda _: AuthenticationError(status=401)).lookups(ids(1))
 
         with pytest.raises(AuthenticationError) as caught:
@@ -895,7 +897,7 @@ def test_a_run_of_a_closed_loop_can_be_left():
 class TestLeaving:
     @pytest.mark.parametrize("k", range(5))
     @pytest.mark.parametrize("way", ["break", "raise", "cancel", "aclose"])
-    async def test_nothing_is_left_at_any_point(self, k, way):
+    async def test_leaving_at_any_point_leaves_nothing(self, k, way):
         desk = Desk(found)
         closed = []
 
@@ -931,7 +933,7 @@ class TestLeaving:
         assert closed == [True] or (closed, k) == ([], 0)
         assert (desk.open, len(desk.ended)) == (0, 1)
 
-    async def test_breaking_out_of_a_bare_loop_ends_the_run(self):
+    async def test_a_break_without_a_block_ends_the_run(self):
         desk = Desk(found)
         async for _ in desk.lookups(phone_id(n) for n in range(ENDLESS)):
             break
@@ -941,7 +943,7 @@ class TestLeaving:
         assert desk.open == 0
         assert len(desk.ended) == 1
 
-    async def test_what_was_not_handed_out_is_unanswered(self):
+    async def test_undelivered_outcomes_count_as_unanswered(self):
         desk = Desk(found)
         lookups = desk.lookups(ids(9))
         async with lookups:
@@ -952,7 +954,7 @@ class TestLeaving:
         assert len(lookups.unanswered) == 8
 
     @pytest.mark.parametrize("ordered", [False, True])
-    async def test_what_is_no_id_is_unanswered_as_well(self, ordered):
+    async def test_an_undelivered_invalid_item_is_unanswered(self, ordered):
         lookups = Desk(found).lookups(["a", "b", phone_id(0), "c"], ordered=ordered)
         async with lookups:
             outcome = await anext(lookups)
@@ -962,7 +964,7 @@ class TestLeaving:
         assert set(lookups.unanswered) == left
 
     @pytest.mark.parametrize("is_async", [False, True])
-    async def test_leaving_without_a_block_ends_the_source(self, is_async):
+    async def test_dropping_the_stream_ends_the_source(self, is_async):
         """At once, not when the garbage is collected the next time."""
         ended = []
 
@@ -993,7 +995,7 @@ class TestLeaving:
 
         assert ended == [True]
 
-    async def test_cancelling_one_anext_loses_nothing(self):
+    async def test_cancelling_one_anext_loses_no_outcome(self):
         desk = Desk()
         lookups = desk.lookups(ids(3))
         for _ in range(3):
@@ -1007,7 +1009,7 @@ class TestLeaving:
 
         assert numbers(await collect(lookups)) == [0, 1, 2]
 
-    async def test_cancelling_as_the_outcome_comes_loses_nothing(self):
+    async def test_cancelling_as_the_outcome_comes_loses_no_outcome(self):
         desk = Desk()
         lookups = desk.lookups(ids(1))
         waiting = asyncio.create_task(anext(lookups))
@@ -1022,7 +1024,7 @@ class TestLeaving:
         rest = await collect(lookups)
         assert len(rest) + (not waiting.cancelled()) == 1
 
-    async def test_several_may_ask_at_once(self):
+    async def test_several_consumers_may_wait_together(self):
         desk = Desk(found)
         lookups = desk.lookups(ids(9))
 
@@ -1030,7 +1032,7 @@ class TestLeaving:
 
         assert sorted(numbers(itertools.chain(*parts))) == list(range(9))
 
-    async def test_a_run_lives_in_its_loop(self):
+    async def test_a_run_belongs_to_its_loop(self):
         lookups = Desk(found).lookups(ids(1))
         async with lookups:
 
@@ -1050,7 +1052,7 @@ class TestLeaving:
 
 
 class TestStats:
-    async def test_it_counts_what_was_handed_out(self):
+    async def test_stats_count_delivered_outcomes(self):
         answers = {
             phone_id(0): phone(phone_id(0)),
             phone_id(1): NotFoundError(status=404),
@@ -1067,7 +1069,7 @@ class TestStats:
 
         assert seen == [(1, 0, 0), (1, 1, 0), (1, 1, 1)]
 
-    async def test_it_tells_rate_and_time_left_of_a_source_with_a_length(self):
+    async def test_stats_estimate_the_time_left_of_a_source_with_a_length(self):
         desk = Desk()
         lookups = desk.lookups(ids(8))
         async with lookups:
@@ -1083,14 +1085,14 @@ class TestStats:
         assert stats.rate == pytest.approx(1.0)
         assert stats.remaining_seconds == pytest.approx(4.0)
 
-    async def test_it_tells_no_time_left_without_a_length(self):
+    async def test_stats_estimate_no_time_left_without_a_length(self):
         desk = Desk(found)
         lookups = desk.lookups(iter(ids(8)))
         await collect(lookups)
 
         assert lookups.stats.remaining_seconds is None
 
-    async def test_nothing_is_left_of_an_empty_list_or_of_one_that_is_done(self):
+    async def test_no_time_is_left_of_an_empty_or_finished_run(self):
         async with Desk(found).lookups([]) as nothing:
             assert nothing.stats.remaining_seconds == 0.0
 
@@ -1127,7 +1129,7 @@ class TestStats:
 
         assert lookups.stats.elapsed == 2.0
 
-    async def test_its_time_stands_still_at_the_end(self):
+    async def test_elapsed_stands_still_after_the_end(self):
         desk = Desk(found)
         lookups = desk.lookups(ids(1))
         await collect(lookups)

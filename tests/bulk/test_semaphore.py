@@ -21,20 +21,20 @@ async def queue(semaphore, *names):
     return taken, tasks
 
 
-def test_there_are_as_many_as_there_are():
+def test_no_more_slots_are_taken_than_there_are():
     semaphore = Semaphore(2)
 
     assert [semaphore.try_acquire() for _ in range(3)] == [True, True, False]
 
 
-async def test_a_free_place_is_taken_without_a_turn_of_the_loop():
+async def test_a_free_slot_is_taken_without_waiting():
     taking = Semaphore(1).acquire()
 
     with pytest.raises(StopIteration):
         taking.send(None)
 
 
-async def test_a_place_given_back_goes_to_the_first_in_line():
+async def test_a_released_slot_goes_to_the_first_waiter():
     semaphore = Semaphore(1)
     taken, tasks = await queue(semaphore, "a", "b", "c")
 
@@ -47,7 +47,7 @@ async def test_a_place_given_back_goes_to_the_first_in_line():
     await asyncio.gather(*tasks.values())
 
 
-async def test_who_leaves_the_line_takes_none():
+async def test_a_cancelled_waiter_takes_no_slot():
     semaphore = Semaphore(1)
     taken, tasks = await queue(semaphore, "a", "b", "c")
     tasks["b"].cancel()
@@ -59,7 +59,7 @@ async def test_who_leaves_the_line_takes_none():
     assert taken == ["a", "c"]
 
 
-async def test_who_leaves_as_its_place_comes_gives_it_on():
+async def test_a_waiter_cancelled_as_its_slot_comes_passes_it_on():
     """Both in one turn of the loop: the place is there and the task is cancelled."""
     semaphore = Semaphore(1)
     taken, tasks = await queue(semaphore, "a", "b", "c")

@@ -61,25 +61,25 @@ class AsyncOnly:
     ],
     ids=lambda phone_ids: type(phone_ids).__name__,
 )
-async def test_any_iterable_is_taken_from_in_its_order(phone_ids: Any) -> None:
+async def test_any_iterable_is_read_in_order(phone_ids: Any) -> None:
     """What is no id is found out later: it stops nothing."""
     assert await all_of(phone_ids) == [X, "a", None]
 
 
 @pytest.mark.parametrize("phone_ids", [[], generator(), async_generator()])
-async def test_an_empty_source_ends_at_once(phone_ids: Any) -> None:
+async def test_an_empty_source_ends_immediately(phone_ids: Any) -> None:
     assert await all_of(phone_ids) == []
 
 
 @pytest.mark.parametrize("one", [PHONE_ID, PHONE_ID.encode(), X])
-def test_one_id_is_no_source_of_ids(one: Any) -> None:
+def test_one_id_alone_is_not_a_source(one: Any) -> None:
     """A text would else be looked up character by character."""
     with pytest.raises(TypeError, match="not one id"):
         Source(one)
 
 
 @pytest.mark.parametrize("nothing", [None, 1, len])
-def test_what_cannot_be_iterated_over_is_no_source(nothing: Any) -> None:
+def test_a_value_that_is_not_iterable_is_not_a_source(nothing: Any) -> None:
     with pytest.raises(TypeError, match="not iterable"):
         Source(nothing)
 
@@ -88,13 +88,11 @@ def test_what_cannot_be_iterated_over_is_no_source(nothing: Any) -> None:
     ("phone_ids", "length"),
     [([X, X], 2), ({X}, 1), (range(7), 7), (iter([X]), None), (AsyncOnly(), None)],
 )
-def test_the_length_is_known_where_the_source_has_one(
-    phone_ids: Any, length: int | None
-) -> None:
+def test_the_length_is_that_of_the_source(phone_ids: Any, length: int | None) -> None:
     assert Source(phone_ids).length == length
 
 
-async def test_an_infinite_source_is_taken_from_as_asked() -> None:
+async def test_an_infinite_source_is_read_lazily() -> None:
     taken = 0
 
     def endless() -> Iterator[UUID]:
@@ -109,7 +107,7 @@ async def test_an_infinite_source_is_taken_from_as_asked() -> None:
     await source.close()
 
 
-async def test_many_may_take_from_an_async_source_at_once() -> None:
+async def test_concurrent_takes_from_an_async_source_take_turns() -> None:
     """An async generator itself refuses a second taker."""
     source = Source(async_generator(*range(20)))
 
@@ -118,7 +116,7 @@ async def test_many_may_take_from_an_async_source_at_once() -> None:
     assert sorted(taken) == list(range(20))
 
 
-async def test_a_taker_that_is_cancelled_leaves_the_others_their_turn() -> None:
+async def test_a_cancelled_take_leaves_the_turn_to_others() -> None:
     gate = asyncio.Event()
 
     source = Source(AsyncTurns(gate))
@@ -148,7 +146,7 @@ class AsyncTurns:
 
 
 @pytest.mark.parametrize("kind", ["generator", "async generator"])
-async def test_what_a_source_raises_comes_as_it_is(kind: str) -> None:
+async def test_an_exception_of_the_source_is_unchanged(kind: str) -> None:
     def broken() -> Iterator[UUID]:
         yield X
         raise ZeroDivisionError
@@ -191,13 +189,13 @@ async def test_closing_ends_a_generator_so_that_its_finally_runs() -> None:
 
 
 @pytest.mark.parametrize("phone_ids", [[X], iter([X, X]), AsyncOnly(X, X)])
-async def test_closing_leaves_all_else_alone(phone_ids: Iterable[UUID]) -> None:
+async def test_closing_leaves_other_iterables_alone(phone_ids: Iterable[UUID]) -> None:
     source = Source(phone_ids)
     await source.take()
     await source.close()
 
 
-async def test_a_list_may_grow_while_it_is_taken_from() -> None:
+async def test_a_list_may_grow_while_it_is_read() -> None:
     phone_ids = [1]
     source = Source(phone_ids)  # type: ignore[arg-type]
     assert await source.take() == 1

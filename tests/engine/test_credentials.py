@@ -67,7 +67,7 @@ def client(server: ByteServer, key: Any, **options: Any) -> DigaClient:
 
 
 @pytest.mark.parametrize("key", NO_KEYS[1:])
-def test_what_is_no_key_makes_no_credentials(key: Any) -> None:
+def test_an_invalid_key_makes_no_credentials(key: Any) -> None:
     with pytest.raises(ConfigurationError, match="the API key "):
         key_opener(key)
 
@@ -80,7 +80,7 @@ async def test_any_printable_text_without_blanks_is_a_key(key: str) -> None:
     assert held == f"Bearer {key}"
 
 
-async def test_a_plain_key_is_at_hand_and_is_never_renewed() -> None:
+async def test_a_plain_key_is_never_renewed() -> None:
     credentials = key_opener("sk-1")()
     requests = KeyRequests(credentials, FakeClock(), random.random, print)
     secret = await requests.wait(None, seconds=1.0, limit=1.0)
@@ -90,7 +90,7 @@ async def test_a_plain_key_is_at_hand_and_is_never_renewed() -> None:
     assert await requests.wait(secret, seconds=1.0, limit=1.0) is secret
 
 
-def test_a_secret_shows_stars() -> None:
+def test_the_repr_of_a_secret_is_masked() -> None:
     secret = Secret("Bearer sk-1")
 
     assert "sk-1" not in f"{secret!r} {[secret]} { ({'Authorization': secret}) }"
@@ -121,7 +121,7 @@ async def test_a_callable_is_asked_on_first_use_and_once(ask: Ask) -> None:
     assert vault.asked == 1
 
 
-async def test_a_refused_key_is_asked_for_once_more(ask: Ask) -> None:
+async def test_a_refused_key_is_renewed_once(ask: Ask) -> None:
     vault, source = ask
     doors = Doors("sk-number-2")
     async with ByteServer(doors) as server, client(server, source) as diga:
@@ -132,7 +132,7 @@ async def test_a_refused_key_is_asked_for_once_more(ask: Ask) -> None:
     assert vault.asked == 2
 
 
-async def test_two_refused_keys_are_enough(ask: Ask) -> None:
+async def test_a_second_refused_key_ends_the_lookup(ask: Ask) -> None:
     vault, source = ask
     doors = Doors("sk-number-3")
     async with ByteServer(doors) as server, client(server, source) as diga:
@@ -143,7 +143,7 @@ async def test_two_refused_keys_are_enough(ask: Ask) -> None:
     assert caught.value.attempts == 1  # the first 401 led to another key
 
 
-async def test_the_same_key_again_is_not_sent_again() -> None:
+async def test_the_same_key_is_not_sent_twice() -> None:
     doors = Doors()
     async with ByteServer(doors) as server, client(server, lambda: "sk-0") as diga:
         with pytest.raises(AuthenticationError) as caught:
@@ -161,7 +161,7 @@ async def test_a_plain_key_that_is_refused_is_sent_once() -> None:
     assert len(doors.seen) == 1
 
 
-async def test_no_attempt_left_is_no_other_key() -> None:
+async def test_no_key_is_requested_without_an_attempt_left() -> None:
     vault, doors, once = Vault(), Doors("sk-number-2"), RetryPolicy(max_attempts=1)
     async with ByteServer(doors) as server, client(server, vault, retry=once) as diga:
         with pytest.raises(AuthenticationError):
@@ -170,7 +170,7 @@ async def test_no_attempt_left_is_no_other_key() -> None:
     assert len(doors.seen) == vault.asked == 1
 
 
-async def test_those_who_are_refused_together_ask_once(ask: Ask) -> None:
+async def test_calls_refused_together_request_one_key(ask: Ask) -> None:
     vault, source = ask
     doors = Doors("sk-number-2")
     async with ByteServer(doors) as server, client(server, source) as diga:
@@ -194,7 +194,7 @@ async def test_a_run_goes_on_with_another_key(ask: Ask) -> None:
     assert (found, vault.asked) == (60, 2)
 
 
-async def test_a_refusal_that_comes_late_asks_nobody() -> None:
+async def test_a_late_refusal_requests_no_key() -> None:
     """Of a request that was sent with the key before."""
     vault = Vault()
     credentials = key_opener(vault)()
@@ -207,7 +207,7 @@ async def test_a_refusal_that_comes_late_asks_nobody() -> None:
     assert vault.asked == 2
 
 
-def test_another_loop_asks_anew() -> None:
+def test_another_loop_requests_the_key_again() -> None:
     vault, doors = Vault(), Doors("sk-number-1", "sk-number-2")
 
     async def main() -> None:
@@ -224,7 +224,7 @@ def test_another_loop_asks_anew() -> None:
 
 
 @pytest.mark.parametrize("key", NO_KEYS)
-async def test_a_callable_without_a_key_says_so_before_anything_is_sent(
+async def test_a_callable_without_a_key_fails_before_anything_is_sent(
     key: Any,
 ) -> None:
     async with ByteServer(answers) as server, client(server, lambda: key) as diga:
@@ -241,7 +241,7 @@ class VaultError(Exception):
     """What a caller's own code raises."""
 
 
-async def test_what_a_callable_raises_is_the_callers_own() -> None:
+async def test_an_exception_of_the_callable_is_unchanged() -> None:
     """And the next lookup asks again."""
     sealed = iter([True, False])
 
@@ -259,7 +259,7 @@ async def test_what_a_callable_raises_is_the_callers_own() -> None:
         assert server.attempts == 1
 
 
-async def test_a_callable_that_hangs_is_waited_for_until_the_deadline() -> None:
+async def test_a_hanging_callable_is_awaited_until_the_deadline() -> None:
     async def source() -> str:
         await asyncio.Event().wait()
         return "sk-1"
@@ -272,7 +272,7 @@ async def test_a_callable_that_hangs_is_waited_for_until_the_deadline() -> None:
         assert server.wires == []
 
 
-async def test_another_key_is_waited_for_until_the_deadline() -> None:
+async def test_a_renewed_key_is_awaited_until_the_deadline() -> None:
     """The last error is what there is to say."""
     asked: list[None] = []
 
@@ -287,7 +287,7 @@ async def test_another_key_is_waited_for_until_the_deadline() -> None:
             await diga.phones.get(PHONE_ID, timeouts=Timeouts(0.1))
 
 
-async def test_a_callables_own_timeout_is_the_callers_own() -> None:
+async def test_a_timeout_of_the_callable_is_unchanged() -> None:
     """A vault that did not answer is no slow Diga."""
 
     async def source() -> str:
@@ -319,13 +319,13 @@ async def test_cancelling_the_call_that_asks_first_disturbs_no_other() -> None:
         assert vault.asked == 1
 
 
-async def test_credentials_show_nothing() -> None:
+async def test_the_repr_of_credentials_hides_the_key() -> None:
     credentials = key_opener("sk-fa17ed")()
 
     assert "sk-fa17ed" not in f"{credentials!r} {vars(credentials)}"
 
 
-async def test_a_refused_key_is_not_kept_where_nothing_may_be_tried_again() -> None:
+async def test_a_refused_key_is_forgotten_without_retries() -> None:
     """A rotated key would else be refused for ever where one attempt is allowed."""
     once = RetryPolicy(max_attempts=1)
     async with (
@@ -339,7 +339,7 @@ async def test_a_refused_key_is_not_kept_where_nothing_may_be_tried_again() -> N
 
 
 @pytest.mark.parametrize("key", ["never asked", "refused"])
-async def test_a_joiner_with_more_time_outlasts_the_asking(key: str) -> None:
+async def test_a_follower_with_more_time_extends_the_wait_for_a_key(key: str) -> None:
     """The first one's time is over while the callable is still at it."""
     answering = asyncio.Event()
     asked = 0

@@ -103,7 +103,7 @@ class Stack:
         return len(self.transport.requests)
 
 
-async def test_a_phone_comes_at_the_first_attempt():
+async def test_a_success_takes_one_attempt():
     stack = Stack(FOUND)
 
     answer, seconds = await stack.run()
@@ -128,7 +128,7 @@ async def test_a_phone_comes_at_the_first_attempt():
         response(200, b"<html>"),
     ],
 )
-async def test_what_may_pass_is_tried_again(fault):
+async def test_transient_failures_are_retried(fault):
     stack = Stack(fault, fault, FOUND)
 
     answer, _ = await stack.run()
@@ -152,7 +152,7 @@ async def test_what_may_pass_is_tried_again(fault):
         APIConnectionError("refused", phase="tls"),
     ],
 )
-async def test_what_will_not_pass_is_not_tried_again(fault):
+async def test_permanent_failures_are_not_retried(fault):
     stack = Stack(fault)
 
     answer, seconds = await stack.run()
@@ -161,7 +161,7 @@ async def test_what_will_not_pass_is_not_tried_again(fault):
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-async def test_attempts_end_at_the_policy(bulk):
+async def test_attempts_end_at_max_attempts(bulk):
     stack = Stack(*[BUSY] * 9, policy=RetryPolicy(max_attempts=3))
 
     answer, _ = await stack.run(bulk=bulk)
@@ -178,7 +178,7 @@ async def test_pauses_double_with_full_jitter():
     assert seconds == pytest.approx(0.5 * (0.05 + 0.1 + 0.2))
 
 
-async def test_another_record_is_never_returned_and_retires_the_connections():
+async def test_a_foreign_record_retires_the_connections():
     other = response(body=phone_fields("3c90c3cc-0d44-4b50-8888-8dd25736052b"))
     stack = Stack(other, FOUND)
 
@@ -188,7 +188,7 @@ async def test_another_record_is_never_returned_and_retires_the_connections():
     assert (stack.sent, stack.transport.retired) == (2, 1)
 
 
-async def test_only_another_record_is_an_error_in_the_end():
+async def test_foreign_records_alone_end_in_an_error():
     other = response(body=phone_fields("3c90c3cc-0d44-4b50-8888-8dd25736052b"))
     stack = Stack(other, other, other, other)
 
@@ -200,7 +200,7 @@ async def test_only_another_record_is_an_error_in_the_end():
 
 
 class TestThrottling:
-    async def test_a_refusal_uses_up_no_attempt(self):
+    async def test_a_429_uses_no_attempt(self):
         stack = Stack(*[THROTTLED] * 6, FOUND, policy=RetryPolicy(max_attempts=2))
 
         lookup = stack.call()
@@ -210,7 +210,7 @@ class TestThrottling:
         assert (stack.sent, lookup.attempts) == (7, 1)
         assert stack.counters.answers["throttled"] == 6
 
-    async def test_a_single_lookup_ends_with_it_at_its_deadline(self):
+    async def test_a_throttled_single_call_ends_at_its_deadline(self):
         stack = Stack(*[THROTTLED] * 99)
 
         answer, seconds = await stack.run(total=5.0)
@@ -219,7 +219,7 @@ class TestThrottling:
         assert answer.attempts == 0
         assert seconds <= 5.0
 
-    async def test_a_single_lookup_allowed_one_attempt_fails_at_once(self):
+    async def test_a_throttled_single_call_without_retries_fails_immediately(self):
         stack = Stack(THROTTLED, policy=RetryPolicy(max_attempts=1))
 
         answer, seconds = await stack.run()
@@ -227,14 +227,14 @@ class TestThrottling:
         assert isinstance(answer, RateLimitError)
         assert (stack.sent, seconds) == (1, 0.0)
 
-    async def test_a_run_allowed_one_attempt_asks_again(self):
+    async def test_a_throttled_call_of_a_run_is_retried_even_without_retries(self):
         stack = Stack(THROTTLED, THROTTLED, FOUND, policy=RetryPolicy(max_attempts=1))
 
         answer, _ = await stack.run(bulk=True)
 
         assert isinstance(answer, Phone)
 
-    async def test_a_run_outlasts_throttling_of_any_length(self):
+    async def test_a_run_waits_out_throttling_of_any_length(self):
         """It uses up neither the attempts nor the deadline of an id."""
         stack = Stack(*[response(429, Retry_After="30")] * 20, FOUND)
 
@@ -244,14 +244,14 @@ class TestThrottling:
         assert seconds >= 600.0
 
     @pytest.mark.parametrize("bulk", [False, True])
-    async def test_retry_after_is_a_floor(self, bulk):
+    async def test_retry_after_is_a_minimum(self, bulk):
         stack = Stack(response(429, Retry_After="7"), FOUND)
 
         _, seconds = await stack.run(bulk=bulk)
 
         assert seconds >= 7.0
 
-    async def test_it_holds_everybody(self):
+    async def test_retry_after_delays_other_calls(self):
         stack = Stack(response(429, Retry_After="7"), FOUND, FOUND)
         first = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
@@ -266,7 +266,9 @@ class TestThrottling:
 
     @pytest.mark.parametrize("status", [429, 503, 500, 502, 408, 425])
     @pytest.mark.parametrize("bulk", [False, True])
-    async def test_retry_after_holds_everybody_whatever_the_status(self, status, bulk):
+    async def test_retry_after_delays_other_calls_for_any_transient_status(
+        self, status, bulk
+    ):
         stack = Stack(response(status, Retry_After="7"), FOUND, FOUND)
         first = asyncio.create_task(stack.engine.run(stack.call(bulk=True)))
         await turn()
@@ -277,7 +279,7 @@ class TestThrottling:
         assert 7.0 <= seconds <= 8.0
         assert isinstance(await first, Phone)
 
-    async def test_a_delay_of_a_server_in_trouble_is_no_refusal(self):
+    async def test_retry_after_of_a_500_is_not_throttling(self):
         stack = Stack(response(500, Retry_After="7"), FOUND, limits={"adaptive": True})
 
         _, seconds = await stack.run(bulk=True)
@@ -286,7 +288,7 @@ class TestThrottling:
         assert stack.limiter.rate is None
 
     @pytest.mark.parametrize("status", [400, 404])
-    async def test_retry_after_of_what_will_not_pass_is_nothing(self, status):
+    async def test_retry_after_of_a_permanent_failure_is_ignored(self, status):
         stack = Stack(response(status, Retry_After="3600"), FOUND)
         await stack.run()
 
@@ -294,7 +296,7 @@ class TestThrottling:
 
         assert seconds == 0.0
 
-    async def test_a_header_that_says_none_are_left_holds_everybody(self):
+    async def test_a_rate_limit_header_with_nothing_left_delays_other_calls(self):
         empty = response(
             body=phone_fields(), RateLimit_Remaining="0", RateLimit_Reset="9"
         )
@@ -317,7 +319,7 @@ class TestThrottling:
         await stack.clock.advance(0.05)
         assert isinstance(await first, Phone)
 
-    async def test_retry_after_zero_uses_up_no_deadline_of_a_run(self):
+    async def test_retry_after_zero_does_not_count_towards_a_runs_deadline(self):
         stack = Stack(*[response(429, Retry_After="0")] * 12, FOUND, chance=1.0)
 
         answer, seconds = await stack.run(bulk=True, total=2.0)
@@ -326,7 +328,7 @@ class TestThrottling:
         assert seconds > 2.0
         assert stack.transport.seconds == pytest.approx([2.0] * 13)
 
-    async def test_more_than_the_deadline_is_not_waited_for(self):
+    async def test_a_retry_after_beyond_the_deadline_ends_a_single_call(self):
         stack = Stack(response(429, Retry_After="3600"))
 
         answer, seconds = await stack.run()
@@ -334,7 +336,7 @@ class TestThrottling:
         assert isinstance(answer, RateLimitError)
         assert (answer.retry_after, seconds) == (3600.0, 0.0)
 
-    async def test_a_run_waits_no_longer_than_an_outage_may_last(self):
+    async def test_a_run_waits_no_longer_than_max_outage(self):
         stack = Stack(response(429, Retry_After="301"))
 
         answer, seconds = await stack.run(bulk=True)
@@ -342,7 +344,7 @@ class TestThrottling:
         assert (answer.retry_after, seconds) == (301.0, 0.0)
 
     @pytest.mark.parametrize("bulk", [False, True])
-    async def test_a_hold_that_is_too_long_ends_who_comes_later(self, bulk):
+    async def test_a_long_cool_down_rejects_later_calls(self, bulk):
         """Nothing is sent, nothing is slept, and the error says how long."""
         stack = Stack(response(429, Retry_After="3600"))
         await stack.run(seconds=100.0)
@@ -355,7 +357,7 @@ class TestThrottling:
         assert (stack.sent, stack.counters.requests) == (1, 1)
 
     @pytest.mark.parametrize("bulk", [False, True])
-    async def test_a_hold_that_is_too_long_ends_who_waits_already(self, bulk):
+    async def test_a_long_cool_down_rejects_queued_calls(self, bulk):
         refusal = asyncio.get_running_loop().create_future()
         stack = Stack(refusal, limits={"concurrency": 1})
         first = asyncio.create_task(stack.engine.run(stack.call()))
@@ -368,7 +370,7 @@ class TestThrottling:
             assert (await task).retry_after == 3600.0
         assert stack.sent == 1
 
-    async def test_who_has_sent_before_is_told_of_the_hold_as_well(self):
+    async def test_a_call_that_failed_before_a_long_cool_down_is_rejected_as_well(self):
         stack = Stack(BUSY, response(429, Retry_After="3600"), chance=1.0)
         first = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
@@ -387,7 +389,7 @@ class TestThrottling:
         await stack.clock.advance(1.0)
         assert (await first).phase == "read"
 
-    async def test_a_hold_is_waited_for_when_there_is_time(self):
+    async def test_a_cool_down_is_waited_out_when_there_is_time(self):
         stack = Stack(response(429, Retry_After="50"), FOUND, FOUND)
         first = asyncio.create_task(stack.engine.run(stack.call()))
         await stack.clock.advance(1.0)
@@ -398,7 +400,7 @@ class TestThrottling:
         assert seconds >= 49.0
         await first
 
-    async def test_a_503_that_says_when_counts_as_an_attempt_of_a_single_lookup(self):
+    async def test_a_503_with_retry_after_is_an_attempt_of_a_single_call(self):
         stack = Stack(
             *[response(503, Retry_After="1")] * 9, policy=RetryPolicy(max_attempts=3)
         )
@@ -407,7 +409,7 @@ class TestThrottling:
 
         assert (stack.sent, answer.attempts) == (3, 3)
 
-    async def test_a_503_that_says_when_loses_no_id_of_a_run(self):
+    async def test_a_503_with_retry_after_fails_no_id_of_a_run(self):
         stack = Stack(
             *[response(503, Retry_After="1")] * 9,
             BUSY,
@@ -423,7 +425,7 @@ class TestThrottling:
 
 
 class TestDeadline:
-    async def test_a_pause_that_would_pass_it_is_not_begun(self):
+    async def test_a_pause_past_the_deadline_is_not_started(self):
         stack = Stack(BUSY, BUSY, policy=RetryPolicy(base_delay=20.0))
 
         answer, seconds = await stack.run(total=5.0)
@@ -431,14 +433,14 @@ class TestDeadline:
         assert isinstance(answer, InternalServerError)
         assert seconds == 0.0
 
-    async def test_an_attempt_gets_no_more_than_what_is_left(self):
+    async def test_an_attempt_gets_at_most_the_time_left(self):
         stack = Stack(BUSY, FOUND, policy=RetryPolicy(base_delay=6.0))
 
         await stack.run(total=5.0, attempt=4.0)
 
         assert stack.transport.seconds == [4.0, 2.0]
 
-    async def test_waiting_for_a_slot_counts(self):
+    async def test_waiting_for_a_slot_counts_towards_the_deadline(self):
         stack = Stack(FOUND, limits={"concurrency": 1})
         await stack.scheduler.acquire(bulk=False, deadline=never)
 
@@ -458,7 +460,7 @@ class TestDeadline:
 
         assert isinstance(await task, InternalServerError)
 
-    async def test_it_starts_with_the_first_attempt_in_a_run(self):
+    async def test_a_runs_deadline_starts_with_the_first_attempt(self):
         stack = Stack(FOUND, limits={"concurrency": 1})
         await stack.scheduler.acquire(bulk=False, deadline=never)
         task = asyncio.create_task(
@@ -471,7 +473,7 @@ class TestDeadline:
         assert isinstance(await task, Phone)
         assert stack.transport.seconds == [4.0]
 
-    async def test_it_stands_still_while_a_run_is_held_back(self):
+    async def test_a_runs_deadline_stands_still_while_it_is_queued(self):
         stack = Stack(LOST, FOUND, limits={"concurrency": 1}, chance=0.0)
         lookup = stack.call(bulk=True, total=5.0)
         task = asyncio.create_task(stack.engine.run(lookup))
@@ -497,7 +499,7 @@ class TestKeys:
 
         assert asked == [1]
 
-    async def test_another_key_is_asked_for_once_it_was_refused(self):
+    async def test_another_key_is_requested_after_a_refusal(self):
         keys = iter(["sk-old", "sk-new"])
 
         async def next_key():
@@ -511,7 +513,7 @@ class TestKeys:
         assert isinstance(answer, Phone)
         assert sent == ["Bearer sk-old", "Bearer sk-new"]
 
-    async def test_the_same_key_again_is_the_end(self):
+    async def test_the_same_key_again_ends_the_call(self):
         stack = Stack(response(401), key=lambda: "sk-1")
 
         answer, _ = await stack.run()
@@ -519,7 +521,7 @@ class TestKeys:
         assert isinstance(answer, AuthenticationError)
         assert stack.sent == 1
 
-    async def test_a_second_refusal_is_the_end(self):
+    async def test_a_second_refusal_ends_the_call(self):
         keys = iter(["sk-1", "sk-2", "sk-3"])
         stack = Stack(response(401), response(401), key=lambda: next(keys))
 
@@ -668,7 +670,7 @@ class TestKeys:
         assert isinstance(await task, Phone)
         assert stack.transport.seconds == [40.0, 40.0]
 
-    async def test_those_refused_together_ask_once(self):
+    async def test_calls_refused_together_renew_the_key_once(self):
         asked = []
         stack = Stack(
             response(401),
@@ -697,13 +699,13 @@ class TestKeys:
         assert isinstance(answer, APITimeoutError)
         assert (answer.phase, seconds) == ("wait", 5.0)
 
-    async def test_a_callable_without_a_key_is_a_wrong_configuration(self):
+    async def test_a_callable_without_a_key_is_a_configuration_error(self):
         stack = Stack(key=lambda: "")
 
         with pytest.raises(ConfigurationError):
             await stack.engine.run(stack.call())
 
-    async def test_the_request_shows_no_key(self):
+    async def test_the_repr_of_a_request_hides_the_key(self):
         stack = Stack(FOUND, key="sk-secret")
         lookup = stack.call()
 
@@ -713,7 +715,7 @@ class TestKeys:
 
 
 class TestBudget:
-    async def test_single_lookups_pay_for_retries(self):
+    async def test_single_calls_pay_for_retries(self):
         stack = Stack(BUSY, BUSY, FOUND)
 
         await stack.run()
@@ -741,7 +743,7 @@ class TestBudget:
         assert stack.sent == 1
         assert "retry budget" in str(answer)
 
-    async def test_runs_and_throttling_pay_nothing(self):
+    async def test_runs_and_throttled_calls_pay_nothing(self):
         stack = Stack(BUSY, FOUND, THROTTLED, FOUND)
         stack.budget.left = 0
 
@@ -1061,7 +1063,7 @@ class TestStandstill:
 
 
 class TestEnd:
-    async def test_a_halted_lookup_sends_nothing_more(self):
+    async def test_a_halted_call_sends_nothing_more(self):
         stack = Stack(asyncio.get_running_loop().create_future())
         step = stack.transport.script[0]
         lookup = stack.call(bulk=True)
@@ -1075,7 +1077,7 @@ class TestEnd:
         assert isinstance(await task, InternalServerError)
         assert (stack.sent, lookup.sending) == (1, False)
 
-    async def test_closed_connections_are_a_closed_client(self):
+    async def test_closed_connections_are_a_client_closed_error(self):
         stack = Stack(LOST)
         stack.transport.closed = True
 
@@ -1083,7 +1085,7 @@ class TestEnd:
 
         assert isinstance(answer, ClientClosedError)
 
-    async def test_a_cancelled_attempt_gives_its_slot_back(self):
+    async def test_a_cancelled_attempt_releases_its_slot(self):
         stack = Stack(asyncio.get_running_loop().create_future())
         task = asyncio.create_task(stack.engine.run(stack.call()))
         await turn()
@@ -1094,7 +1096,7 @@ class TestEnd:
 
         assert (stack.scheduler.in_flight, stack.counters.in_flight) == (0, 0)
 
-    async def test_an_outage_without_end_stops_a_run_and_not_a_single_lookup(self):
+    async def test_an_endless_outage_stops_a_run_and_not_a_single_call(self):
         policy = RetryPolicy(max_attempts=100, max_outage=5.0, base_delay=0.001)
         stack = Stack(*[LOST] * 300, policy=policy, chance=0.0)
 
@@ -1103,7 +1105,7 @@ class TestEnd:
         assert isinstance(answer, APIConnectionError)
         assert 5.0 <= seconds <= 6.0
 
-    async def test_few_failures_stop_a_run_when_they_last(self):
+    async def test_few_failures_stop_a_run_after_max_outage(self):
         """One lookup at a time makes few of them."""
         policy = RetryPolicy(
             max_attempts=100, max_outage=5.0, base_delay=2.0, max_delay=2.0
@@ -1115,7 +1117,7 @@ class TestEnd:
         assert isinstance(answer, APIConnectionError)
         assert (stack.sent, seconds) == (6, 5.0)
 
-    async def test_an_error_tells_of_the_whole_lookup(self):
+    async def test_an_error_has_the_attempts_and_time_of_the_whole_call(self):
         stack = Stack(BUSY, response(404), policy=RetryPolicy(base_delay=2.0))
 
         answer, _ = await stack.run()

@@ -67,7 +67,7 @@ async def test_a_get_has_an_event_for_each_attempt_and_one_for_its_end():
     ]
 
 
-async def test_the_events_are_there_before_the_caller_goes_on(sandbox):
+async def test_events_arrive_before_the_caller_resumes(sandbox):
     """So that a test, or a span, sees all that belongs to it."""
     events = []
     async with client(sandbox, on_event=events.append) as diga:
@@ -80,7 +80,7 @@ async def test_the_events_are_there_before_the_caller_goes_on(sandbox):
         ]
 
 
-async def test_those_who_share_a_lookup_share_its_events(sandbox):
+async def test_followers_share_the_events_of_their_lookup(sandbox):
     events = []
     async with client(sandbox, on_event=events.append) as diga:
         both = (diga.phones.get(sandbox.phone_ids[0]) for _ in range(2))
@@ -105,7 +105,7 @@ async def test_a_run_has_an_event_for_every_outcome(sandbox):
     }
 
 
-async def test_a_refused_attempt_is_an_event_and_no_attempt():
+async def test_a_throttled_request_is_an_event_and_not_an_attempt():
     events = []
     async with (
         ByteServer(SLOW_DOWN, answers) as server,
@@ -119,7 +119,7 @@ async def test_a_refused_attempt_is_an_event_and_no_attempt():
     ]
 
 
-async def test_no_answer_has_no_status():
+async def test_an_event_without_a_response_has_no_status():
     events = []
     async with (
         ByteServer(resets()) as server,
@@ -131,7 +131,7 @@ async def test_no_answer_has_no_status():
     assert events[-1].error == "APIConnectionError"
 
 
-async def test_an_event_says_how_long_it_waited_for_its_turn():
+async def test_an_event_states_the_time_in_the_queue():
     """There is one slot, so the second waits until the first one's is free."""
     events = []
     async with (
@@ -146,7 +146,7 @@ async def test_an_event_says_how_long_it_waited_for_its_turn():
     assert first.waited == 0.0 < second.waited
 
 
-async def test_a_lookup_that_is_broken_off_has_no_event():
+async def test_a_cancelled_lookup_has_no_event():
     events = []
     async with (
         ByteServer(hangs()) as server,
@@ -251,7 +251,7 @@ async def test_a_log_has_a_line_for_each(sandbox, caplog):
     assert isinstance(lookup.lookup, LookupEvent)
 
 
-async def test_a_run_that_ends_early_says_why(sandbox, caplog):
+async def test_the_log_states_why_a_run_ended_early(sandbox, caplog):
     caplog.set_level(logging.INFO, "diga_async")
     async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
         with pytest.raises(Exception, match="401"):
@@ -261,7 +261,7 @@ async def test_a_run_that_ends_early_says_why(sandbox, caplog):
     assert run.getMessage().endswith("error=AuthenticationError")
 
 
-async def test_an_outage_is_a_warning_and_its_end_is_news(caplog):
+async def test_an_outage_is_logged_at_warning_and_its_end_at_info(caplog):
     caplog.set_level(logging.INFO, "diga_async")
     ids = [UUID(int=number) for number in range(FAILURES_TO_OPEN + 1)]
     script = [resets()] * FAILURES_TO_OPEN + [answers]
@@ -296,7 +296,7 @@ async def test_a_long_cool_down_is_news(caplog):
     assert 8.0 < record.limiter["resumes_in"] <= 10.0
 
 
-async def test_nothing_secret_or_personal_is_told(sandbox, caplog):
+async def test_events_and_logs_hold_no_secret_and_no_personal_data(sandbox, caplog):
     events = []
     caplog.set_level(logging.DEBUG)
     async with client(sandbox, on_event=events.append) as diga:
@@ -310,7 +310,7 @@ async def test_nothing_secret_or_personal_is_told(sandbox, caplog):
         assert (phone.checkout_url or KEY) not in told
 
 
-def test_a_library_says_nothing_by_itself():
+def test_the_library_logs_nothing_by_default():
     """Without a handler of the application's, a warning must not reach stderr."""
     handlers = logging.getLogger("diga_async").handlers
 

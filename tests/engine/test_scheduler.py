@@ -90,7 +90,7 @@ async def queue(scheduler):
     await turn()
 
 
-async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(scheduler):
+async def test_a_free_slot_is_granted_without_waiting(scheduler):
     entering = scheduler.acquire(bulk=True, deadline=never)
 
     with pytest.raises(StopIteration) as done:
@@ -100,7 +100,7 @@ async def test_a_free_slot_is_taken_without_a_turn_of_the_loop(scheduler):
     assert scheduler.in_flight == 1
 
 
-async def test_no_more_than_the_slots_are_in_at_once(scheduler, limiter, queue):
+async def test_no_more_attempts_are_in_flight_than_slots(scheduler, limiter, queue):
     limiter.slots = 2
     for name in "abc":
         await queue.come(name)
@@ -111,7 +111,7 @@ async def test_no_more_than_the_slots_are_in_at_once(scheduler, limiter, queue):
     assert (queue.entered, scheduler.in_flight) == (["a", "b", "c"], 2)
 
 
-async def test_a_turn_tells_when_it_came_not_when_it_was_noticed(scheduler, clock):
+async def test_a_permit_has_the_time_of_its_grant(scheduler, clock):
     """The limiter would take an attempt let in before a cut for one sent after it."""
     await scheduler.acquire(bulk=True, deadline=never)
     waiting = asyncio.create_task(scheduler.acquire(bulk=True, deadline=never))
@@ -123,7 +123,7 @@ async def test_a_turn_tells_when_it_came_not_when_it_was_noticed(scheduler, cloc
     assert await waiting == (1000.0, 1, Purpose.CALL)
 
 
-async def test_single_lookups_go_ahead_of_runs(queue):
+async def test_interactive_calls_go_ahead_of_bulk_calls(queue):
     await queue.come("first")
     await queue.come("run 1")
     await queue.come("run 2")
@@ -136,7 +136,7 @@ async def test_single_lookups_go_ahead_of_runs(queue):
     assert queue.entered == ["first", "single 1", "single 2", "run 1", "run 2"]
 
 
-async def test_a_newcomer_does_not_overtake_its_equals(
+async def test_a_new_call_does_not_overtake_its_equals(
     scheduler, limiter, clock, queue
 ):
     limiter.gap = 1.0
@@ -148,7 +148,16 @@ async def test_a_newcomer_does_not_overtake_its_equals(
     assert queue.entered == ["first", "second"]
 
 
-async def test_a_wait_for_the_pace_ends_by_one_timer(limiter, clock, queue):
+async def test_a_new_single_call_does_not_overtake_a_queued_one(limiter, queue):
+    limiter.slots, limiter.next = 1, math.inf
+    await queue.come("first", interactive=True)
+    limiter.next = 0.0  # the timer has not rung yet
+    await queue.come("second", interactive=True)
+
+    assert queue.entered == ["first"]
+
+
+async def test_one_timer_ends_the_wait_for_the_rate_limiter(limiter, clock, queue):
     limiter.slots, limiter.gap = 9, 0.5
     for name in "abc":
         await queue.come(name)
@@ -161,7 +170,7 @@ async def test_a_wait_for_the_pace_ends_by_one_timer(limiter, clock, queue):
     assert (queue.entered, clock.waiting) == (["a", "b", "c"], [])
 
 
-async def test_a_pace_that_quickens_is_followed_at_once(limiter, clock, queue):
+async def test_a_faster_rate_takes_effect_immediately(limiter, clock, queue):
     limiter.slots, limiter.gap = 9, 10.0
     await queue.come("a")
     await queue.come("b")
@@ -186,7 +195,7 @@ async def test_a_deadline_ends_the_wait(scheduler, clock, queue):
     assert scheduler.in_flight == 0
 
 
-async def test_a_deadline_in_the_past_ends_the_wait_at_once(clock, queue):
+async def test_a_deadline_in_the_past_ends_the_wait_immediately(clock, queue):
     await queue.come("first")
     await queue.come("late", interactive=True, deadline=clock.now() - 1.0)
     await clock.advance(0.0)
@@ -227,7 +236,7 @@ async def test_a_deadline_that_was_moved_ends_the_wait_later(scheduler, clock, q
     assert clock.waiting == []
 
 
-async def test_one_cancelled_in_the_queue_takes_no_slot(scheduler, queue):
+async def test_a_call_cancelled_in_the_queue_takes_no_slot(scheduler, queue):
     await queue.come("first")
     await queue.come("second")
     queue.tasks["second"].cancel()
@@ -236,7 +245,7 @@ async def test_one_cancelled_in_the_queue_takes_no_slot(scheduler, queue):
     assert scheduler.in_flight == 0
 
 
-async def test_one_cancelled_as_its_turn_comes_gives_the_slot_on(scheduler, queue):
+async def test_a_call_cancelled_as_its_permit_comes_passes_it_on(scheduler, queue):
     await queue.come("first")
     await queue.come("second")
     await queue.come("third")
@@ -259,7 +268,7 @@ async def test_the_limiter_is_told_of_every_start(scheduler, limiter, queue):
     assert limiter.in_flight == [1, 2, 2]
 
 
-async def test_an_outage_holds_runs_and_not_single_lookups(
+async def test_an_outage_delays_runs_and_not_single_calls(
     limiter, breaker, clock, queue
 ):
     limiter.slots = 9
@@ -279,7 +288,7 @@ async def test_an_outage_holds_runs_and_not_single_lookups(
 
 
 @pytest.mark.parametrize(("left", "refused"), [(10.1, False), (9.9, True)])
-async def test_a_hold_turns_a_newcomer_away_if_it_leaves_no_time(
+async def test_a_cool_down_rejects_a_call_that_cannot_wait(
     limiter, clock, queue, left, refused
 ):
     limiter.next = limiter.blocked_until = clock.now() + 10.0
@@ -290,7 +299,7 @@ async def test_a_hold_turns_a_newcomer_away_if_it_leaves_no_time(
     assert bool(queue.entered) is not refused
 
 
-async def test_a_hold_turns_away_those_who_wait_already(
+async def test_a_cool_down_rejects_queued_calls_that_cannot_wait(
     scheduler, limiter, clock, queue
 ):
     """A run as long as an outage may last, and no longer."""
@@ -313,7 +322,7 @@ async def test_a_hold_turns_away_those_who_wait_already(
     assert queue.entered == ["first", "at leisure"]
 
 
-async def test_a_run_waits_for_what_is_left_of_a_long_hold(limiter, clock, queue):
+async def test_a_run_waits_for_the_rest_of_a_long_cool_down(limiter, clock, queue):
     limiter.next = limiter.blocked_until = clock.now() + 3_600.0
     await queue.come("run 1")
     assert queue.refused == ["run 1"]
@@ -335,7 +344,7 @@ async def test_closing_stops_the_timer(scheduler, limiter, clock, queue):
     assert clock.waiting == []
 
 
-async def test_an_expired_wait_that_was_granted_stays_granted(scheduler, clock, queue):
+async def test_a_permit_granted_at_its_deadline_stays_granted(scheduler, clock, queue):
     """The deadline and the turn may come in the same moment."""
     await queue.come("first")
     await queue.come("second", interactive=True, deadline=clock.now() + 1.0)

@@ -74,7 +74,7 @@ async def server():
     await server.single_flight.close()
 
 
-async def test_those_who_ask_at_the_same_time_share_one_request(server):
+async def test_concurrent_gets_share_one_request(server):
     first, second = await server.get(), await server.get()
     other = await server.get(uuid4())
     assert len(server.calls) == 2
@@ -85,7 +85,7 @@ async def test_those_who_ask_at_the_same_time_share_one_request(server):
     assert await first is await second is await other is PHONE
 
 
-async def test_who_asks_later_asks_again(server):
+async def test_a_later_get_sends_another_request(server):
     first = await server.get()
     server.answers[0].set_result(PHONE)
     await first
@@ -97,7 +97,7 @@ async def test_who_asks_later_asks_again(server):
     assert len(server.calls) == 2
 
 
-async def test_every_waiter_gets_its_own_copy_of_an_error(server):
+async def test_every_follower_gets_its_own_copy_of_an_error(server):
     tasks = [await server.get() for _ in range(3)]
     server.answers[0].set_result(NotFoundError(status=404, phone_id=X))
 
@@ -108,7 +108,7 @@ async def test_every_waiter_gets_its_own_copy_of_an_error(server):
     assert [e.phone_id for e in errors] == [X] * 3
 
 
-async def test_an_error_holds_no_frame_that_holds_it(server):
+async def test_an_error_is_in_no_frame_of_its_traceback(server):
     task = await server.get()
     server.answers[0].set_result(NotFoundError(status=404))
 
@@ -124,7 +124,7 @@ async def test_an_error_holds_no_frame_that_holds_it(server):
         frame = frame.tb_next
 
 
-async def test_cancelling_one_disturbs_no_other(server):
+async def test_cancelling_one_follower_leaves_the_others(server):
     first, second = await server.get(), await server.get()
     first.cancel()
     await turn()
@@ -134,7 +134,7 @@ async def test_cancelling_one_disturbs_no_other(server):
     assert await second is PHONE
 
 
-async def test_when_the_last_one_leaves_the_request_is_cancelled(server):
+async def test_the_request_is_cancelled_when_the_last_follower_leaves(server):
     first, second = await server.get(), await server.get()
     first.cancel()
     second.cancel()
@@ -143,7 +143,7 @@ async def test_when_the_last_one_leaves_the_request_is_cancelled(server):
     assert server.cancelled == 1
 
 
-async def test_after_that_the_next_one_starts_afresh(server):
+async def test_a_get_after_a_cancelled_request_sends_another(server):
     first = await server.get()
     first.cancel()
     second = await server.get()
@@ -153,7 +153,7 @@ async def test_after_that_the_next_one_starts_afresh(server):
 
 
 @pytest.mark.parametrize(("connected", "phase"), [(True, "read"), (False, "connect")])
-async def test_a_joiner_keeps_its_own_deadline(server, connected, phase):
+async def test_a_follower_keeps_its_own_deadline(server, connected, phase):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
     server.calls[0].begin(server.clock.now(), 0.0)
     server.calls[0].attempt = SimpleNamespace(connected=connected)
@@ -169,7 +169,7 @@ async def test_a_joiner_keeps_its_own_deadline(server, connected, phase):
     assert await first is PHONE
 
 
-async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
+async def test_a_follower_with_more_time_keeps_the_lookup_going(server):
     first, second = await server.get(total=5.0), await server.get(total=60.0)
     assert server.calls[0].deadline == server.clock.now() + 60.0
 
@@ -182,7 +182,7 @@ async def test_a_joiner_with_more_time_keeps_the_lookup_going(server):
     assert await second is PHONE
 
 
-async def test_a_joiner_that_a_hold_leaves_no_time_hears_so_at_once(server):
+async def test_a_follower_that_a_cool_down_leaves_no_time_fails_immediately(server):
     first = await server.get(total=60.0)
     server.blocked = 10.0
     second = await server.get(total=5.0)
@@ -193,7 +193,7 @@ async def test_a_joiner_that_a_hold_leaves_no_time_hears_so_at_once(server):
     first.cancel()
 
 
-async def test_the_last_deadline_ends_the_lookup_and_no_wait(server):
+async def test_the_last_deadline_ends_the_lookup_itself(server):
     """The lookup knows why, and is counted; two deadlines are never quite the same."""
     first, second = await server.get(total=5.0), await server.get(total=5.000001)
     await server.clock.advance(6.0)
@@ -206,7 +206,7 @@ async def test_the_last_deadline_ends_the_lookup_and_no_wait(server):
         await second
 
 
-async def test_a_joiner_whose_deadline_comes_in_a_pause_hears_the_last_error(server):
+async def test_a_follower_that_expires_in_a_pause_gets_the_last_error(server):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
     server.calls[0].attempts = 1
     server.calls[0].last = InternalServerError(status=503)
@@ -219,7 +219,7 @@ async def test_a_joiner_whose_deadline_comes_in_a_pause_hears_the_last_error(ser
     first.cancel()
 
 
-async def test_a_joiner_with_more_time_extends_what_is_open(server):
+async def test_a_follower_with_more_time_extends_the_open_attempt(server):
     """Its attempt began with no more than the first one had left."""
     first = await server.get(total=5.0)
     extended = []
@@ -238,7 +238,7 @@ async def test_a_joiner_with_more_time_extends_what_is_open(server):
         task.cancel()
 
 
-async def test_a_lookup_of_one_waiter_ends_itself(server):
+async def test_the_lookup_of_one_follower_ends_itself(server):
     """It knows better than a clock why there is no answer."""
     only = await server.get(total=5.0)
     await server.clock.advance(5.0)
@@ -249,7 +249,7 @@ async def test_a_lookup_of_one_waiter_ends_itself(server):
         await only
 
 
-async def test_every_waiter_gets_its_own_copy_of_what_a_callable_raised(server):
+async def test_every_follower_gets_its_own_copy_of_a_callables_exception(server):
     tasks = [await server.get() for _ in range(2)]
     server.answers[0].set_exception(OSError(5, "vault"))
 
@@ -259,7 +259,7 @@ async def test_every_waiter_gets_its_own_copy_of_what_a_callable_raised(server):
     assert errors[0] is not errors[1]
 
 
-async def test_what_a_lookup_raises_reaches_everybody(server):
+async def test_an_exception_of_a_lookup_reaches_every_follower(server):
     """Only a callable that is asked for the key can raise."""
     first, second = await server.get(), await server.get()
     server.answers[0].set_exception(ZeroDivisionError())
@@ -269,7 +269,7 @@ async def test_what_a_lookup_raises_reaches_everybody(server):
             await task
 
 
-async def test_every_waiter_gets_its_own_copy_of_what_a_callable_returned(server):
+async def test_every_follower_gets_its_own_copy_of_a_callables_error(server):
     tasks = [await server.get() for _ in range(2)]
     server.answers[0].set_exception(ConfigurationError("no key"))
 
@@ -279,14 +279,14 @@ async def test_every_waiter_gets_its_own_copy_of_what_a_callable_returned(server
     assert errors[0] is not errors[1]
 
 
-async def test_what_nobody_waits_for_any_more_is_not_complained_about(server):
+async def test_an_abandoned_lookup_logs_nothing(server):
     task = await server.get()
     server.answers[0].set_exception(ZeroDivisionError())
     task.cancel()
     await turn()
 
 
-async def test_closing_ends_every_wait(server):
+async def test_closing_resolves_every_follower(server):
     first, second = await server.get(), await server.get(uuid4())
 
     await server.single_flight.close()
@@ -306,7 +306,7 @@ async def test_no_timer_is_left(server):
     assert server.clock.waiting == []
 
 
-async def test_one_who_has_gone_as_the_answer_comes_is_passed_over(server):
+async def test_a_follower_that_left_as_the_answer_came_is_skipped(server):
     first, second = await server.get(), await server.get()
     server.answers[0].set_result(PHONE)
     await asyncio.sleep(0)

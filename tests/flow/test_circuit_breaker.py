@@ -21,7 +21,7 @@ def closed(now: float = 0.0) -> CircuitBreaker:
     return breaker
 
 
-def test_it_is_open_until_twenty_attempts_fail_in_a_row() -> None:
+def test_twenty_failures_in_a_row_open_the_breaker() -> None:
     breaker = CircuitBreaker(300.0)
     for _ in range(19):
         breaker.failed(0.0, 0.0)
@@ -32,7 +32,7 @@ def test_it_is_open_until_twenty_attempts_fail_in_a_row() -> None:
     assert breaker.is_open
 
 
-def test_any_answer_starts_the_count_anew() -> None:
+def test_any_answer_resets_the_count() -> None:
     breaker = CircuitBreaker(300.0)
     for _ in range(100):
         for _ in range(19):
@@ -42,7 +42,7 @@ def test_any_answer_starts_the_count_anew() -> None:
     assert not breaker.is_open
 
 
-def test_at_most_one_attempt_a_second_goes_through_to_see() -> None:
+def test_at_most_one_probe_is_sent_a_second() -> None:
     breaker = closed(now=10.0)
 
     assert breaker.wait(10.0) == PROBE_SECONDS
@@ -56,7 +56,7 @@ def test_at_most_one_attempt_a_second_goes_through_to_see() -> None:
 
 
 @given(chance=st.floats(0.0, 1.0, exclude_max=True), now=st.floats(0.0, 1e6))
-def test_between_two_probes_are_one_to_one_and_a_half_seconds(
+def test_probes_are_one_to_one_and_a_half_seconds_apart(
     chance: float, now: float
 ) -> None:
     """So it goes on within two seconds of recovery."""
@@ -68,9 +68,7 @@ def test_between_two_probes_are_one_to_one_and_a_half_seconds(
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("half", [0.25, 0.5, 1.0])
-def test_a_server_that_comes_and_goes_is_met_while_it_is_there(
-    half: float, seed: int
-) -> None:
+def test_probes_find_a_flapping_server(half: float, seed: int) -> None:
     """It goes down as the outage begins, and is down every other so many seconds."""
     random = chances(seed)
     breaker = closed(now=0.0)
@@ -83,7 +81,7 @@ def test_a_server_that_comes_and_goes_is_met_while_it_is_there(
     assert probes <= 12
 
 
-def test_attempts_that_were_on_their_way_do_not_put_the_probe_off() -> None:
+def test_attempts_in_flight_do_not_postpone_the_probe() -> None:
     breaker = closed(now=10.0)
     for _ in range(30):
         breaker.failed(10.9, 0.0)
@@ -91,7 +89,7 @@ def test_attempts_that_were_on_their_way_do_not_put_the_probe_off() -> None:
     assert breaker.wait(11.0) == 0.0
 
 
-def test_an_answer_opens_it_at_once() -> None:
+def test_an_answer_closes_the_breaker_immediately() -> None:
     breaker = closed()
     breaker.sent(1.0, 0.0)
     breaker.succeeded()
@@ -100,7 +98,7 @@ def test_an_answer_opens_it_at_once() -> None:
     assert breaker.wait(1.0) == 0.0
 
 
-def test_while_it_is_open_attempts_need_not_wait_for_each_other() -> None:
+def test_a_closed_breaker_delays_nothing() -> None:
     breaker = CircuitBreaker(300.0)
     breaker.sent(0.0, 0.0)
 

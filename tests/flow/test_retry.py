@@ -122,14 +122,14 @@ NO_DURATIONS: list[Any] = [
         (RetryPolicy, "max_outage"),
     ],
 )
-def test_what_is_no_duration_is_refused(kind: Any, name: str) -> None:
+def test_an_invalid_duration_is_rejected(kind: Any, name: str) -> None:
     for value in NO_DURATIONS + ZEROS:
         with pytest.raises(ConfigurationError, match=f"^{name} must be a finite"):
             kind(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["base_delay", "throttle_delay", "max_delay"])
-def test_a_delay_may_be_nothing_and_nothing_less(name: str) -> None:
+def test_a_delay_may_be_zero_and_not_less(name: str) -> None:
     """Tests of a caller's own want no pauses."""
     for value in ZEROS:
         assert getattr(RetryPolicy(**{name: value}), name) == 0
@@ -142,7 +142,7 @@ def test_a_delay_may_be_nothing_and_nothing_less(name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name"), [(RetryPolicy, "max_attempts"), (Limits, "concurrency")]
 )
-def test_what_is_no_count_is_refused(kind: Any, name: str, value: Any) -> None:
+def test_an_invalid_count_is_rejected(kind: Any, name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} must be a whole number"):
         kind(**{name: value})
 
@@ -150,19 +150,19 @@ def test_what_is_no_count_is_refused(kind: Any, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [v for v in NO_DURATIONS + ZEROS if v is not None], ids=repr
 )
-def test_what_is_no_rate_is_refused(value: Any) -> None:
+def test_an_invalid_rate_is_rejected(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^per_second must be .*, or None$"):
         Limits(per_second=value)
 
 
 @pytest.mark.parametrize("value", ["no", "", None, 0, 1, []], ids=repr)
-def test_what_is_neither_true_nor_false_is_refused(value: Any) -> None:
+def test_a_flag_must_be_a_bool(value: Any) -> None:
     """The text "no" would switch it on."""
     with pytest.raises(ConfigurationError, match=r"^adaptive must be True or False$"):
         Limits(adaptive=value)
 
 
-def test_a_total_is_checked_however_it_is_given() -> None:
+def test_a_total_is_checked_in_both_forms() -> None:
     with pytest.raises(ConfigurationError, match=r"^total must be"):
         Timeouts.of("5")  # type: ignore[arg-type]
 
@@ -171,7 +171,7 @@ def test_a_total_is_checked_however_it_is_given() -> None:
     "value",
     [Timeouts(1e-9), Timeouts(1e300), Limits(concurrency=1, per_second=0.001)],
 )
-def test_odd_but_possible_values_are_taken(value: Any) -> None:
+def test_unusual_valid_values_are_accepted(value: Any) -> None:
     assert attrs.evolve(value) == value
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         value.total = 1
@@ -186,7 +186,7 @@ def test_odd_but_possible_values_are_taken(value: Any) -> None:
     most=st.floats(1e-6, 1000),
     chance=st.floats(0, 1, exclude_max=True),
 )
-def test_a_pause_is_anything_up_to_a_bound_that_doubles(
+def test_a_pause_is_drawn_up_to_a_doubling_bound(
     base: float, failures: int, most: float, chance: float
 ) -> None:
     bound = min(base * 2.0 ** min(failures, 60), most)
@@ -202,12 +202,12 @@ def test_the_whole_range_is_drawn_from() -> None:
     assert full_jitter(1.0, 3, 20.0, 1.0) == 8.0
 
 
-def test_the_cap_is_before_the_jitter_so_that_even_long_pauses_spread() -> None:
+def test_jitter_applies_after_the_cap() -> None:
     assert full_jitter(1.0, 50, 20.0, 0.25) == 5.0
 
 
 @pytest.mark.parametrize("error", PASSING, ids=str)
-def test_pauses_after_what_may_pass_double_from_a_twentieth_of_a_second(
+def test_pauses_after_transient_failures_double_from_50_ms(
     error: DigaError,
 ) -> None:
     bounds = [delay(error, Progress(attempts=n), chance=1.0) for n in (1, 2, 3)]
@@ -227,7 +227,7 @@ def test_pauses_after_throttling_double_from_a_second_up_to_twenty() -> None:
 @pytest.mark.parametrize("error", PASSING, ids=str)
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("most", [1, 2, 4])
-def test_what_may_pass_is_tried_max_attempts_times(
+def test_transient_failures_are_tried_max_attempts_times(
     error: DigaError, *, bulk: bool, most: int
 ) -> None:
     policy = RetryPolicy(max_attempts=most)
@@ -244,7 +244,7 @@ def test_what_may_pass_is_tried_max_attempts_times(
 
 @pytest.mark.parametrize("error", FINAL, ids=str)
 @pytest.mark.parametrize("bulk", [False, True])
-def test_what_will_not_pass_is_not_tried_again(error: DigaError, *, bulk: bool) -> None:
+def test_permanent_failures_are_not_retried(error: DigaError, *, bulk: bool) -> None:
     progress = Progress(bulk=bulk)
     progress.count(error)
 
@@ -284,7 +284,7 @@ def test_throttling_is_429_or_503_with_retry_after(
         ([THROTTLED, throttled(1.0, 503), LOST], True, (2, 1, 2)),
     ],
 )
-def test_attempts_are_all_requests_but_those_answered_429(
+def test_attempts_are_all_requests_except_429s(
     answers: list[object], *, bulk: bool, counts: tuple[int, int, int]
 ) -> None:
     progress = Progress(bulk=bulk)
@@ -305,16 +305,14 @@ def test_with_one_attempt_a_get_stops_at_the_first_429(
 
 @pytest.mark.parametrize("throttled", [1, 100])
 @pytest.mark.parametrize("most", [1, 4])
-def test_a_run_asks_again_however_often_it_is_throttled(
-    throttled: int, most: int
-) -> None:
+def test_a_run_retries_every_throttled_id(throttled: int, most: int) -> None:
     """The limiter holds it back, with everybody else."""
     progress = Progress(bulk=True, throttled=throttled)
 
     assert delay(THROTTLED, progress, RetryPolicy(max_attempts=most)) == 0.0
 
 
-def test_throttling_does_not_use_up_a_runs_attempts() -> None:
+def test_throttling_uses_no_attempts_of_a_run() -> None:
     progress = Progress(bulk=True)
     for _ in range(50):
         progress.count(throttled(1.0, 503))
@@ -326,14 +324,14 @@ def test_throttling_does_not_use_up_a_runs_attempts() -> None:
     assert delay(LOST, progress) is None
 
 
-def test_a_503_with_retry_after_uses_up_a_gets_attempts() -> None:
+def test_a_503_with_retry_after_uses_attempts_of_a_get() -> None:
     busy = throttled(1.0, 503)
 
     assert delay(busy, Progress(attempts=3, throttled=3)) is not None
     assert delay(busy, Progress(attempts=4, throttled=4)) is None
 
 
-def test_retry_after_zero_is_asked_again_soon() -> None:
+def test_retry_after_zero_is_retried_soon() -> None:
     """Not at once: a server that says so always would be asked without end."""
     for bulk in (False, True):
         progress = Progress(bulk=bulk, throttled=1)
@@ -353,7 +351,7 @@ def test_pauses_after_retry_after_zero_stay_small(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_run_waits_for_as_long_as_an_outage_may_last_and_no_longer(
+def test_a_run_waits_up_to_max_outage(
     status: int,
 ) -> None:
     policy = RetryPolicy(max_outage=300.0)
@@ -369,7 +367,7 @@ def test_a_run_waits_for_as_long_as_an_outage_may_last_and_no_longer(
 @pytest.mark.parametrize(
     ("left", "expected"), [(0.0251, 0.025), (0.025, None), (0.0, None), (-1.0, None)]
 )
-def test_a_pause_that_would_end_at_or_after_the_deadline_is_not_begun(
+def test_a_pause_that_ends_at_or_after_the_deadline_is_not_started(
     left: float, expected: float | None
 ) -> None:
     progress = Progress(attempts=1, deadline=NOW + left)
@@ -378,7 +376,7 @@ def test_a_pause_that_would_end_at_or_after_the_deadline_is_not_begun(
 
 
 @pytest.mark.parametrize("status", [429, 503, 500, 408])
-def test_a_get_does_not_wait_for_what_comes_after_its_deadline(status: int) -> None:
+def test_a_get_does_not_wait_past_its_deadline(status: int) -> None:
     """It fails at once, and the error says how long to wait."""
     error = throttled(30.0, status)
     kept = Progress(attempts=1, throttled=1, deadline=NOW + 31.0)
@@ -398,13 +396,13 @@ def test_a_runs_deadline_stands_still_while_it_is_throttled() -> None:
 @pytest.mark.parametrize(
     ("status", "pause"), [(429, 0.5), (503, 0.5), (408, 0.025), (500, 0.025)]
 )
-def test_retry_after_is_left_to_the_pace(status: int, pause: float) -> None:
+def test_retry_after_is_left_to_the_rate_limiter(status: int, pause: float) -> None:
     """There it holds everybody back; here it would hold back one."""
     assert delay(throttled(7.0, status), Progress(attempts=1, throttled=1)) == pause
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 504])
-def test_retry_after_uses_up_no_deadline_of_a_run(status: int) -> None:
+def test_retry_after_does_not_count_towards_a_runs_deadline(status: int) -> None:
     """RFC 9110 section 10.2.3 leaves no status out."""
     progress = Progress(bulk=True, attempts=1, deadline=NOW + 1.0)
 
@@ -415,7 +413,7 @@ def test_retry_after_uses_up_no_deadline_of_a_run(status: int) -> None:
 # --- the budget
 
 
-def test_the_budget_is_botocores() -> None:
+def test_the_budget_has_botocores_figures() -> None:
     """500 tokens, 14 a retry: 35 retries before anything went well."""
     budget = RetryBudget()
     assert budget.left == 500
@@ -424,7 +422,7 @@ def test_the_budget_is_botocores() -> None:
     assert budget.left == 10
 
 
-def test_what_goes_well_pays_back_and_never_too_much() -> None:
+def test_successes_refund_tokens_up_to_the_maximum() -> None:
     budget = RetryBudget(left=0)
 
     budget.refund(attempts=1)

@@ -123,7 +123,7 @@ DIGA = {"status": "error", "error_code": "INTERNAL_SERVER_ERROR", "message": "No
         (200, json.dumps(phone_fields(UUID(int=1))), InvalidResponseError, 4),
     ],
 )
-async def test_each_answer_has_its_error_and_its_number_of_requests(  # noqa: PLR0913
+async def test_each_response_has_its_error_and_its_number_of_requests(  # noqa: PLR0913
     answers: Answers,
     diga: DigaClient,
     *,
@@ -172,7 +172,7 @@ async def test_what_aiohttp_raises_never_reaches_a_user(
     assert caught.value.__cause__ is None
 
 
-async def test_what_passes_is_found_in_the_end(
+async def test_a_transient_failure_is_found_after_retries(
     answers: Answers, diga: DigaClient
 ) -> None:
     answers.get(url_of(), status=503)
@@ -224,7 +224,7 @@ async def test_a_lent_session_is_no_different(answers: Answers) -> None:
     assert "X-Bot" not in call.kwargs["headers"]
 
 
-async def test_what_no_answer_was_given_for_is_a_lost_connection(
+async def test_an_unmocked_request_is_a_connection_error(
     answers: Answers, diga: DigaClient
 ) -> None:
     with pytest.raises(APIConnectionError):

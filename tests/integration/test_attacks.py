@@ -160,7 +160,7 @@ async def outcome_of(lookup: Awaitable[Phone]) -> Phone | DigaError:
         return error
 
 
-async def test_a_network_that_cuts_into_pieces_changes_nothing() -> None:
+async def test_fragmented_responses_are_read_alike() -> None:
     dice = random.Random(1)  # noqa: S311
 
     def pieces(data: bytes) -> list[bytes]:
@@ -178,7 +178,7 @@ async def test_a_network_that_cuts_into_pieces_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["ended", "reset"])
-async def test_an_answer_cut_at_any_byte_is_no_phone(reset: bool) -> None:  # noqa: FBT001
+async def test_a_response_cut_at_any_byte_is_not_a_phone(reset: bool) -> None:  # noqa: FBT001
     """Every third place is tried: only a whole answer is one."""
     async with relayed(retry=ONCE) as (diga, relay, _):
         for length in range(0, len(phone()), 3):
@@ -194,7 +194,7 @@ async def test_an_answer_cut_at_any_byte_is_no_phone(reset: bool) -> None:  # no
             assert isinstance(answered, APIConnectionError | InvalidResponseError)
 
 
-async def test_a_network_that_flips_bits_brings_no_other_phone() -> None:
+async def test_flipped_bits_return_no_other_phone() -> None:
     """Over TLS nothing that was changed is taken at all."""
     dice = random.Random(2)  # noqa: S311
 
@@ -217,7 +217,7 @@ async def test_a_network_that_flips_bits_brings_no_other_phone() -> None:
                     assert tls is None or answered == right
 
 
-async def test_a_network_that_repeats_itself_answers_nobody_else() -> None:
+async def test_repeated_responses_answer_no_other_request() -> None:
     async with relayed() as (diga, relay, _):
         relay.mangle = lambda data: [data, data]
         ids = [uuid4() for _ in range(30)]
@@ -226,7 +226,7 @@ async def test_a_network_that_repeats_itself_answers_nobody_else() -> None:
         assert list(batch.phones) == ids
 
 
-async def test_an_answer_that_comes_too_late_answers_nobody_else() -> None:
+async def test_a_late_response_answers_no_other_request() -> None:
     """It belongs to one who has given up."""
     held: list[tuple[Wire, UUID]] = []
 
@@ -245,7 +245,7 @@ async def test_an_answer_that_comes_too_late_answers_nobody_else() -> None:
         assert server.asked == [0, 1]
 
 
-async def test_a_network_that_mixes_up_answers_brings_no_wrong_phone() -> None:
+async def test_swapped_responses_return_no_wrong_phone() -> None:
     """A broken proxy gives each client the other's answer."""
     waiting: list[tuple[Wire, UUID]] = []
 
@@ -268,7 +268,7 @@ async def test_a_network_that_mixes_up_answers_brings_no_wrong_phone() -> None:
         assert server.attempts == 4
 
 
-async def test_a_network_that_goes_silent_costs_one_attempt_a_connection() -> None:
+async def test_a_silent_network_costs_one_attempt_a_connection() -> None:
     """No reset says that it is gone; the next attempt goes over another one."""
     async with relayed() as (diga, relay, _):
         await diga.phones.get(OTHER_ID)
@@ -335,7 +335,7 @@ async def test_a_flood_of_session_tickets_is_no_answer() -> None:
 # --- what a server says
 
 
-async def test_words_of_a_server_steer_no_terminal_and_forge_no_log_line() -> None:
+async def test_server_text_cannot_steer_a_terminal_or_forge_a_log_line() -> None:
     nasty = "\x1b]0;owned\x07\x1b[2J\r\nINFO forged\u2028\u202egnp.exe\x00\x9b31m"
     said = {
         "message": nasty,
@@ -353,7 +353,7 @@ async def test_words_of_a_server_steer_no_terminal_and_forge_no_log_line() -> No
     assert repr(Phone.from_dict(phone_fields(nickname=nasty))).isprintable()
 
 
-async def test_names_of_our_own_attributes_are_fields_like_others() -> None:
+async def test_fields_named_like_our_attributes_are_ordinary() -> None:
     fields = phone_fields(
         extra={"extra": 1}, self=1, known=False, to_dict="x", __class__="x", _=0
     )
@@ -370,7 +370,7 @@ async def test_names_of_our_own_attributes_are_fields_like_others() -> None:
     assert pickle.loads(pickle.dumps(found)) == found
 
 
-async def test_a_limit_that_every_answer_declares_ends_no_lookup_late() -> None:
+async def test_a_limit_in_every_response_delays_no_lookup_past_its_deadline() -> None:
     """And what refuses nothing holds nobody for longer than five minutes."""
     adaptive = Limits()
     none_left = {"RateLimit": '"x";r=0;t=299'}
@@ -408,7 +408,7 @@ async def test_no_text_costs_more_than_its_length(text: str) -> None:
             assert time.process_time() - before < 1.0
 
 
-async def test_a_storm_of_interim_answers_holds_up_nobody_else() -> None:
+async def test_many_interim_responses_delay_no_other_lookup() -> None:
     storm = drips(b"", b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 200, 0.0)
 
     async def either(wire: Wire) -> None:
@@ -448,7 +448,7 @@ class Masked(str):
 
 
 @pytest.mark.parametrize("kind", [Drivers, Masked])
-async def test_ids_of_another_kind_are_asked_for_as_what_they_are(kind: Any) -> None:
+async def test_uuid_subclasses_are_looked_up_by_their_value(kind: Any) -> None:
     """A subclass could lead to another path, and outcomes would carry it along."""
     async with ByteServer(answers) as server, client(server.url) as diga:
         found = await diga.phones.get(kind(PHONE_ID))
@@ -464,9 +464,7 @@ async def cancelled_by_somebody() -> None:
     raise asyncio.CancelledError
 
 
-async def test_a_source_whose_own_wait_is_cancelled_does_not_pass_for_exhausted() -> (
-    None
-):
+async def test_a_source_cancelled_from_within_is_not_exhausted() -> None:
     """The ids it had still to give would be missing, and nobody would know."""
 
     async def source() -> AsyncIterator[UUID]:
@@ -520,7 +518,7 @@ async def test_eager_tasks_lose_no_outcome(count: int) -> None:
         loop.set_task_factory(before)
 
 
-async def test_a_run_left_under_a_scope_of_anyio_ends_its_source() -> None:
+async def test_a_run_left_in_an_anyio_scope_ends_its_source() -> None:
     """Such a scope cancels whoever waits again and again, also on the way out."""
     ended = asyncio.Event()
 
@@ -543,7 +541,7 @@ async def test_a_run_left_under_a_scope_of_anyio_ends_its_source() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
-async def test_what_lives_cannot_be_copied(copied: Callable[[Any], Any]) -> None:
+async def test_live_objects_cannot_be_copied(copied: Callable[[Any], Any]) -> None:
     """The copy's end would have closed the connections of the first."""
     async with ByteServer(answers) as server, client(server.url) as diga:
         lookups = diga.phones.iter_many([PHONE_ID, OTHER_ID])
@@ -558,9 +556,7 @@ async def test_what_lives_cannot_be_copied(copied: Callable[[Any], Any]) -> None
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_a_forked_child_that_lets_go_of_it_takes_nothing_from_its_parent() -> (
-    None
-):
+async def test_a_forked_child_that_drops_the_client_leaves_the_parents_intact() -> None:
     """They share the connection, and what tells the loop of it."""
     async with ByteServer(answers) as server:
         diga = client(server.url, retry=ONCE)
@@ -577,7 +573,7 @@ async def test_a_forked_child_that_lets_go_of_it_takes_nothing_from_its_parent()
         await diga.close()
 
 
-async def test_a_source_that_asks_the_client_itself_is_not_held_up() -> None:
+async def test_a_source_may_use_the_same_client() -> None:
     """Who waits for the source holds no slot."""
     async with ByteServer(answers) as server:
         narrow = Limits(concurrency=1, adaptive=False)
@@ -593,7 +589,7 @@ async def test_a_source_that_asks_the_client_itself_is_not_held_up() -> None:
             assert server.attempts == 4
 
 
-async def test_a_consumer_that_closes_the_client_is_told_by_its_run() -> None:
+async def test_a_consumer_that_closes_the_client_gets_client_closed_error() -> None:
     async with ByteServer(answers) as server, client(server.url) as diga:
         lookups = diga.phones.iter_many([uuid4() for _ in range(40)], concurrency=2)
         await anext(lookups)
@@ -603,7 +599,7 @@ async def test_a_consumer_that_closes_the_client_is_told_by_its_run() -> None:
             _ = [outcome async for outcome in lookups]
 
 
-async def test_closing_from_two_tasks_and_giving_up_on_it_leaves_nothing() -> None:
+async def test_two_cancelled_closes_leave_nothing() -> None:
     async with ByteServer(hangs()) as server:
         diga = client(server.url)
         batch = diga.phones.get_many([uuid4() for _ in range(9)])
@@ -634,7 +630,7 @@ async def test_ten_thousand_at_once_and_all_of_them_cancelled_leave_nothing() ->
         assert (await diga.phones.get(OTHER_ID)).id == OTHER_ID
 
 
-def test_a_dict_that_holds_itself_is_no_phone() -> None:
+def test_a_dict_that_contains_itself_is_not_a_phone() -> None:
     loop: dict[str, Any] = phone_fields()
     loop["loop"] = loop
     lists: list[Any] = []
@@ -645,7 +641,7 @@ def test_a_dict_that_holds_itself_is_no_phone() -> None:
             Phone.from_dict(odd)
 
 
-async def test_a_source_that_is_changed_meanwhile_raises_its_own_error() -> None:
+async def test_a_source_changed_during_a_run_raises_its_own_error() -> None:
     given = {uuid4(): None for _ in range(20)}
     async with ByteServer(answers) as server, client(server.url) as diga:
         lookups = diga.phones.iter_many(given, concurrency=1)
@@ -670,7 +666,7 @@ class Hostile:
         raise ZeroDivisionError
 
 
-async def test_an_id_that_fails_whatever_it_is_asked_is_one_failure() -> None:
+async def test_an_item_whose_methods_raise_is_one_failure() -> None:
     given: list[Any] = [Hostile(), PHONE_ID, [], {}, object]
     async with ByteServer(answers) as server, client(server.url) as diga:
         outcomes = [o async for o in diga.phones.iter_many(given, ordered=True)]
@@ -681,7 +677,7 @@ async def test_an_id_that_fails_whatever_it_is_asked_is_one_failure() -> None:
     assert {type(error) for error in batch.failures.values()} == {InvalidPhoneIdError}
 
 
-async def test_a_callable_that_returns_itself_is_no_key() -> None:
+async def test_a_callable_that_returns_itself_is_not_a_key() -> None:
     def key() -> Any:
         return key
 

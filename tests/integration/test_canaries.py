@@ -78,7 +78,7 @@ def idle_of(session: aiohttp.ClientSession) -> Any:
     return idle[0]
 
 
-async def test_aiohttp_answers_with_what_came_before_the_question(
+async def test_aiohttp_answers_with_bytes_that_came_before_the_request(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_connections`: `_is_clean` (upstream #13656)."""
@@ -105,7 +105,7 @@ async def test_aiohttp_keeps_such_a_connection_when_the_response_is_closed(
         assert idle_of(session).should_close
 
 
-async def test_aiohttp_has_what_the_guard_looks_at(
+async def test_aiohttp_has_the_attributes_that_the_guard_reads(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_connections`: `_is_clean` and `_is_readable` know these insides."""
@@ -187,7 +187,7 @@ async def crowded() -> AsyncIterator[tuple[aiohttp.ClientSession, ByteServer]]:
         await asyncio.wait([ahead])
 
 
-async def test_aiohttp_cancels_whoever_waits_in_a_closed_pool() -> None:
+async def test_aiohttp_cancels_requests_that_wait_in_a_closed_pool() -> None:
     """`_connections`: `_Guard.connect` tells that from a cancellation."""
     async with crowded() as (session, server):
         waiting = asyncio.ensure_future(session.get(server.url))
@@ -285,7 +285,7 @@ async def test_aiohttp_cannot_use_a_netrc_beside_a_key(
 # --- aiohttp: errors that lie
 
 
-async def test_aiohttp_calls_what_is_no_http_a_400_and_keeps_the_key(
+async def test_aiohttp_reports_malformed_http_as_400_and_keeps_the_key(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_transport` makes a failure of it that has neither status nor request."""
@@ -316,7 +316,7 @@ async def test_aiohttps_timeouts_are_of_three_families(
     assert isinstance(caught.value, OSError)
 
 
-async def test_aiohttp_says_runtime_error_of_a_closed_session(
+async def test_aiohttp_raises_runtime_error_for_a_closed_session(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_transport._ERRORS` holds it."""
@@ -339,7 +339,7 @@ class Nowhere(AbstractResolver):
 @pytest.mark.parametrize(
     ("cached", "error"), [(True, RuntimeError), (False, AssertionError)]
 )
-async def test_aiohttp_stumbles_over_a_name_without_addresses(
+async def test_aiohttp_fails_on_a_name_without_addresses(
     cached: bool,  # noqa: FBT001
     error: type[Exception],
 ) -> None:
@@ -372,7 +372,7 @@ async def body_of(session: aiohttp.ClientSession, move: Any) -> bytes:
         return await response.read()
 
 
-async def test_aiohttp_takes_part_of_a_body_for_the_whole(
+async def test_aiohttp_accepts_part_of_a_body(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_decoding.read_json` calls it undecodable, and `_policy` asks again."""
@@ -381,7 +381,7 @@ async def test_aiohttp_takes_part_of_a_body_for_the_whole(
     assert await body_of(session, cut) == b'{"id": "3c90c3'
 
 
-async def test_aiohttp_takes_part_of_a_gzip_for_the_whole(
+async def test_aiohttp_accepts_part_of_a_gzip(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_decoding.inflate` looks for its end."""
@@ -391,7 +391,7 @@ async def test_aiohttp_takes_part_of_a_gzip_for_the_whole(
     assert text.startswith(await body_of(session, says(cut)))
 
 
-async def test_aiohttp_unpacks_without_a_bound(
+async def test_aiohttp_decompresses_without_a_bound(
     session: aiohttp.ClientSession,
 ) -> None:
     """`_connections.Pool` switches it off; `_decoding.inflate` has a bound."""
@@ -408,7 +408,7 @@ async def test_aiohttp_unpacks_without_a_bound(
     ],
     ids=["BOM", "deep"],
 )
-async def test_aiohttps_json_stumbles(
+async def test_aiohttps_json_fails_on_valid_bodies(
     session: aiohttp.ClientSession, move: Any, error: type[Exception]
 ) -> None:
     """`_decoding.read_json` reads bytes, and catches what that can raise."""
@@ -514,12 +514,12 @@ def test_yarl_walks_up_the_path() -> None:
     ],
     ids=["urn", "braces", "full width", "plus", "0x"],
 )
-def test_uuid_reads_what_is_no_uuid(text: str) -> None:
+def test_uuid_reads_other_texts_as_uuids(text: str) -> None:
     """`_decoding.UUID_TEXT` is matched first; the last two are *other* ids."""
     assert (UUID(text) == UUID(PHONE_ID)) == (text[0] not in "+0")
 
 
-def test_json_reads_digits_without_end_and_what_is_no_json() -> None:
+def test_json_reads_endless_digits_and_nan() -> None:
     """`_decoding`: `parse_int` has a bound, and a number is no text."""
     with pytest.raises(ValueError, match="4300"):
         json.loads("9" * 5000)
@@ -529,7 +529,7 @@ def test_json_reads_digits_without_end_and_what_is_no_json() -> None:
 # --- cattrs and attrs
 
 
-def test_cattrs_makes_values_of_what_is_none() -> None:
+def test_cattrs_coerces_wrong_types() -> None:
     """`_decoding` has hooks for each type."""
     structure = cattrs.Converter().structure
 
@@ -608,7 +608,7 @@ def test_attrs_makes_exceptions_of_keywords_that_cannot_be_copied() -> None:
 # --- asyncio
 
 
-async def test_asyncio_leaves_a_generator_open_that_was_broken_off() -> None:
+async def test_asyncio_leaves_an_abandoned_generator_open() -> None:
     """`_phones.PhoneLookups` is a class with `aclose`, and no generator."""
     ended = asyncio.Event()
 

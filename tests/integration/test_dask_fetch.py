@@ -26,7 +26,7 @@ def told(tmp_path_factory):
     return json.loads(run.stdout)
 
 
-def test_partitions_of_ids_go_in_and_each_id_has_a_row(told):
+def test_every_id_of_every_partition_has_a_row(told):
     everything = told["everything"]
 
     assert everything["outcomes"] == {"found": 400, "missing": 1, "failed": 1}
@@ -44,7 +44,7 @@ def test_each_worker_process_has_one_client_for_all_its_partitions(told):
     assert sum(requests) == 400
 
 
-def test_what_is_written_is_not_asked_again(told):
+def test_written_ids_are_not_looked_up_again(told):
     again = told["again"]
 
     assert again["exit codes"] == [0, 0]
@@ -52,5 +52,5 @@ def test_what_is_written_is_not_asked_again(told):
     assert again["rows"] == 400
 
 
-def test_a_refused_key_ends_the_job_and_is_not_told(told):
+def test_a_refused_key_ends_the_job_and_is_not_shown(told):
     assert told["refused"] == {"exit code": 2, "error": True, "key": False, "files": 0}

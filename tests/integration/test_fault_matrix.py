@@ -389,7 +389,7 @@ async def test_a_fault_ends_as_the_matrix_says(row: Row) -> None:
 
 
 @named([row for row in ANSWERED if row.retried])
-async def test_a_fault_that_passes_is_survived(row: Row) -> None:
+async def test_a_transient_fault_is_survived(row: Row) -> None:
     """And a connection is used again only when its answer was complete."""
     async with ByteServer(row.move, answers) as server, row.client(server) as diga:
         found = await diga.phones.get(PHONE_ID)
@@ -410,7 +410,7 @@ async def test_a_fault_that_stays_spoils_no_other_lookup(row: Row) -> None:
 
 
 @named([r for r in ANSWERED if not r.seconds and r.error is not NotFoundError])
-async def test_a_run_makes_the_same_of_it(row: Row) -> None:
+async def test_a_run_ends_alike(row: Row) -> None:
     async with ByteServer(row.move) as server, row.client(server) as diga:
         async with diga.phones.iter_many([PHONE_ID]) as lookups:
             outcomes = [outcome async for outcome in lookups]
@@ -468,7 +468,7 @@ FINE: list[tuple[str, Move]] = [
 
 
 @pytest.mark.parametrize("move", [m for _, m in FINE], ids=[name for name, _ in FINE])
-async def test_what_is_odd_and_sound_is_read(move: Move) -> None:
+async def test_unusual_valid_responses_are_read(move: Move) -> None:
     async with ByteServer(move) as server, client(server.url) as diga:
         found = await diga.phones.get(PHONE_ID)
 
@@ -476,7 +476,7 @@ async def test_what_is_odd_and_sound_is_read(move: Move) -> None:
         assert server.attempts == 1
 
 
-async def test_what_is_new_is_kept() -> None:
+async def test_new_fields_and_values_are_kept() -> None:
     new = says(phone(color={"shade": [1, None]}, status="parked"))
     async with ByteServer(new) as server, client(server.url) as diga:
         found = await diga.phones.get(PHONE_ID)
@@ -495,7 +495,7 @@ async def test_a_connection_closed_between_two_requests_is_noticed() -> None:
         assert server.asked == [0, 1]
 
 
-async def test_a_connection_closed_on_reuse_costs_an_attempt_and_no_more() -> None:
+async def test_a_connection_closed_on_reuse_costs_one_attempt() -> None:
     async with ByteServer(answers, closes(), answers) as server:
         async with client(server.url) as diga:
             await diga.phones.get(PHONE_ID)
@@ -713,7 +713,7 @@ UNREACHED = [
 
 
 @pytest.mark.parametrize("row", UNREACHED, ids=lambda row: row.fault)
-async def test_what_cannot_be_reached_says_how_far_it_got(row: Unreached) -> None:
+async def test_a_connection_error_states_its_phase(row: Unreached) -> None:
     attempts = 2 if row.retried else 1
     async with row.place() as scene, client(scene.url, **scene.options) as diga:
         seconds = ATTEMPT * attempts if row.late else 0.0
@@ -816,7 +816,7 @@ def throttled(*values: str, status: str = "429 Slow", **headers: Any) -> Move:
         ["Fri, 31 Dec 9999 23:59:59 GMT"], ["31536000000"],
     ],
 )  # fmt: skip
-async def test_a_retry_after_of_no_sense_is_none(values: list[str]) -> None:
+async def test_a_meaningless_retry_after_is_ignored(values: list[str]) -> None:
     once = RetryPolicy(max_attempts=1)
     async with (
         ByteServer(throttled(*values)) as server,
@@ -840,7 +840,7 @@ async def test_without_a_retry_after_the_client_backs_off_by_itself() -> None:
 
 
 @pytest.mark.parametrize("status", ["429 Slow", "503 Busy"])
-async def test_what_asks_for_more_than_there_is_ends_at_once(status: str) -> None:
+async def test_a_retry_after_beyond_the_deadline_ends_immediately(status: str) -> None:
     move = throttled("3600", status=status)
     async with ByteServer(move) as server, client(server.url) as diga:
         with on_time(0.0), pytest.raises(APIStatusError) as caught:
@@ -852,7 +852,7 @@ async def test_what_asks_for_more_than_there_is_ends_at_once(status: str) -> Non
         assert server.attempts == 1
 
 
-async def test_a_date_is_measured_against_the_servers_own_clock() -> None:
+async def test_a_retry_after_date_uses_the_servers_clock() -> None:
     """However wrong that is."""
     move = throttled(
         "Thu, 01 Jan 1970 01:00:00 GMT", Date="Thu, 01 Jan 1970 00:00:00 GMT"
@@ -864,7 +864,7 @@ async def test_a_date_is_measured_against_the_servers_own_clock() -> None:
         assert caught.value.retry_after == 3600.0
 
 
-async def test_a_429_makes_everybody_wait() -> None:
+async def test_a_429_delays_every_call() -> None:
     """Not only the lookup that got it."""
     async with (
         ByteServer(throttled("0.2"), answers) as server,
@@ -914,7 +914,7 @@ async def test_the_total_ends_the_wait_for_a_slot() -> None:
         await asyncio.wait([ahead])
 
 
-async def test_a_pause_past_the_deadline_is_not_begun() -> None:
+async def test_a_pause_beyond_the_deadline_is_not_started() -> None:
     """The last error comes at once."""
     bulk = RetryPolicy(max_attempts=9, base_delay=1e9, max_delay=1e9)
     async with (
@@ -988,7 +988,7 @@ def test_a_wrong_key_or_address_makes_no_client(wrong: dict[str, Any]) -> None:
     assert "sk" not in str(caught.value)
 
 
-async def test_steps_of_the_wall_clock_do_nothing(
+async def test_steps_of_the_wall_clock_have_no_effect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with ByteServer(answers) as server, client(server.url) as diga:

@@ -145,7 +145,7 @@ async def test_the_server_publishes_the_operation_that_we_call(url: str) -> None
     )
 
 
-async def test_every_phone_it_serves_is_found_with_all_it_holds(
+async def test_every_served_phone_is_found_completely(
     diga: DigaClient,
 ) -> None:
     for phone_id in KNOWN:
@@ -156,7 +156,7 @@ async def test_every_phone_it_serves_is_found_with_all_it_holds(
         assert found.to_dict() == Phone.from_dict(PHONES[phone_id]).to_dict()
 
 
-async def test_what_its_next_version_sends_is_found_too(url: str) -> None:
+async def test_phones_of_a_newer_server_are_found(url: str) -> None:
     async with DigaClient(KEY, base_url=f"{url}/future") as client:
         found = await client.phones.get(FUTURE)
 
@@ -210,7 +210,7 @@ async def test_its_redirect_to_a_slash_is_not_followed(url: str) -> None:
     assert (type(refused), refused.status, refused.attempts) == (APIStatusError, 307, 1)
 
 
-async def test_its_500_is_no_json_and_tried_again(url: str) -> None:
+async def test_its_500_without_json_is_retried(url: str) -> None:
     refused = await refusal(url, "/broken")
 
     assert (refused.status, refused.message, refused.attempts) == (500, None, 4)
@@ -239,7 +239,7 @@ async def test_one_batch_of_all_of_them(diga: DigaClient) -> None:
     batch.raise_for_failures()
 
 
-async def test_concurrent_gets_are_answered_each_with_its_own(
+async def test_concurrent_gets_get_their_own_phones(
     diga: DigaClient,
 ) -> None:
     found = await asyncio.gather(*(diga.phones.get(p) for p in KNOWN * 10))
@@ -251,7 +251,7 @@ async def test_concurrent_gets_are_answered_each_with_its_own(
 
 
 @given(fields=phones())
-def test_what_strict_pydantic_writes_we_read_and_the_same(
+def test_phones_written_by_strict_pydantic_are_read_alike(
     fields: dict[str, Any],
 ) -> None:
     try:
@@ -282,7 +282,7 @@ def aware(moment: datetime, beside: datetime) -> datetime:
 
 
 @given(body=mutations())
-def test_what_we_read_strict_pydantic_reads_but_for_values_of_tomorrow(
+def test_strict_pydantic_reads_our_phones_except_unknown_values(
     body: bytes,
 ) -> None:
     """Two readers that share no code: what one takes for a phone is one."""

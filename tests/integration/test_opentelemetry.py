@@ -156,7 +156,7 @@ async def test_headers_that_are_captured_can_leave_the_key_out(
     assert sandbox.api_key not in span.to_json()
 
 
-async def test_the_server_is_told_the_trace(options, provider, exporter):
+async def test_the_server_gets_the_trace_header(options, provider, exporter):
     seen = []
 
     async def answer(request):

@@ -176,7 +176,7 @@ async def test_a_callers_timeout_shows_no_frame_with_the_key(sent: Sent) -> None
     await asyncio.wait([sent.task])
 
 
-async def test_a_task_on_its_way_shows_no_key(sent: Sent) -> None:
+async def test_a_task_under_way_shows_no_key(sent: Sent) -> None:
     stack = io.StringIO()
     sent.task.print_stack(file=stack)
 
@@ -300,7 +300,7 @@ async def test_no_attribute_of_a_client_leads_to_the_key() -> None:
                 assert_hidden(str(thing))
 
 
-async def test_no_attribute_shows_the_key_of_a_lookup_on_its_way() -> None:
+async def test_no_attribute_shows_the_key_of_a_lookup_under_way() -> None:
     async with ByteServer(hangs()) as server, client(server.url) as diga:
         lookup = asyncio.ensure_future(diga.phones.get(PHONE_ID))
         lookups = diga.phones.iter_many([OTHER_ID])
@@ -463,7 +463,7 @@ def echo(key: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", echo(KEY))
-async def test_what_a_server_quotes_is_not_quoted(how: str) -> None:
+async def test_server_text_does_not_repeat_the_key(how: str) -> None:
     for key in (KEY, ODD_KEY, "abcdefghijklmnopqrst"):
         async with (
             ByteServer(says(echo(key)[how])) as server,
@@ -485,7 +485,7 @@ async def test_what_a_server_quotes_is_not_quoted(how: str) -> None:
         "sk-0123456789",
     ],
 )
-async def test_what_may_be_personal_is_not_quoted(text: str) -> None:
+async def test_server_text_does_not_repeat_personal_data(text: str) -> None:
     move = says(answer({"message": f"no: {text}"}, "400 No"))
     async with ByteServer(move) as server, client(server.url) as diga:
         with pytest.raises(APIStatusError) as caught:
@@ -496,7 +496,7 @@ async def test_what_may_be_personal_is_not_quoted(text: str) -> None:
     assert text.rsplit(maxsplit=1)[-1] not in str(caught.value)
 
 
-async def test_a_value_of_a_phone_is_in_no_complaint_about_it() -> None:
+async def test_a_problem_never_shows_the_value() -> None:
     secret = "https://checkout.test/" + "c" * 30
     move = says(answer({**phone_fields(), "checkout_url": [secret], "number": 1}))
     async with ByteServer(move) as server, client(server.url) as diga:
@@ -613,7 +613,7 @@ async def proxied(
 
 @pytest.mark.filterwarnings("ignore:An HTTPS request is being sent:RuntimeWarning")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_proxy_is_told_where_to_and_nothing_else(scheme: str) -> None:
+async def test_a_proxy_gets_the_address_and_nothing_else(scheme: str) -> None:
     proxy_tls = server_tls() if scheme == "https" else None
     async with proxied(proxy_tls=proxy_tls) as at:
         url = at.proxy.url
@@ -641,7 +641,7 @@ async def test_a_proxys_own_password_goes_to_the_proxy_alone() -> None:
         assert b"Proxy-" not in at.server.heads[0]
 
 
-async def test_a_proxy_of_the_environment_is_told_no_key_either(
+async def test_a_proxy_of_the_environment_gets_no_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with proxied() as at:
@@ -663,7 +663,7 @@ async def test_no_proxy_leaves_the_proxy_out(monkeypatch: pytest.MonkeyPatch) ->
         assert at.proxy.wires == []
 
 
-async def test_a_proxy_between_cannot_pose_as_the_server() -> None:
+async def test_a_proxy_cannot_pose_as_the_server() -> None:
     """No byte of a request is sent through, and nothing is tried again."""
     async with proxied(tls=server_tls("api.other.test")) as at:
         url = at.proxy.url
@@ -688,7 +688,7 @@ async def test_a_proxy_between_cannot_pose_as_the_server() -> None:
     ],
     ids=["407", "502", "302", "garbage", "close", "reset"],
 )
-async def test_a_proxy_that_does_not_connect_is_no_connection(first: Move) -> None:
+async def test_a_proxy_that_does_not_connect_is_a_connection_error(first: Move) -> None:
     async def refuses(wire: Wire) -> None:
         await wire.request()
         await first(wire)

@@ -45,7 +45,7 @@ def assert_has_no_past(error: InvalidResponseError) -> None:
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
     ascii_only=st.booleans(),
 )
-def test_json_is_read_in_every_encoding_it_may_have(
+def test_json_is_read_in_every_encoding_of_the_standard(
     value: Any, encoding: str, *, ascii_only: bool
 ) -> None:
     """RFC 8259 section 8.1, and the byte order marks that it forbids."""
@@ -58,12 +58,12 @@ def test_json_is_read_in_every_encoding_it_may_have(
 @pytest.mark.parametrize(
     "encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 )
-def test_no_byte_order_mark_is_needed(encoding: str) -> None:
+def test_a_byte_order_mark_is_optional(encoding: str) -> None:
     assert read_json('{"número": "☎"}'.encode(encoding)) == {"número": "☎"}
 
 
 @pytest.mark.parametrize("body", [b"\n {} ", b"\t{}\r\n", b" \xef\xbb\xbf{}"[1:]])
-def test_blanks_around_json_are_none_of_our_business(body: bytes) -> None:
+def test_blanks_around_json_are_accepted(body: bytes) -> None:
     assert read_json(body) == {}
 
 
@@ -87,7 +87,7 @@ def test_blanks_around_json_are_none_of_our_business(body: bytes) -> None:
         " {}".encode("cp037"),
     ],
 )
-def test_what_is_not_json_may_have_been_cut_short(body: bytes) -> None:
+def test_text_that_is_not_json_is_undecodable(body: bytes) -> None:
     """It cannot be told from a truncated answer, so it is worth another try."""
     refused = refusal_of(body)
 
@@ -96,7 +96,7 @@ def test_what_is_not_json_may_have_been_cut_short(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", ""])
-def test_an_empty_body_is_called_so(body: bytes | str) -> None:
+def test_an_empty_body_is_named(body: bytes | str) -> None:
     refused = refusal_of(body)
 
     assert str(refused) == "the body is empty"
@@ -118,7 +118,7 @@ def test_an_empty_body_is_called_so(body: bytes | str) -> None:
         '{"[\\"": ' * (MAX_NESTING + 1) + '"}\\',
     ],
 )
-def test_json_of_unreasonable_size_is_refused_for_good(body: str) -> None:
+def test_json_of_unreasonable_size_is_not_retried(body: str) -> None:
     for written in (body, body.encode()):
         refused = refusal_of(written)
         assert str(refused) == "the body is JSON of unreasonable size"
@@ -137,14 +137,14 @@ def test_brackets_in_a_string_are_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
-def test_any_bytes_are_read(kind: Any) -> None:
+def test_any_bytes_type_is_read(kind: Any) -> None:
     assert read_json(kind(b'{"a": 1}')) == {"a": 1}
     assert str(refusal_of(kind(b"{"))) == "the body is not JSON"
     assert str(refusal_of(kind(b""))) == "the body is empty"
 
 
 @pytest.mark.parametrize("body", [None, 5, [123], {}, object()])
-def test_what_is_neither_bytes_nor_text_is_a_mistake_of_the_caller_s(
+def test_other_types_than_bytes_and_text_are_type_errors(
     body: Any,
 ) -> None:
     with pytest.raises(TypeError, match="a body is bytes or text, not "):
@@ -156,7 +156,7 @@ def test_integers_are_read_up_to_the_bound() -> None:
 
 
 @given(body=st.binary(max_size=40))
-def test_bytes_are_json_or_refused(body: bytes) -> None:
+def test_any_bytes_are_json_or_an_invalid_response(body: bytes) -> None:
     try:
         read_json(body)
     except InvalidResponseError as error:
@@ -178,7 +178,7 @@ BODY = b'{"number": "+34910000001"}'
         ("deflate", zlib.compress(BODY)),
     ],
 )
-def test_a_body_is_unpacked(encoding: str, body: bytes) -> None:
+def test_a_compressed_body_is_decoded(encoding: str, body: bytes) -> None:
     assert inflate(body, encoding) == BODY
 
 
@@ -197,7 +197,7 @@ def test_a_body_is_unpacked(encoding: str, body: bytes) -> None:
         ("\x00", BODY, "unknown Content-Encoding"),
     ],
 )
-def test_what_cannot_be_unpacked_is_worth_another_try(
+def test_a_corrupt_encoding_is_transient(
     encoding: str, body: bytes, reason: str
 ) -> None:
     with pytest.raises(InvalidResponseError) as caught:
@@ -208,12 +208,12 @@ def test_what_cannot_be_unpacked_is_worth_another_try(
     assert_has_no_past(caught.value)
 
 
-def test_a_body_is_unpacked_up_to_its_bound() -> None:
+def test_a_compressed_body_is_decoded_up_to_its_bound() -> None:
     assert len(inflate(gzip.compress(bytes(MAX_BODY_BYTES)), "gzip")) == MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 50 * MAX_BODY_BYTES])
-def test_a_bomb_is_refused_for_good(size: int) -> None:
+def test_a_decompression_bomb_is_not_retried(size: int) -> None:
     bomb = gzip.compress(bytes(size), compresslevel=1)
 
     with pytest.raises(InvalidResponseError, match="larger than 1 MiB") as caught:
@@ -267,7 +267,7 @@ def test_an_error_names_the_class_and_the_path() -> None:
     )
 
 
-def test_what_is_not_published_may_be_nested_up_to_a_bound() -> None:
+def test_unknown_fields_may_be_nested_up_to_a_bound() -> None:
     """It is copied, and copying must not run out of stack."""
     deep = structure({"label": "", "new": nested(MAX_DEPTH - 1)}, Box)
     assert deep.extra["new"] == nested(MAX_DEPTH - 1)
@@ -278,7 +278,7 @@ def test_what_is_not_published_may_be_nested_up_to_a_bound() -> None:
     assert caught.value.problems[0].startswith("$.new.in[0]")
 
 
-def test_a_long_path_leaves_room_for_the_complaint() -> None:
+def test_a_long_path_is_cut() -> None:
     with pytest.raises(InvalidResponseError, match="nested too deeply"):
         structure({"label": "", "new": nested(MAX_DEPTH + 1)}, Box)
 
@@ -295,19 +295,19 @@ def test_a_name_that_may_be_data_is_not_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "1e999", "-Infinity"])
-def test_numbers_that_are_none_are_refused_in_a_field(text: str) -> None:
+def test_numbers_that_are_not_json_are_rejected_in_a_field(text: str) -> None:
     with pytest.raises(InvalidResponseError, match="expected a string, got a number"):
         structure(read_json(f'{{"label": {text}}}'), Box)
 
 
 @given(value=json_values(leaves=20))
-def test_what_is_not_published_is_kept_to_the_letter(value: Any) -> None:
+def test_unknown_fields_are_kept_unchanged(value: Any) -> None:
     box = structure({"label": "", "new": value}, Box)
 
     assert box.extra["new"] == value
     assert unstructure(box)["new"] == value
 
 
-def test_tuples_among_what_is_not_published_become_lists() -> None:
+def test_tuples_in_unknown_fields_become_lists() -> None:
     """`from_dict` may be given what was never JSON text."""
     assert structure({"label": "", "new": (1, (2,))}, Box).extra["new"] == [1, [2]]

@@ -91,7 +91,7 @@ def facts_of(error: DigaError) -> dict[str, Any]:
     return {a.name: getattr(error, a.name) for a in attrs.fields(type(error))}
 
 
-def test_every_error_of_the_door_is_in_this_table_with_a_sample() -> None:
+def test_every_public_error_has_a_sample_here() -> None:
     names = {name for name in diga_async.__all__ if name.endswith("Error")}
 
     assert {kind.__name__ for kind in FAMILY} == names
@@ -113,7 +113,7 @@ def test_errors_are_raised_and_caught_as_themselves(error: DigaError) -> None:
     assert caught.value is error
 
 
-def test_an_error_of_no_lookup_knows_no_lookup() -> None:
+def test_an_error_outside_a_lookup_has_no_lookup_facts() -> None:
     error = DigaError("no")
 
     assert (error.phone_id, error.attempts, error.elapsed) == (None, None, None)
@@ -156,7 +156,7 @@ def test_notes_are_kept(error: DigaError) -> None:
 
 
 @each_error
-def test_what_a_run_had_so_far_is_not_kept_by_pickling_or_copying(
+def test_pickling_and_copying_drop_partial(
     error: DigaError,
 ) -> None:
     """It may hold a million phones."""
@@ -173,7 +173,7 @@ def test_what_a_run_had_so_far_is_not_kept_by_pickling_or_copying(
 
 
 @each_error
-def test_nothing_of_where_it_was_raised_is_kept(error: DigaError) -> None:
+def test_pickling_and_copying_drop_traceback_and_cause(error: DigaError) -> None:
     class Live:
         pass
 
@@ -200,7 +200,7 @@ def test_nothing_of_where_it_was_raised_is_kept(error: DigaError) -> None:
         assert twin.__context__ is None
 
 
-def test_a_subclass_of_a_users_own_pickles_and_copies() -> None:
+def test_a_users_subclass_pickles_and_copies() -> None:
     twin = pickle.loads(pickle.dumps(OwnError("no", attempts=2)))
 
     assert (type(twin), twin.reason, twin.attempts) == (OwnError, "no", 2)
@@ -255,7 +255,7 @@ def test_text_of_a_hundred_characters_is_kept(text: str) -> None:
     request_id=HOSTILE,
     details=st.lists(st.builds(ValidationDetail, STEPS, HOSTILE, HOSTILE), max_size=12),
 )
-def test_a_status_error_stays_small_whatever_the_server_says(
+def test_a_status_error_stays_small_for_any_response(
     reason: str,
     code: str,
     message: str,
@@ -281,7 +281,7 @@ def test_a_status_error_stays_small_whatever_the_server_says(
 
 
 @given(reason=HOSTILE, problems=st.lists(HOSTILE, max_size=12))
-def test_an_invalid_response_error_stays_small_whatever_was_wrong(
+def test_an_invalid_response_error_stays_small(
     reason: str, problems: list[str]
 ) -> None:
     error = InvalidResponseError(
@@ -298,7 +298,7 @@ def test_an_invalid_response_error_stays_small_whatever_was_wrong(
     assert isinstance(str(error).encode(), bytes)
 
 
-def test_the_first_eight_of_many_are_kept() -> None:
+def test_the_first_eight_facts_are_kept() -> None:
     problems = tuple(f"$.field_{n}: missing" for n in range(100))
     details = tuple(ValidationDetail((n,), "no", "no") for n in range(100))
 
@@ -323,7 +323,7 @@ def test_eight_ordinary_details_fit() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "é"])
-def test_eight_problems_as_long_as_can_be_fit(character: str) -> None:
+def test_eight_problems_of_full_length_fit(character: str) -> None:
     problems = tuple(f"{n}{character * 300}" for n in range(20))
     error = InvalidResponseError(
         "not a Phone", status=200, problems=problems, phone_id=PHONE_ID
@@ -354,7 +354,7 @@ def test_eight_details_fit_beside_every_other_fact() -> None:
     assert len(pickle.dumps(error)) < MAX_PICKLED
 
 
-def test_of_long_details_some_are_kept() -> None:
+def test_some_of_many_long_details_are_kept() -> None:
     loc = ("body", *("campo-de-ejemplo-número-" + str(n) * 60 for n in range(7)))
     error = UnprocessableEntityError(
         status=422, details=(ValidationDetail(loc, "é" * 100, "é" * 100),)
@@ -364,11 +364,11 @@ def test_of_long_details_some_are_kept() -> None:
     assert error.details
 
 
-def test_a_reason_is_cut_as_every_text() -> None:
+def test_a_reason_is_shortened() -> None:
     assert len(pickle.dumps(InvalidPhoneIdError("x" * 5000))) < MAX_PICKLED
 
 
-def test_an_error_is_small_where_it_is_kept_by_the_thousand() -> None:
+def test_an_error_without_traceback_is_small() -> None:
     errors = [InvalidResponseError("cut", undecodable=True) for _ in range(1000)]
 
     assert len(pickle.dumps(errors)) < 1000 * MAX_PICKLED
@@ -403,12 +403,12 @@ def test_an_error_is_small_where_it_is_kept_by_the_thousand() -> None:
         ),
     ],
 )
-def test_an_error_says_what_happened(error: DigaError, text: str) -> None:
+def test_the_text_of_an_error_states_what_happened(error: DigaError, text: str) -> None:
     assert str(error) == text
     assert repr(error) == f"{type(error).__name__}({text!r})"
 
 
-def test_a_detail_says_where_and_what() -> None:
+def test_the_text_of_a_detail_names_place_and_problem() -> None:
     assert str(DETAILS[0]) == "path.phone_id: not a UUID"
     assert DETAILS[0] == ValidationDetail(
         ("path", "phone_id"), "not a UUID", "uuid_parsing"
@@ -426,7 +426,7 @@ def test_a_detail_says_where_and_what() -> None:
         *((s, False) for s in (600, 999)),
     ],
 )
-def test_of_the_statuses_few_may_pass(status: int, *, transient: bool) -> None:
+def test_transient_statuses_are_few(status: int, *, transient: bool) -> None:
     assert APIStatusError(status=status).transient is transient
 
 
@@ -434,9 +434,7 @@ def test_of_the_statuses_few_may_pass(status: int, *, transient: bool) -> None:
     ("phase", "transient"),
     [("dns", True), ("connect", True), ("tls", False), ("read", True), ("wait", True)],
 )
-def test_a_refused_handshake_will_be_refused_again(
-    phase: Any, *, transient: bool
-) -> None:
+def test_a_refused_handshake_is_not_transient(phase: Any, *, transient: bool) -> None:
     assert APIConnectionError(phase=phase).transient is transient
     assert APITimeoutError(phase=phase).transient is transient
 
@@ -445,7 +443,7 @@ def test_a_refused_handshake_will_be_refused_again(
     ("facts", "transient"),
     [({}, False), ({"undecodable": True}, True), ({"foreign": True}, True)],
 )
-def test_a_cut_answer_or_another_phone_may_pass_a_wrong_shape_not(
+def test_only_undecodable_and_foreign_responses_are_transient(
     facts: dict[str, bool], *, transient: bool
 ) -> None:
     assert InvalidResponseError(**facts).transient is transient  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def test_an_unknown_value_is_named_by_its_text() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_what_is_published_is_known(kind: type[OpenStrEnum]) -> None:
+def test_only_published_values_are_known(kind: type[OpenStrEnum]) -> None:
     assert all(member.known for member in kind)
     assert not kind("quantum").known
     # Values are compared as they are, names do not count.
@@ -105,7 +105,7 @@ def test_a_match_over_the_members_needs_a_case_for_the_rest() -> None:
     assert sort(PhoneStatus("hibernating")) == "who knows"
 
 
-def test_repr_shows_the_member_or_the_text_that_is_none() -> None:
+def test_repr_shows_the_member_or_the_unknown_text() -> None:
     assert repr(PhoneStatus.ASSIGNED) == "<PhoneStatus.ASSIGNED: 'assigned'>"
     assert repr(PhoneStatus("hibernating")) == "<PhoneStatus: hibernating>"
 
@@ -142,7 +142,7 @@ def test_extra_is_read_only() -> None:
     assert not hasattr(extra, "update")
 
 
-def test_what_is_read_from_extra_is_a_copy() -> None:
+def test_reading_extra_returns_copies() -> None:
     """A value in a set or a cache must not change its inside, or its equality."""
     extra = Extra({"new": {"x": [1]}})
     extra["new"]["x"].append(2)
@@ -154,7 +154,7 @@ def test_what_is_read_from_extra_is_a_copy() -> None:
     assert extra == {"new": {"x": [1]}}
 
 
-def test_extra_is_no_view_of_what_it_was_made_of() -> None:
+def test_extra_is_independent_of_its_source() -> None:
     fields = dict(FIELDS)
     extra = Extra(fields)
     fields["colour"] = "blue"

@@ -64,13 +64,13 @@ def test_a_match_over_outcomes_is_exhaustive() -> None:
     assert all(isinstance(outcome, Outcome) for outcome in OUTCOMES)
 
 
-def test_every_outcome_says_of_which_id_how_often_and_how_long() -> None:
+def test_every_outcome_has_its_id_attempts_and_elapsed_time() -> None:
     facts = [(o.phone_id, o.attempts, o.elapsed) for o in OUTCOMES]
 
     assert facts == [(X, 1, 0.25), (X, 2, 0.5), (X, 4, 1.5), ("nope", 0, 0.0)]
 
 
-def test_outcomes_are_equal_when_what_they_say_is() -> None:
+def test_outcomes_compare_by_value() -> None:
     assert Found(X, PHONE, 1, 0.25) == OUTCOMES[0]
     assert Found(X, PHONE, 2, 0.25) != OUTCOMES[0]
     assert Missing(X, 2, 0.5) == OUTCOMES[1]
@@ -96,7 +96,7 @@ def test_values_pickle_and_copy(value: Any) -> None:
             assert repr(kept) == repr(before)
 
 
-def test_a_batch_says_how_many_ids_are_where() -> None:
+def test_the_repr_of_a_batch_counts_its_ids() -> None:
     assert repr(BATCH) == "PhoneBatch(phones=1, missing=2, failures=2, unanswered=1)"
     assert repr(PhoneBatch()) == (
         "PhoneBatch(phones=0, missing=0, failures=0, unanswered=0)"
@@ -135,7 +135,7 @@ def test_batches_and_numbers_are_keyword_only() -> None:
         assert all(a.kw_only for a in attrs.fields(kind))
 
 
-def test_numbers_leave_nothing_out() -> None:
+def test_stats_have_no_defaults() -> None:
     """A new one would else be zero wherever it is forgotten."""
     for kind in (LookupStats, ClientStats):
         assert all(a.default is attrs.NOTHING for a in attrs.fields(kind))

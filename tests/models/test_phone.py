@@ -64,7 +64,7 @@ def instants(value: Any) -> Any:
 # --- the published answers
 
 
-def test_every_published_answer_is_here() -> None:
+def test_every_published_response_has_a_payload() -> None:
     assert sorted(PAYLOADS) == [
         "2025-12",
         "2026-03-11",
@@ -75,7 +75,7 @@ def test_every_published_answer_is_here() -> None:
 
 
 @pytest.mark.parametrize("version", PAYLOADS)
-def test_every_published_answer_decodes_and_keeps_everything(version: str) -> None:
+def test_every_published_response_decodes_completely(version: str) -> None:
     sent = payload(version)
     kept = Phone.from_json(PAYLOADS[version].read_bytes()).to_dict()
 
@@ -85,7 +85,7 @@ def test_every_published_answer_decodes_and_keeps_everything(version: str) -> No
 
 
 @pytest.mark.parametrize("version", PAYLOADS)
-def test_every_published_answer_round_trips(version: str) -> None:
+def test_every_published_response_round_trips(version: str) -> None:
     found = phone(version)
     written = json.dumps(found.to_dict())
 
@@ -94,7 +94,7 @@ def test_every_published_answer_round_trips(version: str) -> None:
     assert Phone.from_json(written.encode()).to_dict() == found.to_dict()
 
 
-def test_the_oldest_answer_has_none_or_empty_for_what_came_later() -> None:
+def test_newer_fields_of_the_oldest_response_are_none_or_empty() -> None:
     old = phone("2025-12")
 
     assert old == Phone(
@@ -122,7 +122,7 @@ def test_the_briefs_answer_has_real_types() -> None:
     assert brief.outbound_agent_id == UUID("00000000-0000-4000-8000-00000000a002")
 
 
-def test_an_answer_with_sip_has_it_whole() -> None:
+def test_a_response_with_sip_is_complete() -> None:
     assert phone(SIP).sip_config == SipConfig(
         termination_uri="sip.example.invalid",
         username="usuario-de-ejemplo",
@@ -132,7 +132,7 @@ def test_an_answer_with_sip_has_it_whole() -> None:
     )
 
 
-def test_todays_answer_has_what_came_last() -> None:
+def test_todays_response_has_the_newest_fields() -> None:
     today = phone(TODAY)
 
     assert today.status is PhoneStatus.PENDING_VERIFICATION
@@ -141,7 +141,7 @@ def test_todays_answer_has_what_came_last() -> None:
     assert today.region_codes == ("ES-AN", "ES-CE")
 
 
-def test_an_answer_of_the_future_is_read_and_what_is_new_in_it_kept() -> None:
+def test_unknown_fields_and_values_are_kept() -> None:
     future = phone("future")
 
     assert (future.status, future.status.known) == ("hibernating", False)
@@ -220,7 +220,7 @@ def test_every_published_value_is_a_member(kind: type[Any], values: list[str]) -
     assert [member.name for member in kind] == [value.upper() for value in values]
 
 
-def test_a_phone_needs_what_the_schemas_require_and_nothing_else() -> None:
+def test_a_phone_requires_only_what_every_schema_requires() -> None:
     least = {name: payload(TODAY)[name] for name in REQUIRED}
 
     assert Phone.from_dict(least).to_dict() == {
@@ -230,14 +230,14 @@ def test_a_phone_needs_what_the_schemas_require_and_nothing_else() -> None:
     }
 
 
-def test_a_sip_config_needs_nothing() -> None:
+def test_a_sip_config_requires_nothing() -> None:
     assert phone(SIP, sip_config={}).sip_config == SipConfig()
     assert SipConfig().inbound_media_encryption is SipMediaEncryption.ALLOW
     assert SipConfig().outbound_media_encryption is SipMediaEncryption.ALLOW
 
 
 @pytest.mark.parametrize("name", sorted(PHONE_PROPERTIES.keys() - set(REQUIRED)))
-def test_null_in_a_field_that_need_not_be_there_is_no_field(name: str) -> None:
+def test_null_in_an_optional_field_reads_as_missing(name: str) -> None:
     """A server that begins to write null for what it left out breaks nothing."""
     fields = payload(TODAY)
     fields.pop(name, None)
@@ -248,7 +248,7 @@ def test_null_in_a_field_that_need_not_be_there_is_no_field(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SIP_PROPERTIES))
-def test_null_in_a_sip_config_is_no_field_either(name: str) -> None:
+def test_null_in_a_sip_config_reads_as_missing(name: str) -> None:
     config = phone(SIP, sip_config={name: None}).sip_config
 
     assert config == SipConfig()
@@ -376,13 +376,13 @@ def test_a_wrong_type_is_named_never_coerced_never_shown(
         ({"\ud800": 1}, "$: text that is not Unicode"),
     ],
 )
-def test_a_complaint_says_where(changes: dict[str, Any], problem: str) -> None:
+def test_a_problem_names_its_path(changes: dict[str, Any], problem: str) -> None:
     (found,) = problems_of(payload(TODAY) | changes)
 
     assert found.startswith(problem)
 
 
-def test_all_complaints_come_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     fields = payload(TODAY) | {"number": None, "status": 1, "region_codes": [1]}
     del fields["id"]
 
@@ -405,11 +405,11 @@ def test_all_complaints_come_at_once() -> None:
         (object(), "something that is not JSON"),
     ],
 )
-def test_what_is_no_object_is_no_phone(value: Any, kind: str) -> None:
+def test_other_json_than_an_object_is_not_a_phone(value: Any, kind: str) -> None:
     assert problems_of(value) == (f"$: expected an object, got {kind}",)
 
 
-def test_names_are_text() -> None:
+def test_field_names_are_text() -> None:
     strange: dict[Any, Any] = {**payload(TODAY), 1: "one"}
 
     assert problems_of(strange) == ("$: expected a string, got a number",)
@@ -417,7 +417,7 @@ def test_names_are_text() -> None:
 
 @given(value=json_values())
 @pytest.mark.parametrize("name", ["number", "nickname", "checkout_url"])
-def test_text_is_kept_to_the_letter_or_refused(name: str, value: Any) -> None:
+def test_text_is_kept_unchanged_or_rejected(name: str, value: Any) -> None:
     """Nothing turns null into 'None', or 3.9 into '3.9'."""
     nothing = value is None and name != "number"
     if isinstance(value, str) or nothing:
@@ -427,7 +427,7 @@ def test_text_is_kept_to_the_letter_or_refused(name: str, value: Any) -> None:
 
 
 @given(value=json_values())
-def test_a_list_of_text_is_kept_to_the_letter_or_refused(value: Any) -> None:
+def test_a_list_of_text_is_kept_unchanged_or_rejected(value: Any) -> None:
     """Nothing turns 'abc' into three items, or a dictionary into its names."""
     texts = [] if value is None else value
     if isinstance(texts, list) and all(isinstance(item, str) for item in texts):
@@ -448,7 +448,7 @@ def test_mutations_raise_nothing_but_invalid_response_error(body: bytes) -> None
 
 
 @given(fields=phones())
-def test_whatever_the_schema_allows_round_trips(fields: dict[str, Any]) -> None:
+def test_every_phone_of_the_schema_round_trips(fields: dict[str, Any]) -> None:
     found = Phone.from_dict(fields)
 
     assert found.to_dict().keys() >= fields.keys() | PHONE_PROPERTIES.keys()
@@ -461,7 +461,7 @@ def test_whatever_the_schema_allows_round_trips(fields: dict[str, Any]) -> None:
 
 
 @given(fields=sip_configs())
-def test_whatever_the_schema_allows_of_sip_round_trips(fields: dict[str, Any]) -> None:
+def test_every_sip_config_of_the_schema_round_trips(fields: dict[str, Any]) -> None:
     found = phone(SIP, sip_config=fields)
 
     assert found.sip_config is not None
@@ -494,7 +494,7 @@ def test_date_times_are_aware_and_a_naive_one_is_utc(
     assert found.utcoffset() is not None
 
 
-def test_a_lower_case_date_time_is_one() -> None:
+def test_a_lower_case_date_time_is_read() -> None:
     """RFC 3339 section 5.6 allows ``t`` and ``z``; the pattern does, too."""
     found = phone(TODAY, reservation_expires_at="2026-07-22t10:15:00z")
 
@@ -537,7 +537,7 @@ def test_repr_of_a_sip_config_shows_its_encryption_only() -> None:
     )
 
 
-def test_an_extra_given_by_hand_is_copied_to_its_depth() -> None:
+def test_a_given_extra_is_copied_deeply() -> None:
     given: dict[str, Any] = {"new": {"x": [1]}}
     config = SipConfig(extra=given)
     given["new"]["x"].append(2)
@@ -588,7 +588,7 @@ def test_phones_are_equal_when_every_field_is_extra_included() -> None:
     assert sip_config() != sip_config(new=1)
 
 
-def test_hashes_leave_extra_out() -> None:
+def test_hashes_ignore_extra() -> None:
     """It may hold what cannot be hashed."""
     assert hash(phone("future")) == hash(phone("future", spam_score=[1]))
     assert hash(sip_config()) == hash(sip_config(new={}))
@@ -626,7 +626,7 @@ def test_phones_pickle_and_copy(version: str) -> None:
         assert twin.status.known == found.status.known
 
 
-def test_what_was_read_holds_nothing_of_the_caller_nor_the_caller_of_it() -> None:
+def test_a_phone_shares_no_object_with_its_input() -> None:
     fields = payload("future")
     found = Phone.from_dict(fields)
     fields["labels"].append("tres")
@@ -636,7 +636,7 @@ def test_what_was_read_holds_nothing_of_the_caller_nor_the_caller_of_it() -> Non
     assert found == phone("future")
 
 
-def test_a_subclass_reads_itself() -> None:
+def test_a_subclass_reads_instances_of_itself() -> None:
     class Own(Phone):
         __slots__ = ()
 

@@ -73,13 +73,13 @@ async def bytes_of(**options: Any) -> bytes:
         return head.replace(str(server.port).encode(), b"80")
 
 
-async def test_nearly_always_a_request_goes_past_the_session(short: list[str]) -> None:
+async def test_a_plain_request_takes_the_fast_path(short: list[str]) -> None:
     await bytes_of()
 
     assert short == [f"/v1/phone/{PHONE_ID}"]
 
 
-async def test_over_tls_it_goes_past_the_session_as_well(short: list[str]) -> None:
+async def test_a_tls_request_takes_the_fast_path(short: list[str]) -> None:
     async with (
         ByteServer(answers, tls=server_tls()) as server,
         client(server.url, ssl=client_tls()) as diga,
@@ -91,7 +91,7 @@ async def test_over_tls_it_goes_past_the_session_as_well(short: list[str]) -> No
     assert len(short) == 2
 
 
-async def test_both_ways_put_the_same_on_the_wire(
+async def test_both_paths_send_the_same_bytes(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     past_the_session = await bytes_of()
@@ -181,7 +181,7 @@ async def what_comes_of(move: Move) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_both_ways_make_the_same_of_an_answer(
+async def test_both_paths_read_a_response_alike(
     short: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     past_the_session = await what_comes_of(ODD[name])
@@ -213,7 +213,7 @@ async def test_a_request_that_is_traced_goes_through_the_session(
 
 
 @pytest.mark.parametrize("what", ["trace_configs", "middlewares", "headers"])
-async def test_what_somebody_gives_to_every_session_is_kept(
+async def test_defaults_given_to_every_session_are_kept(
     short: list[str], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """As the instrumentation of OpenTelemetry does it with traces."""
@@ -258,9 +258,7 @@ async def test_what_somebody_gives_to_every_session_is_kept(
     ],
 )
 @pytest.mark.usefixtures("short")
-async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
-    name: str, value: Any
-) -> None:
+async def test_a_changed_session_is_used(name: str, value: Any) -> None:
     async with (
         aiohttp.ClientSession() as plain,
         aiohttp.ClientSession(**{name: value}) as other,
@@ -269,7 +267,7 @@ async def test_a_session_that_is_not_as_it_was_made_is_not_passed(
         assert not exchange._is_as_made(other)
 
 
-async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(
+async def test_a_replacement_of_the_request_method_is_called(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As aioresponses and vcrpy do it, and some tracers; also while a client works."""
@@ -294,7 +292,7 @@ async def test_what_stands_in_the_place_of_aiohttps_request_is_asked(
     assert len(short) == 2
 
 
-async def test_a_mock_in_the_place_of_get_is_asked(
+async def test_a_mock_of_get_is_called(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mock = Mock(side_effect=aiohttp.ClientConnectionError)
@@ -307,7 +305,7 @@ async def test_a_mock_in_the_place_of_get_is_asked(
 
 
 @pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
-async def test_a_session_of_another_class_is_asked(
+async def test_a_session_of_another_class_is_used(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -340,7 +338,7 @@ async def test_a_session_of_another_class_is_asked(
         (aiohttp.http.StreamWriter, "write_headers"),
     ],
 )
-async def test_what_stands_in_the_place_of_other_methods_is_asked(
+async def test_replacements_of_other_methods_are_called(
     short: list[str], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
     """As some tracers do it, to add headers or to take the time, and aresponses."""
@@ -360,7 +358,7 @@ async def test_what_stands_in_the_place_of_other_methods_is_asked(
     assert (len(calls), len(short)) == (1, 1)
 
 
-async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None:
+async def test_a_connector_for_https_alone_refuses_http(short: list[str]) -> None:
     connector = aiohttp.TCPConnector()
     connector.allowed_protocol_schema_set = frozenset({"https"})
     async with (
@@ -375,7 +373,7 @@ async def test_a_connector_for_https_alone_is_believed(short: list[str]) -> None
     assert short != []
 
 
-async def test_a_connector_of_another_class_is_told_of_each_request(
+async def test_a_connector_of_another_class_gets_each_request(
     short: list[str],
 ) -> None:
     seen = []
@@ -395,7 +393,7 @@ async def test_a_connector_of_another_class_is_told_of_each_request(
     assert (seen, short) == ([(f"/v1/phone/{PHONE_ID}", True)], [])
 
 
-async def test_a_lent_session_that_was_closed_connects_to_nobody(
+async def test_a_closed_lent_session_connects_nowhere(
     short: list[str],
 ) -> None:
     async with ByteServer(answers) as server:
@@ -412,7 +410,7 @@ async def test_a_lent_session_that_was_closed_connects_to_nobody(
         assert (len(server.wires), len(short)) == (1, 2)
 
 
-async def test_a_connector_that_keeps_nothing_says_so_to_the_server(
+async def test_a_connector_without_keep_alive_says_so_to_the_server(
     short: list[str],
 ) -> None:
     async with (
@@ -428,7 +426,7 @@ async def test_a_connector_that_keeps_nothing_says_so_to_the_server(
     assert short == []
 
 
-async def test_through_a_proxy_goes_the_session(short: list[str]) -> None:
+async def test_a_request_through_a_proxy_uses_the_session(short: list[str]) -> None:
     async with (
         ByteServer(answers, first=closes()) as proxy,
         client("https://api.invalid", attempts=1, proxy=proxy.url) as diga,
@@ -473,7 +471,7 @@ async def test_a_connection_lost_before_it_is_used_is_an_error(
     assert len(short) == 1
 
 
-async def test_the_read_timer_of_who_had_a_connection_before_ends_with_it(
+async def test_the_read_timer_of_an_earlier_request_ends(
     short: list[str],
 ) -> None:
     """A stray line break after the other answer has started it once more."""
@@ -512,7 +510,7 @@ class _Slow:
         return 1
 
 
-async def test_a_connection_that_was_answered_too_early_is_not_kept(
+async def test_a_connection_answered_too_early_is_closed(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest of the request would stand before the next one."""
@@ -531,7 +529,7 @@ async def test_a_connection_that_was_answered_too_early_is_not_kept(
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyError, aiohttp.EofStream])
-async def test_what_a_parser_raises_is_an_error_of_ours(
+async def test_an_exception_of_the_parser_is_a_connection_error(
     short: list[str], monkeypatch: pytest.MonkeyPatch, error: Any
 ) -> None:
     def feed(*_: Any) -> Any:
@@ -546,7 +544,7 @@ async def test_what_a_parser_raises_is_an_error_of_ours(
     assert len(short) == 1
 
 
-async def test_a_connection_lost_before_the_head_is_asked_once_only(
+async def test_a_connection_lost_before_the_head_gets_one_request(
     short: list[str],
 ) -> None:
     """The session would send it again."""

@@ -103,7 +103,7 @@ Make = Callable[..., DigaClient]
 # --- what is sent
 
 
-async def test_a_request_is_these_bytes_and_no_others() -> None:
+async def test_a_request_is_exactly_these_bytes() -> None:
     async with ByteServer(answers) as server, client(server.url) as diga:
         await diga.phones.get(PHONE_ID)
 
@@ -141,7 +141,7 @@ async def test_three_attempts_are_three_requests(make: Make, move: Move) -> None
         assert diga.stats.requests == 3
 
 
-async def test_one_attempt_is_one_request_also_on_a_used_connection(make: Make) -> None:
+async def test_one_attempt_is_one_request_even_on_a_used_connection(make: Make) -> None:
     async with ByteServer(answers, closes()) as server:
         async with make(server.url, retry=ONCE) as diga:
             await diga.phones.get(PHONE_ID)
@@ -163,7 +163,7 @@ async def doubles(wire: Wire) -> None:
     await wire.send(phone(wire.asked_for) * 2)
 
 
-async def test_an_answer_that_comes_twice_at_once_is_read_once(make: Make) -> None:
+async def test_a_response_that_comes_twice_is_read_once(make: Make) -> None:
     async with ByteServer(doubles) as server, make(server.url, retry=ONCE) as diga:
         ids = [uuid4() for _ in range(8)]
 
@@ -171,7 +171,7 @@ async def test_an_answer_that_comes_twice_at_once_is_read_once(make: Make) -> No
         assert server.asked == list(range(8))
 
 
-async def test_a_404_that_comes_twice_at_once_is_read_once(make: Make) -> None:
+async def test_a_404_that_comes_twice_is_read_once(make: Make) -> None:
     """It has no id to compare: the connection is the only guard."""
     script = [says(missing() * 2), answers]
     async with ByteServer(*script) as server, make(server.url, retry=ONCE) as diga:
@@ -183,7 +183,7 @@ async def test_a_404_that_comes_twice_at_once_is_read_once(make: Make) -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 5], ids="after {} turns".format)
 @pytest.mark.parametrize("stray", [phone(), missing()], ids=["a phone", "a 404"])
-async def test_what_comes_a_moment_later_answers_nobody(
+async def test_a_stray_response_that_comes_later_answers_no_request(
     make: Make, stray: bytes, turns: int
 ) -> None:
     """Also what the system holds and asyncio has not read yet."""
@@ -204,7 +204,7 @@ async def test_what_comes_a_moment_later_answers_nobody(
     ids=["a phone", "a 404", "an empty 404", "a byte"],
 )
 @pytest.mark.parametrize("cut", [2, 17, -3])
-async def test_half_of_it_before_a_request_and_half_behind_does_no_harm(
+async def test_a_stray_response_split_around_a_request_does_no_harm(
     make: Make, stray: bytes, cut: int, turns: int
 ) -> None:
     async def mends(wire: Wire) -> None:
@@ -219,7 +219,7 @@ async def test_half_of_it_before_a_request_and_half_behind_does_no_harm(
         assert str((await diga.phones.get(PHONE_ID)).id) == PHONE_ID
 
 
-async def test_what_the_system_holds_is_seen_without_a_turn_of_the_loop() -> None:
+async def test_bytes_in_the_socket_are_seen_without_a_turn_of_the_loop() -> None:
     """Asyncio would read it only after the request is sent, as the answer."""
     async with ByteServer(answers) as server:
         transport = own_transport()
@@ -236,7 +236,7 @@ async def test_what_the_system_holds_is_seen_without_a_turn_of_the_loop() -> Non
         await transport.close()
 
 
-async def test_a_run_takes_no_answer_for_anothers(make: Make) -> None:
+async def test_a_run_never_mixes_up_responses(make: Make) -> None:
     """A worker asks for the next id in the very turn that brought the last answer."""
     sent: list[UUID] = []
 
@@ -263,7 +263,7 @@ async def test_another_phone_is_never_returned(make: Make) -> None:
         assert server.asked == [0, 1, 2]
 
 
-async def test_a_shifted_answer_mends_itself(make: Make) -> None:
+async def test_a_shifted_response_is_retried_on_a_new_connection(make: Make) -> None:
     """The answer to the last request comes only now; ours is still on its way."""
     script = [answers, says(phone(OTHER_ID)), answers]
     async with ByteServer(*script) as server, make(server.url) as diga:
@@ -273,7 +273,7 @@ async def test_a_shifted_answer_mends_itself(make: Make) -> None:
         assert server.asked == [0, 0, 1]
 
 
-async def test_a_retired_pool_serves_those_who_are_on_it() -> None:
+async def test_a_retired_pool_serves_its_open_requests() -> None:
     """And closes behind the last of them."""
     held = asyncio.Event()
 
@@ -294,7 +294,9 @@ async def test_a_retired_pool_serves_those_who_are_on_it() -> None:
         assert server.asked == [0, 1, 2, 2]
 
 
-async def test_nothing_is_lost_or_mixed_up_in_a_storm(make: Make) -> None:
+async def test_no_response_is_lost_or_mixed_up_under_stray_responses(
+    make: Make,
+) -> None:
     """Promises 1 and 2, under everything that shifts answers, at once."""
     dice = random.Random(7)  # noqa: S311
     gone = {uuid4() for _ in range(40)}
@@ -324,7 +326,7 @@ async def test_nothing_is_lost_or_mixed_up_in_a_storm(make: Make) -> None:
 
 
 @pytest.mark.parametrize("first", [says(phone()), says(missing())], ids=["200", "404"])
-async def test_a_server_that_speaks_first_is_not_hammered(first: Move) -> None:
+async def test_a_server_that_speaks_first_gets_no_extra_requests(first: Move) -> None:
     """
     In TLS 1.2 its words come with the handshake, and the next connection is no better.
 
@@ -342,7 +344,7 @@ async def test_a_server_that_speaks_first_is_not_hammered(first: Move) -> None:
         assert len(server.wires) == 1
 
 
-async def test_two_lengths_are_no_length() -> None:
+async def test_two_content_lengths_are_malformed() -> None:
     """The parsers of aiohttp disagree; nobody knows where such an answer ends."""
     body = json.dumps(phone_fields()).encode()
     length = b"Content-Length: %d\r\n" % len(body)
@@ -620,7 +622,7 @@ async def held(request: pytest.FixtureRequest) -> AsyncIterator[Held]:
         yield held
 
 
-async def test_a_cancelled_lookup_ends_at_once_and_the_next_one_works(
+async def test_a_cancelled_lookup_ends_immediately_and_the_next_works(
     held: Held,
 ) -> None:
     held.lookup.cancel()
@@ -634,7 +636,7 @@ async def test_a_cancelled_lookup_ends_at_once_and_the_next_one_works(
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-async def test_what_a_server_says_before_it_is_asked_shifts_no_answers(
+async def test_bytes_before_the_first_request_shift_no_responses(
     monkeypatch: pytest.MonkeyPatch, *, is_tls: bool
 ) -> None:
     """Or each lookup on that connection would be given the answer before its own."""
@@ -670,7 +672,7 @@ async def test_what_a_server_says_before_it_is_asked_shifts_no_answers(
         assert server.asked == [0, 1, 2]
 
 
-async def test_a_closed_client_tells_whoever_waits_at_once(held: Held) -> None:
+async def test_closing_ends_waiting_lookups_immediately(held: Held) -> None:
     closing = asyncio.ensure_future(held.diga.close())
     await at_once(held.lookup)
 
@@ -683,7 +685,7 @@ async def test_a_closed_client_tells_whoever_waits_at_once(held: Held) -> None:
     assert held.diga.closed
 
 
-async def test_a_callers_own_timeout_stays_his_own(held: Held) -> None:
+async def test_a_timeout_of_the_caller_stays_the_callers(held: Held) -> None:
     """It is no `APITimeoutError`: the caller would look for its cause at Diga."""
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.01):
@@ -717,7 +719,7 @@ async def test_a_cancellation_in_the_turn_of_a_timeout_is_not_swallowed(
         await transport.close()
 
 
-async def test_one_collected_unclosed_closes_its_connections() -> None:
+async def test_a_client_collected_unclosed_closes_its_connections() -> None:
     """With one warning of ours and none of aiohttp's; also retired ones, over TLS."""
     script = [answers, says(phone(OTHER_ID)), answers]
     async with ByteServer(*script, tls=server_tls()) as server:
@@ -735,7 +737,7 @@ async def test_one_collected_unclosed_closes_its_connections() -> None:
         assert "DigaClient" in str(warning.message)
 
 
-async def test_a_late_mismatch_opens_nothing_anew() -> None:
+async def test_a_mismatch_after_closing_opens_no_connection() -> None:
     """The answer may come in the very turn in which its client is let go of."""
     async with ByteServer(says(phone(OTHER_ID))) as server:
         transport = own_transport()
@@ -750,7 +752,7 @@ async def test_a_late_mismatch_opens_nothing_anew() -> None:
         await until(lambda: server.wires[0].is_left)
 
 
-async def test_one_who_cannot_be_cancelled_keeps_no_connection_open() -> None:
+async def test_a_task_that_ignores_cancellation_keeps_no_connection() -> None:
     """A caller's own callable for the key, for one."""
     asked, released = asyncio.Event(), asyncio.Event()
 
@@ -776,7 +778,7 @@ async def test_one_who_cannot_be_cancelled_keeps_no_connection_open() -> None:
         released.set()
 
 
-async def test_one_collected_in_another_thread_closes_its_connections() -> None:
+async def test_a_client_collected_in_another_thread_closes_its_connections() -> None:
     async with ByteServer(answers) as server:
         holder = [client(server.url)]
         await holder[0].phones.get(PHONE_ID)
@@ -789,7 +791,7 @@ async def test_one_collected_in_another_thread_closes_its_connections() -> None:
 # --- a lent session
 
 
-async def test_of_a_lent_session_only_the_connector_is_used() -> None:
+async def test_only_the_connector_of_a_lent_session_is_used() -> None:
     seen: list[str] = []
 
     async def middleware(request: Any, handler: Any) -> Any:
@@ -855,7 +857,7 @@ LENT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.filterwarnings("ignore:.*auth.*:DeprecationWarning")
 @pytest.mark.parametrize("options", LENT.values(), ids=LENT)
-async def test_what_a_lent_session_has_beside_its_connector_stays_its_own(
+async def test_settings_of_a_lent_session_do_not_apply(
     options: dict[str, Any],
 ) -> None:
     """What is sent is what a client with a pool of its own sends."""
@@ -878,7 +880,7 @@ async def test_what_a_lent_session_has_beside_its_connector_stays_its_own(
         assert {n: repr(getattr(session, n)) for n in session.ATTRS} == before
 
 
-async def test_of_a_small_lent_pool_no_more_is_used_than_there_is() -> None:
+async def test_a_small_lent_pool_bounds_the_requests() -> None:
     connector = aiohttp.TCPConnector(limit=2)
     async with (
         ByteServer(answers) as server,
@@ -893,7 +895,7 @@ async def test_of_a_small_lent_pool_no_more_is_used_than_there_is() -> None:
 
 
 @pytest.mark.parametrize("stray", [phone(), missing()], ids=["a phone", "a 404"])
-async def test_a_connection_that_its_owner_left_poisoned_answers_nobody(
+async def test_a_poisoned_lent_connection_answers_no_request(
     stray: bytes,
 ) -> None:
     """The owner got two answers to one request, and shares the pool."""
@@ -968,7 +970,7 @@ async def test_waiting_in_a_lent_pool_counts_against_the_attempt(
     assert caught.value.attempts == 0
 
 
-async def test_whoever_waits_in_a_lent_pool_that_is_closed_is_told(
+async def test_closing_a_lent_pool_ends_waiting_lookups(
     crowded: Crowded,
 ) -> None:
     """By aiohttp he is cancelled, and nobody asked for that."""
@@ -983,7 +985,7 @@ async def test_whoever_waits_in_a_lent_pool_that_is_closed_is_told(
             await lookup
 
 
-async def test_a_run_that_waits_in_a_lent_pool_that_is_closed_loses_no_id(
+async def test_closing_a_lent_pool_loses_no_id_of_a_run(
     crowded: Crowded,
 ) -> None:
     session, server = crowded
@@ -1000,7 +1002,7 @@ async def test_a_run_that_waits_in_a_lent_pool_that_is_closed_loses_no_id(
         assert len(caught.value.partial.unanswered) == 3
 
 
-async def test_the_authorities_of_a_lent_session_are_its_connectors() -> None:
+async def test_a_lent_connector_brings_its_certificate_authorities() -> None:
     connector = aiohttp.TCPConnector(ssl=client_tls())
     async with (
         ByteServer(answers, tls=server_tls()) as server,
@@ -1017,7 +1019,7 @@ async def test_the_authorities_of_a_lent_session_are_its_connectors() -> None:
         assert str((await trusting.phones.get(PHONE_ID)).id) == PHONE_ID
 
 
-def test_a_lent_session_of_another_loop_is_refused_before_any_io() -> None:
+def test_a_lent_session_of_another_loop_is_rejected_before_any_io() -> None:
     async def lend() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
 
@@ -1083,14 +1085,14 @@ async def come(data: bytes) -> None:
 @given(data=st.one_of(spoiled(), st.binary(max_size=200)))
 @example(b"HTTP/1.1 200 OK\r\nSet-Cookie: \x00=\x00\r\n\r\n")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_comes_is_a_phone_or_an_error_of_ours(data: bytes) -> None:
+def test_any_bytes_are_a_phone_or_a_library_error(data: bytes) -> None:
     asyncio.run(come(data))
 
 
 # --- sharing
 
 
-async def test_a_joiner_with_more_time_gets_the_answer_of_the_one_request() -> None:
+async def test_a_follower_with_more_time_gets_the_shared_response() -> None:
     """The first one's time is over long before the server speaks."""
     answering = asyncio.Event()
 
@@ -1141,7 +1143,7 @@ async def test_a_source_that_will_not_end_keeps_no_connection(
             await anext(lookups)
 
 
-def test_the_limits_of_one_loop_wait_for_no_other_thread() -> None:
+def test_time_limits_of_one_loop_do_not_wait_for_other_threads() -> None:
     """A timer's context can be entered by one thread at a time."""
     ringing = []
 
