@@ -133,6 +133,13 @@ class Direct:
 
     # --- between requests
 
+    def close_idle(self) -> bool:
+        """Close one connection that no request uses; return whether there was one."""
+        if not self._idle:
+            return False
+        self._idle[0].close()
+        return True
+
     def _rest(self, connection: HttpConnection) -> None:
         if not self._keeps:
             self._open.discard(connection)

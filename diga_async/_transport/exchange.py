@@ -25,7 +25,7 @@ from aiohttp import ClientSession, TCPConnector
 from diga_async._api.messages import Headers, Request, Response
 from diga_async._transport import self_check
 from diga_async._transport.connections import Pool
-from diga_async._transport.deadlines import CURRENT, TimeLimits
+from diga_async._transport.deadlines import CURRENT, Open, TimeLimits
 from diga_async._transport.direct import Direct
 from diga_async._transport.protocol import HttpConnection, Reply, Unusable
 
@@ -146,6 +146,18 @@ class Exchange:
         finally:
             if response.connection is not None:  # it did not end well
                 response.close()
+
+    def close_idle(self, attempt: Open) -> bool:
+        """
+        Close a connection that no request uses; return whether there was one.
+
+        Args:
+            attempt: The last one. Its own connection may serve another by now.
+        """
+        if self._direct is not None and self_check.may_pass():
+            return self._direct.close_idle()
+        attempt.disconnect()
+        return True
 
     # --- the end
 

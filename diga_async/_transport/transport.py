@@ -192,8 +192,7 @@ class Transport:
     def _make_room(self, attempt: Open) -> None:
         """After a shortage, close a few connections: the program needs files too."""
         if self._lent is None and attempt.connected:
-            self._spare -= 1
-            attempt.disconnect()
+            self._spare -= self._exchange.close_idle(attempt)
 
     def retire(self) -> None:
         """
