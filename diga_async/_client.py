@@ -86,7 +86,7 @@ class DigaClient:
     __module__ = "diga_async"
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        """Point out what is called otherwise here."""
+        """Point out options that have another name here."""
         for name, hint in _HABITS.items():
             if name in options:
                 raise TypeError(f"DigaClient() has no {name!r}: {hint}")
@@ -196,7 +196,7 @@ class DigaClient:
         await self.close()
 
     def __repr__(self) -> str:
-        """Show its address and its state, and nothing of the key."""
+        """Show its address and its state, never the key."""
         lifecycle = vars(self).get("_lifecycle")
         if lifecycle is None:  # shown by a crash report about its own `__init__`
             return "<DigaClient not made>"

@@ -79,7 +79,7 @@ class Line:
     One line of the report.
 
     Attributes:
-        mark: Whether it is well.
+        mark: Whether it is in order.
         name: What it is about.
         text: What was found.
     """
@@ -174,7 +174,7 @@ class Diagnosis:
         answer = None if self.reply is None else self.reply.answer
         return answer if isinstance(answer, Page) else None
 
-    # --- how it is told
+    # --- the report
 
     def lines(self) -> Iterator[Line]:
         """Yield the report, line by line."""
@@ -381,7 +381,7 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
                 code=ExitCode.REFUSED,
             )
         case APIConnectionError() | RateLimitError():
-            following = "try again; if it stays so, ask the server's operator"
+            following = "try again; if it happens again, ask the server's operator"
         case APIStatusError(status=status) if status >= 500:  # noqa: PLR2004
             following = "the server has a fault; try again in a few minutes"
         case APIStatusError() | InvalidResponseError():

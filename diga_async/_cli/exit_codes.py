@@ -42,7 +42,7 @@ def usage_error(reason: str) -> CommandError:
 
 
 def stopped(doing: str, error: OSError) -> CommandError:
-    """Return the error for a command that the system does not let go on."""
+    """Return the error for a command that an error of the system stopped."""
     return CommandError(ExitCode.STOPPED, f"{doing}: {reason_of(error)}")
 
 

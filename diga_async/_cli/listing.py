@@ -68,7 +68,7 @@ def format_of_list(out: Path | None, *, ids_only: bool, csv_raw: bool) -> Format
     Return how the rows of a listing are written.
 
     Raises:
-        CommandError: The name of *out* asks for no format.
+        CommandError: The name of *out* names no known format.
     """
     if not ids_only:
         if out is None:
@@ -97,7 +97,7 @@ class ListJob:
         form: How rows are written, made from the name of *out*.
 
     Raises:
-        CommandError: The name of *out* asks for no format.
+        CommandError: The name of *out* names no known format.
     """
 
     invocation: Invocation
@@ -207,7 +207,7 @@ class _Run:
     def _known_pages(self) -> int | None:
         return self._total_pages or self.listing.stats.total_pages
 
-    # --- what is shown meanwhile
+    # --- progress
 
     def _reporter(self) -> Reporter:
         # Rows on the screen are progress enough, and a bar would mix with them.

@@ -117,7 +117,7 @@ class Bulletin:
     It is pure: the time and the state of the run are arguments.
 
     Args:
-        server: Where the run asks.
+        server: The server of the run.
         in_the_end: What becomes of a run whose server stays silent.
         now: When the run begins.
         periodic: Whether to print where the run stands, every 30 seconds.

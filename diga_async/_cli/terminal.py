@@ -85,7 +85,7 @@ def forgiving_standard_error() -> Iterator[None]:
     before = sys.stderr
     try:
         descriptor = before.fileno()
-    except (AttributeError, OSError):  # none, or one that is no file
+    except (AttributeError, OSError):  # None, or not a file
         yield
         return
     with suppress(OSError):

@@ -16,8 +16,8 @@ class SharedTask(Generic[T]):
     """
     Work that callers share while it is under way.
 
-    A caller that runs out of time leaves the work going on for those that come
-    later. The last caller that is cancelled cancels it.
+    A caller that runs out of time leaves the work running for later callers. The last
+    caller that is cancelled cancels it.
 
     Attributes:
         waiting: How many callers wait.

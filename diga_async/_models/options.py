@@ -39,7 +39,7 @@ def _count(_: object, attribute: Any, value: Any) -> None:
 
 def check_seconds(name: str, value: object) -> None:
     """
-    Refuse what is not a duration.
+    Reject a value that is not a duration.
 
     Raises:
         ConfigurationError: *value* is not a finite number above 0.

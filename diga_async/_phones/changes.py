@@ -3,7 +3,7 @@ Which changes hold now: the pure core of a watch.
 
 It keeps two things: the state as of the last change delivered, and the phones whose
 latest reading differs from that state. A phone has at most one pending change, so a
-slow consumer gets the sum of the changes, and nothing grows.
+slow consumer gets the sum of the changes, and memory does not grow.
 """
 
 import math

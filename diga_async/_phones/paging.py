@@ -7,7 +7,7 @@ go on.
 
 Neither the order of the listing nor what becomes of a cursor whose phone was deleted
 or left the filter is documented. Servers answer such a cursor with an error, or, worse,
-with an empty page, which looks like the end. So an empty page is not believed:
+with an empty page, which looks like the end. So an empty page is checked:
 
 1. The page after an earlier phone is requested, which overlaps with what was read.
 2. If that leads nowhere, the cursor's phone is looked up by its id.

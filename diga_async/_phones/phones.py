@@ -34,7 +34,7 @@ from diga_async._phones.page_plan import Via, check_via
 if TYPE_CHECKING:
     from diga_async._phones.watching import PhoneChanges
 
-# Not every program waits or watches, so what does is imported by its method.
+# Not every program waits or watches, so each method imports its implementation.
 # ruff: noqa: PLC0415
 
 
@@ -229,7 +229,7 @@ class Phones:
         status is shown. Throttling slows the listing and does not end it.
 
         Args:
-            status: Only phones of this status; any text, also one that this version
+            status: Only phones of this status; any text, even one that this version
                 does not know.
             inbound_agent_id: Only phones whose calls this agent answers.
             outbound_agent_id: Only phones that this agent calls from.
@@ -370,7 +370,7 @@ class Phones:
             AuthenticationError: The key was refused.
             PermissionDeniedError: The key lacks *Phones: read*.
             DigaError: Anything else that `get` does not retry; without *timeout*,
-                also the last failure of an outage.
+                including the last failure of an outage.
             InvalidPhoneIdError: *phone_id* is not a UUID; nothing was sent.
             ConfigurationError: Another argument is wrong; nothing was sent.
 

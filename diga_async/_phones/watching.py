@@ -44,7 +44,7 @@ def watch(
 
     Raises:
         TypeError: *phone_ids* is one id, or not iterable.
-        InvalidPhoneIdError: *phone_ids* or *baseline* has something that is no id.
+        InvalidPhoneIdError: *phone_ids* or *baseline* has something that is not an id.
         ConfigurationError: Another argument is wrong.
     """
     check_seconds("every", every)
@@ -189,7 +189,7 @@ class Watch:
             return
         self._require_own_loop()
         self._task.cancel()
-        # The caller may be cancelled meanwhile, by anyio again and again.
+        # The caller may be cancelled meanwhile, by anyio repeatedly.
         await asyncio.shield(asyncio.ensure_future(self._until_ended()))
 
     async def _until_ended(self) -> None:
@@ -226,8 +226,8 @@ class PhoneChanges:
 
     It begins on entering the block, or with the first change asked for; leaving the
     block leaves nothing behind. Cancelling one ``anext()`` loses no change.
-    It goes on polling while you deal with a change: what became different meanwhile
-    is one change for each phone, and what went back to what it was is none.
+    It goes on polling while you deal with a change: the differences of a
+    phone become one change, and a phone that returned to its former state has none.
 
     Made by `Phones.watch`.
 

@@ -1,8 +1,8 @@
 """
 `ResponseReader`: bytes of one connection in, whole responses out; it does no I/O.
 
-It reads with aiohttp's parser, and looks at what a parser does not tell: whether a
-response ended exactly where its bytes ended, and how much came that is no body.
+It reads with aiohttp's parser, and checks what a parser does not report: whether a
+response ended exactly where its bytes ended, and how much came beside the body.
 """
 
 import asyncio
@@ -73,10 +73,10 @@ class ResponseReader:
     connected = True
 
     def pause_reading(self) -> None:
-        """Nothing: a piece is small."""
+        """Do nothing: a piece is small."""
 
     def resume_reading(self, *_: Any, **__: Any) -> None:
-        """Nothing: reading is never paused."""
+        """Do nothing: reading is never paused."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -38,7 +38,7 @@ class ListingSettings:
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """One page; the records that a fault has broken are no phones."""
+    """One page; the records that a fault has broken are not phones."""
 
     data: list[Any]
     first_id: UUID | None

@@ -137,7 +137,7 @@ def test_a_status_that_may_be_misspelt_gets_a_warning(wait_for):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x", "--status", "assigned"], "'x' is no phone id"),
+        (["x", "--status", "assigned"], "'x' is not a phone id"),
         ([MISSING], "--status"),
         ([], "ID"),
         ([MISSING, "--status", "assigned", "--every", 0], "--every"),

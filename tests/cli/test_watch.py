@@ -149,7 +149,7 @@ def test_where_there_is_no_api_the_address_is_wrong(diga, sandbox):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x"], "'x' is no phone id"),
+        (["x"], "'x' is not a phone id"),
         (["--every", 0], "--every"),
         (["--json"], "--json"),
     ],

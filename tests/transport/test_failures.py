@@ -131,8 +131,8 @@ def test_a_failed_connection_says_where_and_why(error, phase, text):
             aiohttp.ClientPayloadError("+34911234567"),
             "the answer is incomplete, or is not valid HTTP",
         ),
-        (HttpProcessingError(message="+34911234567"), "what came is not valid HTTP"),
-        (ValueError("+34911234567"), "what came is not valid HTTP"),
+        (HttpProcessingError(message="+34911234567"), "the answer is not valid HTTP"),
+        (ValueError("+34911234567"), "the answer is not valid HTTP"),
         (MemoryError(), "out of memory"),
     ],
 )

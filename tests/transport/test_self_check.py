@@ -78,7 +78,7 @@ async def test_no_version_is_asked_for(
 
 def without_the_parser(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delattr(aiohttp.http, "HttpResponseParser")
-    return "aiohttp has no HttpResponseParser any more"
+    return "aiohttp no longer has HttpResponseParser"
 
 
 def with_another_constructor(monkeypatch: pytest.MonkeyPatch) -> str:
