@@ -1,4 +1,4 @@
-"""An operation that the library does not have goes through everything it has."""
+"""An operation that the library does not have uses every layer of it."""
 
 import asyncio
 import json

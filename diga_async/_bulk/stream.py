@@ -139,6 +139,6 @@ class Stream(Generic[R]):
         raise TypeError("a run cannot be copied or pickled")
 
     def __del__(self) -> None:
-        """End a run that is not consumed any more."""
+        """End a run that is no longer consumed."""
         if self._run is not None:
             self._run.orphan()

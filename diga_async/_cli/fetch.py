@@ -153,7 +153,7 @@ class _Run:
         Write a row for each id.
 
         Raises:
-            CommandError: Rows cannot be written, or ids cannot be read, any more;
+            CommandError: Rows can no longer be written, or ids no longer be read;
                 or the first Ctrl-C came.
             DigaError: The run ended early.
         """

@@ -164,7 +164,7 @@ class _Run:
         Write a row for each phone that has none.
 
         Raises:
-            CommandError: Rows cannot be written any more.
+            CommandError: Rows can no longer be written.
             DigaError: The listing ended early.
         """
         task = asyncio.current_task()

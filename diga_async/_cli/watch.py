@@ -93,7 +93,7 @@ class _Run:
         Print changes until nothing can change any more, or a signal comes.
 
         Raises:
-            CommandError: They cannot be printed any more.
+            CommandError: They can no longer be printed.
             DigaError: The watch ended early.
         """
         task = asyncio.current_task()

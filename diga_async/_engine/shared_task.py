@@ -80,7 +80,7 @@ class SharedTask(Generic[T]):
         if self._task is task:
             self._task = None
         if not task.cancelled():
-            task.exception()  # perhaps no caller waits for it any more
+            task.exception()  # perhaps no caller waits for it
 
     def cancel(self) -> None:
         """Cancel the work under way; the next caller starts it anew."""

@@ -41,7 +41,7 @@ MAX_REASON_CHARACTERS = 300
 MAX_HOST_BYTES = 253  # RFC 1035 section 2.3.4
 MAX_FACTS = 8
 MAX_PICKLED_BYTES = 2048
-#: What an error weighs pickled beside its texts: names, numbers and an id.
+#: The pickled size of an error without its texts: names, numbers and an id.
 OUTLINE_BYTES = 280
 
 #: What an error of each phase begins with, before the server's address.
@@ -210,7 +210,7 @@ class ConfigurationError(DigaError, ValueError):
 
 class WaitError(DigaError):
     """
-    The status that `wait_until` waits for cannot come any more.
+    The status that `wait_until` waits for can no longer come.
 
     Attributes:
         phone: The `Phone` as it was last seen; None when it never was.

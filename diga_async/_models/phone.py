@@ -35,7 +35,7 @@ class PhoneStatus(OpenStrEnum):
     RELEASED = "released"
     """Released; for sale again after 30 days."""
     FINISHED = "finished"
-    """For sale again; this record does not change any more."""
+    """For sale again; this record no longer changes."""
 
 
 class TelephonyProvider(OpenStrEnum):

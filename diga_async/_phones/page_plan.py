@@ -17,7 +17,7 @@ from diga_async._models.errors import ConfigurationError
 Via = Literal["each", "list", "auto"]
 
 FEW_IDS = 5
-"""Up to so many ids are looked up singly: the first page alone may be wasted."""
+"""Up to this many ids are looked up singly: the first page alone may be wasted."""
 
 _EVERYTHING: Final = PhoneQuery(order="asc")
 

@@ -310,6 +310,6 @@ class PhoneChanges:
         raise TypeError("a watch cannot be copied or pickled")
 
     def __del__(self) -> None:
-        """Stop polling when nothing can be consumed any more."""
+        """Stop polling when the watch is no longer consumed."""
         if self._watch is not None:
             self._watch.orphan()

@@ -145,9 +145,9 @@ class _Guard(aiohttp.BaseConnector):
     def _expect_no_more(
         self, protocol: ResponseHandler, transport: asyncio.BaseTransport
     ) -> None:
-        """Use a new connection once if the server sent data before the first request."""
-        # Such data, as a busy notice is, answers no later request, and the next one would
-        # have it as well. Over TLS there is always something to read.
+        """Use a new connection once if the server sent data before any request."""
+        # Such data, as a busy notice is, answers no later request, and the next
+        # connection would bring it again. Over TLS there is always something to read.
         is_tls = transport.get_extra_info("sslcontext") is not None
         if protocol.should_close or (
             not is_tls and is_readable(transport, self._poller)
@@ -242,7 +242,7 @@ class Pool:
         self.session.detach()
         if self._loop.is_closed():
             if self.owned:
-                _finish(_close(self.connector))  # nothing is awaited any more
+                _finish(_close(self.connector))  # it awaits nothing
             close_more()
         else:
             self._loop.call_soon_threadsafe(self._close_soon, close_more)

@@ -183,7 +183,7 @@ class TimeLimits:
             attempt.connect_due += seconds
 
     def _let_read(self, turns: int) -> None:
-        """Expire what is due, but only after so many turns of the loop."""
+        """Expire what is due, but only after *turns* turns of the loop."""
         if turns:
             self._timer = self.loop.call_soon(
                 self._let_read, turns - 1, context=self._context

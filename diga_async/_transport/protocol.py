@@ -178,7 +178,7 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on; resolve the request when its response is complete."""
         answer = self._answer
-        if answer is None or answer.done():  # not asked for, or not any more
+        if answer is None or answer.done():  # not requested, or given up
             self.close()
             return
         try:

@@ -2,7 +2,7 @@
 `ResponseReader`: bytes of one connection in, whole responses out; it does no I/O.
 
 It reads with aiohttp's parser, and checks what a parser does not report: whether a
-response ended exactly where its bytes ended, and how much came beside the body.
+response ended exactly where its bytes ended, and how much came that is not body.
 """
 
 import asyncio

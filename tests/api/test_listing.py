@@ -91,7 +91,7 @@ class TestWhatIsSent:
             {"order": []},
         ],
     )
-    def test_what_is_not_of_its_kind_is_refused(self, wrong):
+    def test_a_filter_of_the_wrong_type_is_rejected(self, wrong):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             query_of(**wrong)
 

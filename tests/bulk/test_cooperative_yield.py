@@ -1,4 +1,4 @@
-"""The cooperative: a few in each turn, everybody in the end, in the order they came."""
+"""The cooperative yield: a few calls in each turn, all of them, in order."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ class Load:
 
 
 async def see(stile: CooperativeYield, load: Load, part: float) -> None:
-    """Let the cooperative see a loop at work for that part of the time."""
+    """Let *stile* see a loop that is busy for that part of the time."""
     load.time += 1.0
     load.worked += part
     for _ in range(stile._until_sample):
@@ -50,7 +50,7 @@ async def stile_under(part: float) -> CooperativeYield:
 
 
 async def passed(stile: CooperativeYield, count: int) -> list[int]:
-    """Let so many go at once; return how many went in each turn."""
+    """Let *count* calls wait concurrently; return how many started in each turn."""
     gone: list[int] = []
 
     async def go(number: int) -> None:
@@ -88,7 +88,7 @@ async def test_a_loop_counts_as_saturated_at_first() -> None:
 async def test_a_loop_that_waits_for_the_core_is_saturated(
     slept: int, preempted: int, *, is_saturated: bool
 ) -> None:
-    """Another process on the core leaves it half of the time, whatever it has to do."""
+    """Another process on the core leaves the loop half of the time."""
     load = Load()
     stile = CooperativeYield(load.now, load.cpu, load.switches)
     load.slept, load.preempted = slept, preempted
@@ -113,7 +113,7 @@ async def test_an_idle_loop_starts_one_call_in_each_turn_without_waiting() -> No
 
 
 async def test_many_waiting_calls_start_in_groups() -> None:
-    """Everybody looks in each turn whether it may: turns times who waits."""
+    """Checking every waiter in every turn would cost turns times waiters."""
     stile = await stile_under(0.1)
 
     turns = await passed(stile, 1000)
@@ -122,8 +122,8 @@ async def test_many_waiting_calls_start_in_groups() -> None:
     assert len(turns) < 100
 
 
-async def test_who_waits_is_not_looked_at_in_every_turn() -> None:
-    """Else 1,000 in flight cost twice as much each as 64."""
+async def test_a_waiting_call_is_not_checked_in_every_turn() -> None:
+    """Otherwise 1,000 in flight cost twice as much each as 64."""
     stile = await stile_under(1.0)
     steps = 0
     loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ async def test_who_waits_is_not_looked_at_in_every_turn() -> None:
     assert steps < 5 * len(tasks)
 
 
-async def test_who_is_cancelled_while_it_waits_holds_nobody_up() -> None:
+async def test_a_call_cancelled_while_it_waits_delays_no_other() -> None:
     stile = await stile_under(1.0)
     tasks = [asyncio.ensure_future(stile.wait()) for _ in range(3 * MOST_A_TURN)]
     await asyncio.sleep(0)

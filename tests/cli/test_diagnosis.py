@@ -1,4 +1,4 @@
-"""What a check has found out, and what it means."""
+"""The findings of a check, and their meaning."""
 
 import json
 from email.utils import formatdate
@@ -39,7 +39,7 @@ ROUTE = Route(
 
 
 def page(records=1, **fields):
-    """Return the body of a page, and what it is read as."""
+    """Return the body of a page, and the page."""
     content = {
         "data": [phone_fields()] * records,
         "has_more": False,
@@ -132,7 +132,7 @@ def test_a_record_that_is_no_phone_is_told_and_is_no_obstacle():
         ({"Retry_After": "7"}, "the server asks to wait for 7 s (Retry-After)"),
     ],
 )
-def test_what_rate_limit_headers_say_is_told(headers, words):
+def test_the_report_says_what_rate_limit_headers_announce(headers, words):
     found = diagnosis(**headers)
     assert f"ok rate limit: {words}" in text_of(found)
 
@@ -159,7 +159,7 @@ def test_a_slow_answer_does_not_put_the_clock_off():
     assert "ok clock: agrees" in text_of(slow)
 
 
-def test_what_this_version_does_not_know_is_named():
+def test_fields_and_values_unknown_to_this_version_are_named():
     sip_config = {"termination_uri": "sip.example", "transport": "tls"}
     phone = phone_fields(sip_config=sip_config, country="ES", status="suspended")
     content, answer = page(data=[phone], next_cursor="x")

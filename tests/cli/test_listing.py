@@ -149,7 +149,7 @@ def test_a_date_without_an_offset_is_utc(text, moment):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "1/7/2026"])
-def test_what_is_no_date_is_named_with_its_option(text):
+def test_an_invalid_date_is_reported_with_its_option(text):
     with pytest.raises(CommandError, match="--assigned-until must be a date such as"):
         moment_of("--assigned-until", text)
 

@@ -70,7 +70,7 @@ def environment(sandbox):
 
 @pytest.fixture
 def start(environment, tmp_path):
-    """Start the command as a process of its own; none is left behind."""
+    """Start the command as a process, which ends with the test."""
     started = []
 
     def start(*arguments, **options):
@@ -96,7 +96,7 @@ def start(environment, tmp_path):
 
 
 def finish(process):
-    """Return the exit code and what was said on standard error."""
+    """Return the exit code and the text on standard error."""
     words = process.stderr.read()
     assert "Traceback" not in words
     return process.wait(timeout=30), words

@@ -29,7 +29,7 @@ def test_a_burst_of_shortages_leaves_room_below_what_the_others_hold():
         limit.fell_short(1.0, in_flight)
 
     assert limit.slots == 30 - ROOM
-    assert limit.wait(1.0) == 0.0  # others end, and make room
+    assert limit.wait(1.0) == 0.0  # others end, and free slots
 
 
 def test_only_the_first_shortage_is_news():

@@ -1,4 +1,4 @@
-"""Runs through outages, and through failures that are none."""
+"""Runs through outages, and through failures that are not outages."""
 
 import asyncio
 import contextlib

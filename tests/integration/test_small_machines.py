@@ -38,7 +38,7 @@ def sandbox():
 
 
 def in_a_process_of_its_own(code, sandbox):
-    """Run *code*, which knows address, key and ids of *sandbox*; return its JSON."""
+    """Run *code* with the address, key and ids of *sandbox*; return its JSON."""
     facts = json.dumps([sandbox.url, KEY, [str(i) for i in sandbox.phone_ids]])
     started = "import asyncio, json, os, resource, sys, time\n"
     started += "from diga_async import *\nURL, KEY, IDS = json.loads(sys.argv[1])\n"

@@ -1,4 +1,4 @@
-"""The lean decoder makes what the strict hooks make, or leaves a value to them."""
+"""The lean decoder makes the same values as the strict hooks, or defers to them."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ NAMES = [a.name for a in attrs.fields(Phone)]
 
 
 def made(decode: Any, value: Any, kind: type[Any] = Phone) -> tuple[object, ...]:
-    """Return what *decode* makes of *value*: every field, or every complaint."""
+    """Return the result of *decode* for *value*: every field, or every complaint."""
     try:
         record = decode(copy.deepcopy(value), kind, "$.data[3]")
     except InvalidResponseError as error:
@@ -107,7 +107,7 @@ def test_odd_values_are_the_same_either_way(odd: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("version", PAYLOADS)
-def test_what_was_ever_published_is_decoded_without_the_hooks(
+def test_every_published_version_is_decoded_without_the_hooks(
     monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     monkeypatch.setattr(decoding, "strictly", None)
@@ -183,7 +183,7 @@ class _Counted:
     extra: Any = NO_EXTRA
 
     def __attrs_post_init__(self) -> None:
-        """Do what no decoder knows of."""
+        """Do something unknown to decoders."""
 
 
 @pytest.mark.parametrize("kind", [_Plain, _Checked, _Counted])

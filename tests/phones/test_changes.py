@@ -26,7 +26,7 @@ def phone(n=1, **fields):
 
 
 def told(tracker):
-    """Deliver all; return what each change says in short."""
+    """Deliver all; return the changes in short."""
     changes = []
     while (change := tracker.deliver()) is not None:
         before = change.before and change.before.nickname
@@ -117,7 +117,7 @@ def test_a_phone_that_is_gone_has_no_after_and_one_that_returns_no_before():
     assert tracker.deliver() == Change(X, None, phone(), frozenset())
 
 
-def test_what_went_back_to_what_it_was_is_not_told():
+def test_a_phone_back_in_its_former_state_is_not_reported():
     tracker = ChangeTracker([X, Y], {X: phone(1), Y: None})
     tracker.read([phone(1, nickname="a"), phone(2)])
     tracker.read([phone(1)])
@@ -210,7 +210,7 @@ def test_a_phone_that_could_not_be_read_when_the_listing_ended_is_not_new():
     assert told(tracker) == [(2, None, "new")]
 
 
-def test_what_the_listing_does_not_show_is_looked_up():
+def test_a_phone_that_the_listing_omits_is_looked_up():
     finished, gone = phone(3, status="finished"), number(4)
     baseline = {X: phone(1), Y: phone(2), finished.id: finished, gone: None}
     tracker = ChangeTracker(None, baseline)
@@ -245,7 +245,7 @@ records = st.one_of(
 @st.composite
 def histories(draw):
     """
-    Draw polls of a project, and after each what a consumer does.
+    Draw polls of a project, and the consumer's actions after each.
 
     A poll reads or misses each phone, or cannot read it. The consumer takes some
     changes, and may be killed after one, before it has stored the state.
@@ -334,7 +334,7 @@ def test_pages_are_read_while_they_are_fewer_than_the_ids_left(pages, total, ids
     assert next_page_pays(pages, total, ids) is pays
 
 
-def test_one_id_is_never_worth_a_page():
+def test_a_single_id_is_never_worth_a_page():
     assert not ListingCost().is_worth_a_page(1)
     assert ListingCost().is_worth_a_page(2)
 

@@ -187,7 +187,7 @@ WRONG = [
 @pytest.mark.parametrize(("wrong", "kind"), WRONG, ids=str)
 @pytest.mark.parametrize("method", ["list", "list_page"])
 def test_arguments_are_checked_at_the_call(method, wrong, kind):
-    """Nothing is awaited: there is not even a loop."""
+    """Nothing is awaited: there is no loop."""
     phones = quick_client("http://127.0.0.1:9").phones
 
     with pytest.raises(kind):
@@ -236,7 +236,7 @@ async def settled():
 
 
 class TestWhatOtherLibrariesGetWrong:
-    """Each of these is a fault in the tracker of some library that pages."""
+    """Each of these is a reported bug of some library that pages."""
 
     async def test_an_empty_page_that_has_more_does_not_end_it(self):
         project = Project.of(ids(50), faults=[None, is_empty])
@@ -493,7 +493,7 @@ class TestAWalk:
 )
 @settings(max_examples=60, deadline=None)
 def test_a_phone_that_is_there_throughout_is_delivered_once(drawn, size, gone):
-    """While others come and go, or an error says that it cannot make sure."""
+    """While others come and go; or an error says that this is uncertain."""
     stable, order, goings, comings = drawn
     project = Project.of(order, gone=gone, changes=changes_of(goings, comings))
 

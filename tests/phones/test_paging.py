@@ -1,4 +1,4 @@
-"""The pager decides how a listing goes on."""
+"""The pager decides how a listing continues."""
 
 import tracemalloc
 from functools import cached_property
@@ -50,7 +50,7 @@ def refused(status):
 
 
 class Listing:
-    """Plays answers to a pager; keeps what it asks for and delivers."""
+    """Plays answers to a pager; records its requests and phones."""
 
     def __init__(self, pager, *answers):
         self.asked = []

@@ -205,7 +205,9 @@ async def test_finished_can_be_waited_for(project):
         (APIConnectionError("refused", phase="tls"), APIConnectionError),
     ],
 )
-async def test_what_a_get_does_not_retry_is_raised_immediately(project, answer, error):
+async def test_an_error_that_a_get_does_not_retry_is_raised_immediately(
+    project, answer, error
+):
     async with project.client() as diga:
         wait = await soon(diga.phones.wait_until(X, status="assigned", timeout=DAY))
         project.answer = lambda _: answer

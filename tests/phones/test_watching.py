@@ -307,7 +307,7 @@ async def test_throttling_loses_nothing_and_is_counted():
         assert watching.stats.retries == 2
 
 
-# --- what a poll cannot see
+# --- phones that a poll cannot see
 
 
 async def test_a_phone_that_the_listing_does_not_show_is_not_gone():
@@ -401,7 +401,7 @@ async def test_until_the_listing_was_read_to_its_end_no_phone_is_new():
 
 
 async def test_a_listing_whose_cursor_is_gone_has_no_end():
-    """An empty page is what many servers answer when the cursor's phone is gone."""
+    """Many servers answer with an empty page when the cursor's phone is gone."""
     project = Project(*range(1, 7), page_size=2)
 
     def remove_the_cursor(path):
@@ -541,7 +541,7 @@ async def test_a_refused_key_ends_a_watch(status, error, ids):
         assert [change async for change in changes] == []
 
 
-async def test_one_record_that_may_not_be_read_does_not_end_a_watch():
+async def test_a_record_that_may_not_be_read_does_not_end_a_watch():
     project = Project(1, 2)
     project.hidden = {X}
     forbidden = response(403)

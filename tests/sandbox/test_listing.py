@@ -1,4 +1,4 @@
-"""The pages that the sandbox cuts out of its phones."""
+"""The pages of the sandbox's listing."""
 
 from itertools import chain
 from random import Random
@@ -60,7 +60,7 @@ def collected(
     pages: int = 50,
     **settings: Any,
 ) -> list[list[int]]:
-    """Follow the cursors to the end, or for so many pages."""
+    """Follow the cursors to the end, or for a number of pages."""
     found, cursor = [], ""
     for _ in range(pages):
         page = page_of(phones, query + cursor, fault, **settings)

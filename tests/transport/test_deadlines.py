@@ -1,4 +1,4 @@
-"""A loop that stands still: what has arrived is read first, and no time is taken."""
+"""A blocked loop: arrived data is read first, and the blocked time does not count."""
 
 import asyncio
 import logging
@@ -24,13 +24,13 @@ ONCE = RetryPolicy(max_attempts=1)
 
 @pytest.fixture
 def sandbox():
-    """A server that goes on while the loop of the test stands still."""
+    """A server that continues while the loop of the test is blocked."""
     with Sandbox(60, latency=0.02, api_key=KEY) as sandbox:
         yield sandbox
 
 
 def blocks(seconds):
-    """Stand still, as pandas, a debugger or a stopped process does."""
+    """Block the loop, as pandas, a debugger or a stopped process does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
@@ -193,7 +193,7 @@ async def test_a_lost_connection_is_followed_by_a_new_one():
 
 
 class Task:
-    """An attempt's task: tells when it was cancelled."""
+    """An attempt's task, which records its cancellation."""
 
     def __init__(self, limits, seconds, *, most=float("inf")):
         self.attempt = Attempt(limits, seconds, most=most)

@@ -1,4 +1,4 @@
-"""What each exception below us means: an error that says where and why."""
+"""Each exception becomes an error that says where and why."""
 
 import errno
 import pickle
@@ -185,7 +185,7 @@ def test_a_deadline_before_the_first_request_says_that_nothing_was_sent():
 
 
 @pytest.mark.parametrize("number", sorted(LOCAL))
-def test_what_this_machine_lacks_is_a_shortage(number):
+def test_a_missing_local_resource_is_a_shortage(number):
     short = failure_of(connector_error(number), BEFORE, API)
 
     assert isinstance(short, Shortage)
