@@ -110,7 +110,7 @@ def test_the_pages_of_one_phone_are_counted(fields, phones, words):
     assert words in text_of(found)
 
 
-def test_a_record_that_is_no_phone_is_told_and_is_no_obstacle():
+def test_a_record_that_is_not_a_phone_is_reported_as_a_warning():
     broken = page(data=[phone_fields(number=None)])[1]
     found = diagnosis(broken)
     assert found.code == 0
@@ -147,7 +147,7 @@ def test_the_report_says_what_rate_limit_headers_announce(headers, words):
         (-4000, "!! clock: 4,000 s behind the server's; set this machine's"),
     ],
 )
-def test_a_clock_that_is_off_is_told_and_is_no_obstacle(ahead, line):
+def test_a_clock_that_is_off_is_reported_as_a_warning(ahead, line):
     found = diagnosis(Date=formatdate(NOW - ahead, usegmt=True))
     assert line in text_of(found)
     assert found.to_dict()["clock_skew"] == pytest.approx(ahead, abs=1)
@@ -222,7 +222,7 @@ def test_each_failure_on_the_way_names_the_next_step(setup, step, words, followi
     assert text_of(found).count("\n") == 3
 
 
-def test_without_a_key_the_way_to_the_server_is_told_all_the_same():
+def test_without_a_key_the_way_to_the_server_is_still_reported():
     keyless = attrs.evolve(SETUP, key_origin=None, key_problem="no API key")
     found = Diagnosis(setup=keyless, route=ROUTE)
     assert found.code == 2

@@ -432,7 +432,7 @@ def test_cells_that_a_spreadsheet_would_run_are_guarded_unless_raw(
             assert {row["nickname"] for row in csv.DictReader(file)} == {nickname}
 
 
-def test_an_output_that_vanishes_is_no_success(diga, sandbox, ids, out, monkeypatch):
+def test_an_output_that_vanishes_is_not_a_success(diga, sandbox, ids, out, monkeypatch):
     row_of = fetch.row_of
 
     def row_and_remove(outcome):
@@ -529,9 +529,7 @@ def test_the_hint_for_ids_from_a_pipe_asks_for_the_same_ids(
     assert "with the same ids on standard input: diga phone fetch - -o out.csv" in words
 
 
-def test_nothing_is_sent_any_more_after_the_first_ctrl_c(
-    diga, sandbox, ids, out, monkeypatch
-):
+def test_nothing_is_sent_after_the_first_ctrl_c(diga, sandbox, ids, out, monkeypatch):
     """Pauses before retries end, and requests in flight get their rows."""
     sandbox.faults = Faults(errors=1.0)
     drain, allowed = fetch._Run._drain, []

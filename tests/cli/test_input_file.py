@@ -181,7 +181,7 @@ def test_a_gzip_that_is_cut_short_keeps_the_ids_before(tmp_path):
     assert caught.value.code is ExitCode.STOPPED
 
 
-def test_a_gzip_that_is_no_gzip_is_wrong_usage(tmp_path):
+def test_a_gz_file_that_is_not_gzip_is_wrong_usage(tmp_path):
     assert "cannot read" in refusal_of(tmp_path / "ids", b"\x1f\x8bnot at all")
 
 

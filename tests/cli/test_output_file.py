@@ -90,7 +90,7 @@ async def test_resuming_a_file_that_is_not_there_starts_it(path):
     assert stock(path).outcomes.total() == 1
 
 
-def test_a_csv_begins_with_its_header_also_when_empty(tmp_path):
+def test_a_csv_begins_with_its_header_even_when_empty(tmp_path):
     stock(tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes() == Csv.header
 

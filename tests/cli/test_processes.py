@@ -215,7 +215,7 @@ def test_a_wait_tells_a_script_that_the_status_has_come(start, sandbox):
     assert finish(process)[0] == 0
 
 
-def test_a_listing_that_is_killed_goes_on_with_each_phone_once(
+def test_a_listing_that_was_killed_resumes_with_each_phone_once(
     start, sandbox, tmp_path
 ):
     listing = ("phone", "list", "-o", "out.csv", "--resume")

@@ -607,7 +607,7 @@ async def test_the_services_say_when_diga_does_not_answer(
     assert statuses == [504, 504]
 
 
-async def test_the_services_refuse_what_is_no_id(
+async def test_the_services_reject_an_invalid_id(
     sandbox: Sandbox, example: Callable[[str], Any]
 ) -> None:
     answers = []

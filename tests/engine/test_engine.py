@@ -539,7 +539,7 @@ class TestKeys:
 
         assert isinstance(answer, Phone)
 
-    async def test_another_key_is_no_retry_of_a_single_call_allowed_none(self):
+    async def test_another_key_is_not_a_retry_of_a_single_call(self):
         keys = iter(["sk-1", "sk-2"])
         stack = Stack(
             response(401), key=lambda: next(keys), policy=RetryPolicy(max_attempts=1)
@@ -1002,7 +1002,7 @@ class TestShortage:
         assert call.elapsed(call.started) == 0.0
         assert call.deadline == call.started + call.timeouts.total
 
-    async def test_fewer_are_in_flight_and_that_is_said_once(self, caplog):
+    async def test_fewer_are_in_flight_and_the_log_says_so_once(self, caplog):
         answers = [asyncio.get_running_loop().create_future() for _ in range(8)]
         stack = Stack(*answers, *[FOUND] * 8, limits={"concurrency": 8})
         lookups = [

@@ -115,7 +115,7 @@ def failing_with_5xx(now: float = 0.0) -> CircuitBreaker:
     return breaker
 
 
-def test_twenty_5xx_in_a_row_are_no_outage_before_a_control_has_failed() -> None:
+def test_twenty_5xx_in_a_row_are_not_an_outage_before_a_control_fails() -> None:
     breaker = failing_with_5xx(now=10.0)
 
     assert (breaker.is_holding, breaker.is_open) == (True, False)

@@ -592,7 +592,7 @@ def test_a_limit_in_flight_is_shown_as_slots_and_not_as_a_rate() -> None:
     assert {slots for _, _, slots, _ in seen} <= {8, 9, 10, 11}
 
 
-def test_a_cap_is_no_limit_of_the_server() -> None:
+def test_a_cap_is_not_a_limit_of_the_server() -> None:
     limiter = running(per_second=50.0)
 
     assert limiter.snapshot(10.0) == ("capped", pytest.approx(49.0), 64, 0.0)

@@ -318,7 +318,7 @@ async def test_a_handshake_that_drips_ends_on_time() -> None:
         slow.set()
 
 
-async def test_a_flood_of_session_tickets_is_no_answer() -> None:
+async def test_a_flood_of_session_tickets_is_not_an_answer() -> None:
     """They come after the handshake, on a connection that is then idle."""
     tls = server_tls()
     tls.num_tickets = 100
@@ -616,7 +616,7 @@ async def test_two_cancelled_closes_leave_nothing() -> None:
         gc.collect()  # or another test would report a session left open
 
 
-async def test_ten_thousand_at_once_and_all_of_them_cancelled_leave_nothing() -> None:
+async def test_ten_thousand_concurrent_lookups_leave_nothing_when_cancelled() -> None:
     async with ByteServer(hangs(), answers) as server, client(server.url) as diga:
         ids = [PHONE_ID] * 5000 + [uuid4() for _ in range(500)]
         tasks = [asyncio.ensure_future(diga.phones.get(i)) for i in ids]

@@ -193,7 +193,7 @@ async def test_a_lent_pool_that_its_owner_uses_up_is_waited_for():
         await asyncio.wait(owners)
 
 
-async def test_it_grows_again_when_there_is_room(monkeypatch):
+async def test_the_limit_grows_again_when_resources_are_free(monkeypatch):
     monkeypatch.setattr("diga_async._flow.local_limit.GROW_SECONDS", 0.05)
     limits = Limits(concurrency=16, adaptive=False)
     async with (

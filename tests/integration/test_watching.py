@@ -82,7 +82,7 @@ def spare(sandbox):
     return with_more.phone_ids[len(sandbox.phones) :]
 
 
-async def test_nothing_is_told_of_a_project_that_stays_as_it_is():
+async def test_a_project_that_stays_the_same_has_no_changes():
     async with (
         Sandbox(250, sort_by="nickname") as sandbox,
         quick_client(sandbox.url, sandbox.api_key, attempts=2) as diga,

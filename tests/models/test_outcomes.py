@@ -148,7 +148,7 @@ def test_a_batch_is_as_long_as_its_phones_and_iterates_over_them() -> None:
     assert (len(batch), list(batch)) == (1, [phone])
 
 
-def test_a_run_makes_the_same_found_as_anybody() -> None:
+def test_a_run_makes_the_same_found_as_its_constructor() -> None:
     phone = Phone.from_dict(phone_fields())
     made, other = (
         make(phone.id, phone, 2, 0.5, "a request") for make in (found, Found)

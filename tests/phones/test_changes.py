@@ -79,7 +79,7 @@ def test_fields_are_names_of_attributes():
     assert changed_fields(phone(), every) < names
 
 
-def test_a_new_unknown_field_is_no_change_and_its_next_value_is():
+def test_a_new_unknown_field_is_not_a_change_but_its_next_value_is():
     tracker = ChangeTracker([X], {X: phone()})
     tracker.read([phone(tomorrow=1)])
     assert told(tracker) == []
@@ -117,7 +117,7 @@ def test_a_phone_that_is_gone_has_no_after_and_one_that_returns_no_before():
     assert tracker.deliver() == Change(X, None, phone(), frozenset())
 
 
-def test_a_phone_back_in_its_former_state_is_not_reported():
+def test_a_phone_back_in_its_former_state_has_no_change():
     tracker = ChangeTracker([X, Y], {X: phone(1), Y: None})
     tracker.read([phone(1, nickname="a"), phone(2)])
     tracker.read([phone(1)])
@@ -146,7 +146,7 @@ def test_the_state_is_that_of_the_last_change_delivered():
     assert tracker.phones == {X: phone(1, nickname="a"), Y: phone(2)}
 
 
-def test_the_state_is_a_plain_dictionary_of_ones_own():
+def test_the_state_is_a_plain_dictionary_and_a_copy():
     tracker = ChangeTracker(None, {X: phone(1), Y: None})
     state = tracker.phones
 
@@ -155,7 +155,7 @@ def test_the_state_is_a_plain_dictionary_of_ones_own():
     assert tracker.phones == {X: phone(1), Y: None}
 
 
-def test_ids_that_are_not_watched_are_neither_kept_nor_told():
+def test_ids_that_are_not_watched_are_neither_kept_nor_delivered():
     tracker = ChangeTracker([X], {Y: phone(2)})
     tracker.read([phone(1), phone(2, nickname="b")])
 
@@ -221,7 +221,7 @@ def test_a_phone_that_the_listing_omits_is_looked_up():
     assert tracker.left({X}) == []
 
 
-def test_a_new_phone_that_is_gone_before_it_was_told_is_not_told():
+def test_a_new_phone_that_is_gone_before_delivery_has_no_change():
     tracker = ChangeTracker(None, {})
     tracker.read([phone(1)])
     tracker.missed([X])

@@ -193,7 +193,7 @@ class TestRequests:
                 await anext(lookups)
 
 
-class TestWhatCannotBeRead:
+class TestUnreadablePages:
     @pytest.mark.parametrize(
         "fault", [fails, is_garbage, has_a_broken_record, is_empty]
     )
@@ -217,7 +217,7 @@ class TestWhatCannotBeRead:
         assert len(project.seen) == 42
 
     @pytest.mark.parametrize("status", [403, 404, 422])
-    async def test_nor_where_the_listing_is_refused(self, status):
+    async def test_with_a_refused_listing_every_id_is_asked_singly(self, status):
         project = Project.of(ids(40), faults=[refuses(status)])
         batch = await many(project, ids(40), "auto")
 

@@ -133,7 +133,7 @@ class TestTheListing:
 
         assert phones.stats.throttled > 0
 
-    async def test_after_the_end_there_is_no_more(self, diga):
+    async def test_after_the_end_nothing_is_left(self, diga):
         async with diga.phones.list() as phones:
             async for _ in phones:
                 pass
@@ -235,7 +235,7 @@ async def settled():
         await asyncio.sleep(0)
 
 
-class TestWhatOtherLibrariesGetWrong:
+class TestBugsOfOtherLibraries:
     """Each of these is a reported bug of some library that pages."""
 
     async def test_an_empty_page_that_has_more_does_not_end_it(self):
@@ -270,7 +270,9 @@ class TestWhatOtherLibrariesGetWrong:
 
         assert read == ids(50)
 
-    async def test_nor_when_it_left_the_filter(self, sandbox, diga):
+    async def test_it_does_not_end_silently_when_the_cursor_s_phone_left_the_filter(
+        self, sandbox, diga
+    ):
         sandbox.filtered_cursors = True
         for phone_id in sandbox.phone_ids:
             sandbox.change(phone_id, status="reserved")

@@ -177,7 +177,7 @@ class TestPagesWithoutNumbers:
         assert listed.answer(first) == [str(first.cursor)]
 
     @pytest.mark.parametrize("contradiction", CONTRADICTIONS.values(), ids=str)
-    def test_a_number_that_pages_contradict_counts_as_not_said(self, contradiction):
+    def test_a_number_that_pages_contradict_is_ignored(self, contradiction):
         for via, most in {"auto": 0, "list": 1}.items():
             plan = Plan(via, 1000)
             plan.ask()

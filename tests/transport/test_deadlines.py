@@ -49,7 +49,7 @@ async def test_a_get_is_answered_that_came_while_the_loop_stood_still(sandbox):
         assert diga.stats.requests == 2
 
 
-async def test_even_at_the_end_of_its_total(sandbox):
+async def test_an_answer_that_arrived_counts_even_at_the_end_of_its_total(sandbox):
     limits = Timeouts(0.3, attempt=0.3, connect=0.2)
     async with client(sandbox.url, retry=ONCE, timeouts=limits) as diga:
         await diga.phones.get(sandbox.phone_ids[0])
@@ -230,7 +230,7 @@ async def test_time_that_stood_still_is_added_but_never_beyond_a_true_deadline()
     assert at_most < spent
 
 
-async def test_a_short_delay_is_no_standstill():
+async def test_a_short_delay_does_not_count_as_blocked():
     limits = TimeLimits()
     running = asyncio.ensure_future(Task(limits, 0.3).run())
     await asyncio.sleep(0)

@@ -579,7 +579,7 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used(
         await until(lambda: server.wires[0].is_left)
 
 
-async def test_idle_connections_are_closed_though_nobody_asks(
+async def test_idle_connections_are_closed_without_another_request(
     short: list[str],
 ) -> None:
     async with ByteServer(answers) as server, client(server.url) as diga:

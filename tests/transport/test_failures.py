@@ -211,7 +211,7 @@ def test_after_the_request_was_sent_nothing_is_a_shortage():
     assert not isinstance(failure_of(error, AFTER, API), Shortage)
 
 
-def test_a_resolver_without_descriptors_has_not_said_anything_of_the_name():
+def test_a_resolver_without_descriptors_proves_nothing_about_the_name():
     error = aiohttp.ClientConnectorDNSError(KEY, OSError(-3, "Temporary failure"))
     lacking = Progress(lacking=errno.EMFILE)
 

@@ -300,7 +300,7 @@ async def test_bytes_after_a_response_are_noticed_or_an_error(
         ("a field", b"x" * 9999),
     ],
 )
-async def test_no_flood_that_is_no_body_is_read_for_long(
+async def test_a_flood_beside_the_body_is_soon_given_up(
     flood: str, piece: bytes
 ) -> None:
     """Older parsers of aiohttp have no bound of their own for some of these."""
