@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+import aiohttp
 import attrs
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,7 @@ from diga_async._cli.route import UnreachableError, measure_route
 from diga_async._cli.rows import json_text
 from diga_async._cli.terminal import Messages, is_terminal, printable
 from diga_async._models.decoding import read_json
+from diga_async._transport.self_check import way
 
 _MARK_STYLES = {"ok": "green", "!!": "yellow", "no": "bold red"}
 
@@ -95,6 +97,7 @@ async def _diagnose(client: DigaClient, setup: Setup) -> Diagnosis:
     made = lifecycle_of(client).options
     context = ssl.create_default_context()
     async with client:
+        setup = attrs.evolve(setup, aiohttp=(aiohttp.__version__, way()))
         try:
             route = await measure_route(made.base_url, made.proxy, context)
         except UnreachableError as error:

@@ -55,7 +55,7 @@ class _Results:
         """Count one outcome."""
         self.outcomes[OUTCOME_NAMES[type(outcome)]] += 1
         if isinstance(outcome, Failed):
-            self.failure = str(outcome.error)
+            self.failure = outcome.error.describe()
         elif isinstance(outcome, Found):
             phone = outcome.phone
             self.phones.setdefault((phone.status, phone.telephony_provider), phone)

@@ -1,5 +1,6 @@
 """What a check has found out, and what it means; it is pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -44,6 +45,7 @@ class Setup:
         proxy_origin: Where the proxy comes from.
         key_origin: Where the key comes from; None when there is none.
         key_problem: Why there is no key that could be sent; None when there is.
+        aiohttp: Its version, and which way requests take; None before a client opens.
     """
 
     address: str
@@ -51,6 +53,7 @@ class Setup:
     proxy_origin: str
     key_origin: str | None
     key_problem: str | None
+    aiohttp: tuple[str, str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -182,6 +185,8 @@ class Diagnosis:
         yield Line("ok", "address", setup.address)
         origin = f" (from {setup.proxy_origin})" if setup.proxy else ""
         yield Line("ok", "proxy", f"{setup.proxy or 'none'}{origin}")
+        if setup.aiohttp is not None:
+            yield _aiohttp_line(*setup.aiohttp)
         if isinstance(self.route, Route):
             yield from self._route_lines(self.route)
         if problem is not None:
@@ -243,6 +248,7 @@ class Diagnosis:
         return {
             "address": self.setup.address,
             "proxy": self.setup.proxy,
+            "aiohttp": self.setup.aiohttp and self.setup.aiohttp[0],
             "addresses": [] if route is None else list(route.addresses),
             "name_seconds": route and _rounded(route.name_seconds),
             "connect_seconds": route and _rounded(route.connect_seconds),
@@ -271,6 +277,26 @@ class Diagnosis:
         if isinstance(answer, AuthenticationError):
             return "refused"
         return "missing" if self.setup.key_problem else None
+
+
+#: aiohttp's security advisories that the versions page lists, by the first release
+#: without them.
+ADVISORIES = (((3, 14, 4), "CVE-2026-69244"),)
+
+
+def _aiohttp_line(version: str, way: str) -> Line:
+    """
+    Say which aiohttp is used and how, and whether it has a known advisory.
+
+    >>> _aiohttp_line("3.13.5", "requests go through aiohttp's session: a patch").mark
+    '!!'
+    """
+    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+    known = ", ".join(name for fixed, name in ADVISORIES if numbers < fixed)
+    if known:
+        advice = f"upgrade: this version has {known}"
+        return Line("!!", "aiohttp", f"{version}; {way}; {advice}")
+    return Line("ok", "aiohttp", f"{version}; {way}")
 
 
 def _short(seconds: float) -> str:

@@ -103,4 +103,4 @@ def message_of(error: CommandError | DigaError) -> str:
     """
     if isinstance(error, CommandError):
         return str(error)
-    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], str(error))
+    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], error.describe())

@@ -180,9 +180,22 @@ class DigaError(Exception):
         """Whether the same lookup may succeed later."""
         return False
 
-    def __str__(self) -> str:
-        """Say what happened."""
+    def describe(self) -> str:
+        """
+        Say what happened, without naming the lookup.
+
+        .. versionadded:: 0.2.0
+        """
         return self.reason
+
+    def __str__(self) -> str:
+        """Say what happened, to which phone, after how many attempts."""
+        text, facts = self.describe(), []
+        if self.phone_id is not None and str(self.phone_id) not in text:
+            facts.append(f"phone {self.phone_id}")
+        if self.attempts:
+            facts.append(f"{self.attempts} attempt{'s' * (self.attempts > 1)}")
+        return f"{text} ({', '.join(facts)})" if facts else text
 
     def __repr__(self) -> str:
         """Show the class and what happened."""
@@ -316,7 +329,7 @@ class APIConnectionError(DigaError):
         refused = self.proxy_status is not None and not _may_pass(self.proxy_status)
         return self.phase != "tls" and not refused
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
         """Say what failed, with which server, and why."""
         why, semicolon, remedy = self.reason.partition(";")
         if self.errno is not None:
@@ -377,7 +390,7 @@ class APIStatusError(DigaError):
         """Whether the same lookup may succeed later: 408, 425, 429 and 5xx."""
         return _may_pass(self.status)
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
         """Say what the server said, status first."""
         said = self.message or "; ".join(map(str, self.details))
         parts = (str(self.status), self.error_code, said, self.reason)
@@ -476,7 +489,7 @@ class InvalidResponseError(DigaError):
         """Whether the same lookup may succeed later."""
         return self.undecodable or self.foreign
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
         """Say what is wrong, and where."""
         parts = (self.reason, "; ".join(self.problems))
         return ": ".join(part for part in parts if part)

@@ -153,7 +153,7 @@ def _error_fields(error: DigaError) -> dict[str, Any]:
     return {
         "type": type(error).__name__,
         "status": getattr(error, "status", None),
-        "message": str(error),
+        "message": error.describe(),
     }
 
 

@@ -252,3 +252,20 @@ def test_the_report_as_json_has_the_same_keys_whatever_was_found():
 )
 def test_json_says_in_a_word_what_became_of_the_key(answer, word):
     assert diagnosis(answer).to_dict()["key"] == word
+
+
+@pytest.mark.parametrize(
+    ("version", "mark", "words"),
+    [
+        ("3.14.4", "ok", "3.14.4; requests go"),
+        ("3.15.0a1", "ok", "3.15.0a1; requests go"),
+        ("3.13.5", "!!", "upgrade: this version has CVE-2026-69244"),
+    ],
+)
+def test_an_aiohttp_with_a_known_advisory_is_named(version, mark, words):
+    checked = attrs.evolve(SETUP, aiohttp=(version, "requests go directly"))
+    lines = Diagnosis(setup=checked, route=ROUTE).lines()
+    (line,) = (line for line in lines if line.name == "aiohttp")
+
+    assert line.mark == mark
+    assert words in line.text

@@ -45,6 +45,8 @@ def complaints(monkeypatch):
     """Collect the complaints of garbage collection."""
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda it: seen.append(it.exc_value))
+    gc.collect()
+    seen.clear()  # what earlier tests left
     return seen
 
 

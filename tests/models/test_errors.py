@@ -447,3 +447,29 @@ def test_only_undecodable_and_foreign_responses_are_transient(
     facts: dict[str, bool], *, transient: bool
 ) -> None:
     assert InvalidResponseError(**facts).transient is transient  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InternalServerError(status=503), "503"),
+        (
+            InternalServerError(status=503, phone_id=UUID(int=7), attempts=4),
+            f"503 (phone {UUID(int=7)}, 4 attempts)",
+        ),
+        (
+            NotFoundError(f"no {UUID(int=7)}", phone_id=UUID(int=7), attempts=1),
+            f"0: no {UUID(int=7)} (1 attempt)",
+        ),
+        (
+            RateLimitError(status=429, phone_id=UUID(int=7), attempts=0),
+            f"429 (phone {UUID(int=7)})",
+        ),
+    ],
+    ids=["no lookup", "attempts", "named already", "throttled"],
+)
+def test_the_text_of_an_error_names_the_phone_and_the_attempts(
+    error: DigaError, text: str
+) -> None:
+    assert str(error) == text
+    assert error.describe() == text.partition(" (")[0]
