@@ -65,11 +65,11 @@ class DigaClient:
             *base_url*. No netrc is read.
         trace_configs: aiohttp's trace configurations, called for every request.
             They see the headers, with the key.
-            What a hook raises is raised by the lookup, and ends a run.
+            An error of a hook is raised by the lookup, and ends a run.
         on_event: Called after each attempt and each lookup that ends, with
             one frozen `AttemptEvent` or `LookupEvent`; for metrics.
             It is a plain function that must not block.
-            What it raises is raised by the lookup, and ends a run.
+            An error that it raises is raised by the lookup, and ends a run.
         headers: Sent with every request, such as a gateway's own. Headers that
             describe the request, its connection or its body cannot be given, nor
             can ``Authorization`` and ``Cookie``.

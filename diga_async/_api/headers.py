@@ -1,4 +1,4 @@
-"""What the headers of a response say: how long to wait, how the body is encoded."""
+"""The headers of a response that say how long to wait, and how to decode its body."""
 
 import re
 from datetime import datetime

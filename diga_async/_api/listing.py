@@ -194,7 +194,7 @@ class Page:
 
     @property
     def bad_records(self) -> tuple[BadRecord, ...]:
-        """What is not a phone."""
+        """The records that are not phones."""
         return tuple(r for r in self.records if isinstance(r, BadRecord))
 
 

@@ -51,7 +51,7 @@ class Headers(Protocol):
 @attrs.frozen
 class Endpoint:
     """
-    Where requests go, and the headers that all of them have.
+    The address of requests, and the headers that all of them have.
 
     Attributes:
         url: The base URL, absolute and encoded, without a slash at its end.

@@ -12,7 +12,7 @@ class AddressDoubt:
     """
     Checks the address at the first 404 of a run.
 
-    A run goes on meanwhile; only its 404s wait for the answer. Without an
+    The run continues meanwhile; only its 404s wait for the answer. Without an
     answer they count as missing records, and the next run asks again.
 
     Args:

@@ -37,7 +37,7 @@ class Results(Protocol[R_co]):
 @attrs.frozen
 class Result(Generic[T]):
     """
-    How one operation of a run ended.
+    The result of one operation of a run.
 
     Attributes:
         operation: The operation.

@@ -292,7 +292,7 @@ class Run(Generic[R]):
 
     async def aclose(self) -> None:
         """Cancel everything; return when nothing is left."""
-        is_alone = self._loop.is_closed()  # nothing of the run goes on
+        is_alone = self._loop.is_closed()  # nothing of the run continues
         if not is_alone:
             self._require_own_loop()
         self._closed = True

@@ -1,4 +1,4 @@
-"""What a check has found out, and what it means; it is pure."""
+"""The findings of a check, and their meaning; it is pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ Mark = Literal["ok", "!!", "no", ""]
 @attrs.frozen(kw_only=True)
 class Setup:
     """
-    What a check starts from.
+    The configuration that a check uses.
 
     Attributes:
         address: The server.
@@ -59,7 +59,7 @@ class Setup:
 @attrs.frozen(kw_only=True)
 class Reply:
     """
-    What came back for the one request.
+    The answer to the one request.
 
     Attributes:
         answer: The page, or why there is none.
@@ -95,7 +95,7 @@ class Line:
 @attrs.frozen(kw_only=True)
 class Problem:
     """
-    What keeps a user from starting.
+    A problem that keeps a user from starting.
 
     Attributes:
         step: What failed, as the report names it.
@@ -129,7 +129,7 @@ class Diagnosis:
 
     @property
     def problem(self) -> Problem | None:
-        """What keeps the user from starting; None when nothing does."""
+        """The problem that keeps the user from starting; None without one."""
         if isinstance(self.route, UnreachableError):
             return _problem_of_route(self.route, self.setup)
         if self.setup.key_problem is not None:
@@ -152,7 +152,7 @@ class Diagnosis:
 
     @property
     def phones(self) -> int | None:
-        """How many phones there are; None when that is not known."""
+        """The number of phones; None when that is not known."""
         page = self._page
         if page is None:
             return None

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and the one line that says why."""
+"""The end of a command: its exit code, and the one line that says why."""
 
 import re
 from enum import IntEnum
@@ -13,7 +13,7 @@ from diga_async import (
 
 
 class ExitCode(IntEnum):
-    """What the exit codes of `diga` mean."""
+    """The exit codes of `diga`."""
 
     ALL_FOUND = 0
     NOT_ALL_FOUND = 1

@@ -45,13 +45,13 @@ Output = OutputFile | StandardOutput
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    What is to be fetched, as the options say.
+    The options of a fetch.
 
     Attributes:
         invocation: The command line, for hints.
         file: Where the ids are; ``-`` is standard input.
         out: Where the rows go; None is standard output.
-        resume: Whether to go on with an OUT that exists.
+        resume: Whether to continue an OUT that exists.
         retry_failed: Whether its failed rows are looked up again.
         column: The name of the column of ids; None to find it.
         csv_raw: Whether cells that a spreadsheet would run stay as they are.

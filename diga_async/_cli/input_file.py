@@ -70,7 +70,7 @@ class InputFile:
 
     @property
     def total(self) -> int | None:
-        """How many ids there are, as far as is known; None for a pipe."""
+        """The number of ids, as far as is known; None for a pipe."""
         if self._lines is None:
             return None
         return self.reader.read + max(0, self._lines - self._lines_read)

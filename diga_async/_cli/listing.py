@@ -84,13 +84,13 @@ def format_of_list(out: Path | None, *, ids_only: bool, csv_raw: bool) -> Format
 @attrs.frozen(kw_only=True)
 class ListJob:
     """
-    What is to be listed, as the options say.
+    The options of a listing.
 
     Attributes:
         invocation: The command line, for hints.
         filters: The arguments of `Phones.list`.
         out: Where the rows go; None is standard output.
-        resume: Whether to go on with an OUT that exists.
+        resume: Whether to continue an OUT that exists.
         ids_only: Whether a row is an id and nothing else.
         csv_raw: Whether cells that a spreadsheet would run stay as they are.
         messages: What the user is told.

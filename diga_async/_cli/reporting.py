@@ -1,4 +1,4 @@
-"""What a command says on standard error while it waits for the server."""
+"""The progress and notices of a command on standard error."""
 
 import asyncio
 import sys

@@ -39,7 +39,7 @@ def say(text: str) -> None:
 @attrs.frozen
 class Messages:
     """
-    What a command tells its user.
+    The messages of a command to its user.
 
     Attributes:
         quiet: Whether only errors are printed.

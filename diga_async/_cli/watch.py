@@ -26,7 +26,7 @@ from diga_async._cli.terminal import Messages, counted, is_terminal, say
 @attrs.frozen(kw_only=True)
 class WatchJob:
     """
-    What is to be watched, as the options say.
+    The options of a watch.
 
     Attributes:
         phone_ids: The phones; empty for every phone that the listing shows.

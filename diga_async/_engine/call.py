@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @attrs.define(eq=False, repr=False)
 class Counters:
-    """What a client, or one run, has done and is doing."""
+    """The counts of a client, or of one run."""
 
     requests: int = 0
     retries: int = 0

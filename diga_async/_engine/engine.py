@@ -64,7 +64,7 @@ _FAILURES = (APIConnectionError, InternalServerError)
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    What the calls of a client have in common.
+    The settings that the calls of a client share.
 
     Attributes:
         base_url: Where requests go.
@@ -86,7 +86,7 @@ class Settings:
 
 class Engine:
     """
-    Everything that the calls of a client share in one event loop.
+    Carries the calls of a client in one event loop.
 
     Attributes:
         clock: The time.

@@ -28,7 +28,7 @@ RECENT = 8
 
 class Feedback:
     """
-    What the limits of a client learn from an attempt.
+    Tells the limits of a client about its attempts.
 
     Args:
         limiter: How fast the client may send.

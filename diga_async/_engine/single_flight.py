@@ -113,7 +113,7 @@ class _SharedCall(Generic[T]):
         self.followers: set[_Follower[T]] = set()
 
     def join(self, follower: _Follower[T], timeouts: Timeouts, deadline: float) -> None:
-        """Add a follower; the call goes on for as long as the last one waits."""
+        """Add a follower; the call continues for as long as the last one waits."""
         self.followers.add(follower)
         self.call.extend(deadline, timeouts.attempt, follower.since)
         for each in self.followers:

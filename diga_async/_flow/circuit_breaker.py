@@ -12,7 +12,7 @@ Jitter keeps probes from hitting the same phase of a server that flaps once a se
 
 
 class Purpose(Enum):
-    """What an attempt of a run is for."""
+    """The purpose of an attempt of a run."""
 
     CALL = auto()
     #: One of the run's own calls, to see whether the server is back.
@@ -165,7 +165,7 @@ class CircuitBreaker:
 
 class Silence:
     """
-    How long one run has tried without an answer.
+    The time that one run has tried without an answer.
 
     The breaker sees failures in a row; few concurrent calls make few of them. So a
     run also ends when it has tried for `CircuitBreaker.most_seconds` since its

@@ -1,5 +1,5 @@
 """
-How many requests this machine can have in flight: lowered by local shortages.
+The local limit on requests in flight, lowered by shortages of this machine.
 
 A process has few descriptors, a machine few ports and buffers, and a lent pool few
 connections. Where one of them is used up, a request cannot even be sent.
@@ -8,7 +8,7 @@ connections. Where one of them is used up, a request cannot even be sent.
 import math
 
 ROOM = 2
-"""How far the next limit is below the number that failed: the program needs files."""
+"""Requests by which a shortage lowers the limit: the program needs files too."""
 
 GROW_SECONDS, GROW_SECONDS_MOST = 1.0, 64.0
 """Seconds without a shortage before the limit grows; doubled when that failed."""

@@ -72,7 +72,7 @@ State = Literal["free", "capped", "limited", "probing", "cooling_down"]
 
 class Snapshot(NamedTuple):
     """
-    What the limiter believes at one moment.
+    The state of the limiter at one moment.
 
     Attributes:
         state: No limit is known; only *per_second* limits; a limit is known; nothing
@@ -91,7 +91,7 @@ class Snapshot(NamedTuple):
 
 class _Measurement:
     """
-    How much was accepted, and in what time, from one 429 to a later one.
+    The attempts accepted, and their time, from one 429 to a later one.
 
     In a pause a bucket saves up attempts, a window does not. Either way of reading the
     figures gives at most the limit, so the larger one counts.
@@ -209,7 +209,7 @@ class RateLimiter:
         return max(0.0, self._blocked_until - now)
 
     def snapshot(self, now: float) -> Snapshot:
-        """Return what the limiter believes."""
+        """Return the present state."""
         rate, slots = self.rate, self.slots
         if self._full < math.inf and self._trip > self._gap * self._slots:
             rate = None  # the slots are full before the rate is reached

@@ -53,7 +53,7 @@ class Progress:
 @attrs.define
 class RetryBudget:
     """
-    How many retries all single calls of a client may spend.
+    The retries that all single calls of a client share.
 
     The figures are those of botocore's standard mode: when most requests fail,
     retries keep a struggling server down.

@@ -26,7 +26,7 @@ class UncommonError(Exception):
 @attrs.frozen
 class Helpers:
     """
-    What decoders share with the strict hooks; each raises for a value that is wrong.
+    Functions shared with the strict hooks; each raises for a wrong value.
 
     Attributes:
         check_text: Checks a text that is not ASCII.

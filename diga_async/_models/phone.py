@@ -99,7 +99,7 @@ def _json_schema(cls: type[Any], _schema: Any, handler: Any) -> dict[str, Any]:
 @attrs.frozen(kw_only=True)
 class SipConfig:
     """
-    How an imported phone reaches its SIP trunk.
+    The SIP trunk of an imported phone.
 
     Attributes:
         termination_uri: Host or address that outbound calls are sent to;

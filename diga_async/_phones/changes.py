@@ -1,5 +1,5 @@
 """
-Which changes hold now: the pure core of a watch.
+`ChangeTracker`: the changes that hold now, the pure core of a watch.
 
 It keeps two things: the state as of the last change delivered, and the phones whose
 latest reading differs from that state. A phone has at most one pending change, so a

@@ -169,7 +169,7 @@ class PhoneListing:
         """
         The id of the last phone delivered; *after* until the first.
 
-        Another listing with ``after=cursor`` goes on from there.
+        Another listing with ``after=cursor`` continues there.
 
         .. versionadded:: 0.2.0
         """
@@ -202,7 +202,7 @@ def _stats(
 @attrs.frozen(kw_only=True)
 class Walk:
     """
-    What a walk through the whole listing has read.
+    The result of a walk through the whole listing.
 
     Attributes:
         phones: The phones read, in the order of the listing, each once.

@@ -1,5 +1,5 @@
 """
-Which pages of the listing a run by ids requests; it does no I/O.
+`PagePlan`: the pages of the listing that a run by ids requests; it does no I/O.
 
 The listing is read in ascending order, so that phones added meanwhile come at its end.
 A problem with it costs requests and no outcome: an id that no page had is looked up

@@ -249,8 +249,8 @@ class Phones:
               id, and ``after=phone_id`` goes past it), when the phone of a cursor is
               gone, or when the server repeats itself,
             - `ConfigurationError` when there is no listing at this address,
-            - what `get` raises, for a page that cannot be read. ``after=cursor``
-              goes on from there.
+            - what `get` raises, for a page that cannot be read; ``after=cursor``
+              continues there.
 
         Raises:
             ConfigurationError: A filter, *order*, *page_size* or *timeouts* is not

@@ -80,7 +80,7 @@ def _state_of(baseline: object) -> State | None:
 
 
 class _Health:
-    """How the polls of a watch went."""
+    """The health of the polls of a watch."""
 
     def __init__(self) -> None:
         self.polls = 0
@@ -105,7 +105,7 @@ class Watch:
     """
     The inside of a watch: one task that polls, and a consumer that takes changes.
 
-    It goes on polling while the consumer is busy, so that a change is always the
+    It keeps polling while the consumer is busy, so that a change is always the
     difference to the latest poll.
     """
 
@@ -226,7 +226,7 @@ class PhoneChanges:
 
     It begins on entering the block, or with the first change asked for; leaving the
     block leaves nothing behind. Cancelling one ``anext()`` loses no change.
-    It goes on polling while you deal with a change: the differences of a
+    It keeps polling while you deal with a change: the differences of a
     phone become one change, and a phone that returned to its former state has none.
 
     Made by `Phones.watch`.

@@ -42,7 +42,7 @@ costs three system calls; one of this size comes from memory that the process ha
 """
 
 KEEP_ALIVE = 15.0
-"""How many seconds a connection may be idle: aiohttp's default."""
+"""Seconds for which a connection may be idle: aiohttp's default."""
 
 
 class SecondSend(aiohttp.ClientConnectionError):
@@ -215,7 +215,7 @@ class Pool:
 
     @property
     def size(self) -> float:
-        """How many connections to one server a lent connector gives at a time."""
+        """The most connections to one server that a lent connector gives."""
         if self.owned:
             return inf
         limits = (self.connector.limit, self.connector.limit_per_host)

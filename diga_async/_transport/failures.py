@@ -31,7 +31,7 @@ ERRORS = (
     MemoryError,
 )
 """
-What a failed attempt raises: aiohttp, its parser, and asyncio below it.
+The exceptions of a failed attempt: of aiohttp, its parser, and asyncio below it.
 
 A name that resolves to no address is an assertion in aiohttp, or a `TypeError` where
 assertions are off.

@@ -14,16 +14,16 @@ from aiohttp import http
 from diga_async._api.messages import Response
 
 MAX_FIELDS = 128
-"""How many fields a head may have; older parsers of aiohttp accept any number."""
+"""The most fields of a head; older parsers of aiohttp accept any number."""
 
 MAX_HEAD_BYTES = 1 << 18
-"""How long the head of a response may be."""
+"""The most bytes of the head of a response."""
 
 MAX_OVERHEAD, OVERHEAD_A_BYTE = 1 << 16, 8
-"""How much may come between the bytes of a body: chunk sizes, trailers."""
+"""The most bytes around those of a body: chunk sizes, trailers."""
 
 PIECE_BYTES = 1 << 16
-"""How much is parsed together: the parser makes objects of all of it."""
+"""The most bytes parsed together: the parser makes objects of all of them."""
 
 _END_OF_HEAD = b"\r\n\r\n"
 _NO_BODY = frozenset({101, 204, 304})

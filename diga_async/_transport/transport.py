@@ -83,7 +83,7 @@ class Transport:
 
     @property
     def size(self) -> float:
-        """How many requests the pool serves at a time."""
+        """The most requests that the pool serves at a time."""
         return self._exchange.pool.size
 
     async def send(  # noqa: PLR0913 - how long, and how

@@ -21,7 +21,7 @@ class CursorGoneError(Exception):
 @attrs.frozen(kw_only=True)
 class ListingSettings:
     """
-    How the sandbox fills in what the API leaves open.
+    Settings for what the API leaves open.
 
     Attributes:
         sort_by: The field that phones are sorted by; None for the order of creation.
