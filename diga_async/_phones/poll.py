@@ -2,9 +2,9 @@
 `Poller`: the requests of one poll of a watch, one poll at a time.
 
 Phones that the listing does not show are looked up by id, and only a 404 to that
-lookup says that a phone is gone. But a gateway may answer 404 for a server that is down: where
-that is possible, the listing is requested as well, and if that is a 404 too, no phone
-counts as gone.
+lookup says that a phone is gone. But a gateway may answer 404 for a server that is
+down: where that is possible, the listing is requested as well, and if that is a 404
+too, no phone counts as gone.
 """
 
 import sys
