@@ -1,8 +1,8 @@
 """
 `send` and `send_many`: the way into the library for every operation.
 
-`client.phones` uses these two functions, and so does whatever reads something else of
-the API: see the recipe *Add an operation* in CONTRIBUTING.
+`client.phones` uses these two functions, and so does every new operation: see the
+recipe *Add an operation* in CONTRIBUTING.
 """
 
 import sys
@@ -23,13 +23,13 @@ R = TypeVar("R")
 
 
 class Client(Protocol):
-    """A `DigaClient`, as far as sending needs to know it."""
+    """The part of a `DigaClient` that sending uses."""
 
     _lifecycle: Lifecycle
 
 
 def lifecycle_of(client: Client) -> Lifecycle:
-    """Return what opens *client*."""
+    """Return the lifecycle of *client*."""
     return client._lifecycle  # noqa: SLF001 - the one place that looks inside
 
 
@@ -41,7 +41,7 @@ async def send(
     bulk: bool = False,
 ) -> T:
     """
-    Send one operation; share the request with the same operation under way.
+    Send one operation; concurrent calls of the same operation share a request.
 
     Args:
         client: Sends it, with its retries, limits, key and observer.

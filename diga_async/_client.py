@@ -65,11 +65,11 @@ class DigaClient:
             *base_url*. No netrc is read.
         trace_configs: aiohttp's trace configurations, called for every request.
             They see the headers, with the key.
-            What a hook raises is raised by the lookup, and ends a run.
+            An error of a hook is raised by the lookup, and ends a run.
         on_event: Called after each attempt and each lookup that ends, with
             one frozen `AttemptEvent` or `LookupEvent`; for metrics.
             It is a plain function that must not block.
-            What it raises is raised by the lookup, and ends a run.
+            An error that it raises is raised by the lookup, and ends a run.
         headers: Sent with every request, such as a gateway's own. Headers that
             describe the request, its connection or its body cannot be given, nor
             can ``Authorization`` and ``Cookie``.
@@ -86,7 +86,7 @@ class DigaClient:
     __module__ = "diga_async"
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        """Point out what is called otherwise here."""
+        """Point out options that have another name here."""
         for name, hint in _HABITS.items():
             if name in options:
                 raise TypeError(f"DigaClient() has no {name!r}: {hint}")
@@ -196,7 +196,7 @@ class DigaClient:
         await self.close()
 
     def __repr__(self) -> str:
-        """Show its address and its state, and nothing of the key."""
+        """Show its address and its state, never the key."""
         lifecycle = vars(self).get("_lifecycle")
         if lifecycle is None:  # shown by a crash report about its own `__init__`
             return "<DigaClient not made>"

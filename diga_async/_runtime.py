@@ -1,4 +1,4 @@
-"""`Runtime`: what one open client is made of, put together."""
+"""`Runtime`: assembles the parts of one open client."""
 
 import asyncio
 import os
@@ -121,7 +121,7 @@ class Runtime:
     async def close_connections(self) -> None:
         """Close the connections: the loop ends, and other generators with it."""
         for flight in (self.single_flight, self.bulk_flight):
-            await flight.wait(CLOSE_SECONDS)  # what those have asked for
+            await flight.wait(CLOSE_SECONDS)  # for the requests of those generators
         await self._transport.close()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

@@ -53,7 +53,7 @@ def diga_sandbox(request: pytest.FixtureRequest) -> Iterator[Any]:
 
     @pytest.mark.diga_sandbox(phones=7, faults=Faults(errors=0.1)) sets it up.
     Its change, add and remove, and its settings, can be used at any time,
-    also while the code under test waits for a change: its next request sees it.
+    even while the code under test waits for a change: its next request sees it.
     """
     from diga_async.sandbox import Sandbox  # noqa: PLC0415 - aiohttp, only if asked for
 

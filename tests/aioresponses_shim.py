@@ -1,8 +1,8 @@
 """
-What aioresponses needs to work with aiohttp 3.14 and later.
+Lets aioresponses work with aiohttp 3.14 and later.
 
 aioresponses 0.7.9 makes responses without ``stream_writer``, which aiohttp asks
-for since 3.14. `test_aioresponses.py` fails on the day this is needed no longer.
+for since 3.14. `test_aioresponses.py` fails when this is no longer needed.
 """
 
 from types import SimpleNamespace

@@ -1,5 +1,5 @@
 """
-A server on loopback that says, byte for byte, what a test tells it to.
+A server on loopback that sends exactly the bytes of a test's script.
 
 A script is a list of moves, one for each request, the last one for all that
 follow. A move gets the `Wire` it happens on; when it returns and the wire is
@@ -30,10 +30,10 @@ from fakes import PHONE_ID, phone_fields
 
 Move = Callable[["Wire"], Awaitable[None]]
 
-#: How late a busy machine may be. Whatever ends by itself needs less; the limits
+#: How late a busy machine may be. What ends unaided needs less; the limits
 #: that must not have ended it are larger.
 LATE = 2.0
-#: Turns of the loop in which what waits for nothing but itself is over.
+#: Turns of the loop after which a task that waits for no I/O is over.
 AT_ONCE = 50
 
 
@@ -62,13 +62,13 @@ class Wire:
         return asked_for(self.requests[-1])
 
     async def send(self, data: bytes) -> None:
-        """Send; a client that has gone is no error."""
+        """Send; a client that has left is not an error."""
         self.writer.write(data)
         with suppress(OSError):
             await self.writer.drain()
 
     def close(self) -> None:
-        """Close in good order."""
+        """Close normally."""
         self.writer.close()
 
     def reset(self) -> None:
@@ -91,7 +91,7 @@ class Wire:
 
 class ByteServer:
     """
-    Speaks as its script says.
+    Answers according to its script.
 
     Attributes:
         wires: The connections, in the order they came.
@@ -117,7 +117,7 @@ class ByteServer:
 
     @property
     def attempts(self) -> int:
-        """How many requests were seen, whatever became of them."""
+        """How many requests were seen."""
         return len(self.heads)
 
     @property
@@ -184,7 +184,7 @@ def reset_when_closed(sock: Any) -> None:
 def once_connected(
     monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Any], Awaitable[None]]
 ) -> None:
-    """Have something done to each connection before aiohttp's connector gives it."""
+    """Do something to each connection before aiohttp's connector returns it."""
     connect = aiohttp.TCPConnector.connect
 
     async def meddling(self: Any, *given: Any) -> Any:
@@ -219,7 +219,7 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-# --- what can be said
+# --- answers
 
 
 def answer(
@@ -229,7 +229,7 @@ def answer(
     length: int | None = None,
     **headers: Any,
 ) -> bytes:
-    """Write one answer; a body that is no bytes is written as JSON."""
+    """Write one answer; a body other than bytes is written as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers.setdefault("Content_Length", str(len(raw) if length is None else length))
     lines = [f"HTTP/1.1 {status}"]
@@ -238,7 +238,7 @@ def answer(
 
 
 def phone(phone_id: object = PHONE_ID, **changes: Any) -> bytes:
-    """Write the answer that is a phone."""
+    """Write an answer with a phone."""
     return answer(phone_fields(phone_id, **changes), Content_Type="application/json")
 
 
@@ -264,7 +264,7 @@ def is_listing(head: bytes) -> bool:
 
 
 async def answers(wire: Wire) -> None:
-    """Send what was asked for, a phone or a listing; keep the connection."""
+    """Send the phone or listing requested; keep the connection."""
     if is_listing(wire.requests[-1]):
         await wire.send(EMPTY_LISTING)
     else:

@@ -1,4 +1,4 @@
-"""What every test is held to: it leaves no task, no socket and no complaint behind."""
+"""The rules for every test: no task, socket or asyncio complaint is left behind."""
 
 import asyncio
 import gc
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def programs_keep_their_bytecode():
-    """Spare some sixty programs that tests start from compiling the library anew."""
+    """Save some sixty programs that tests start from compiling the library."""
     before = os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     yield
     if before is not None:
@@ -77,7 +77,7 @@ def nothing_blocks():
 
 @pytest.fixture(scope="module", autouse=True)
 def old_objects_rest():
-    """Let tests that collect garbage look at their own, not at every library's."""
+    """Let tests collect their own garbage, not that of every library."""
     gc.collect()
     gc.freeze()
 
@@ -124,7 +124,7 @@ def connection_of(descriptor):
     """Return the name of a socket of TCP or UDP: loops have pairs of their own."""
     # A descriptor of the listing may be closed by now, as that of the listing is.
     with suppress(OSError):
-        link = os.readlink(DESCRIPTORS / descriptor)  # noqa: PTH115 - it is no path
+        link = os.readlink(DESCRIPTORS / descriptor)  # noqa: PTH115 - not a path
         if link.startswith("socket:"):
             with socket.socket(fileno=os.dup(int(descriptor))) as copy:
                 return link if copy.family != socket.AF_UNIX else None

@@ -1,7 +1,7 @@
 """
-Run docs/examples/dask_fetch.py on a cluster of two processes; print what came of it.
+Run docs/examples/dask_fetch.py on a cluster of two processes; print the results.
 
-It is a program and no test, because distributed changes how every exception is pickled
+It is a program, not a test, because distributed changes how every exception is pickled
 in a process that imports it.
 """
 

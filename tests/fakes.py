@@ -1,4 +1,4 @@
-"""A clock that tests turn by hand, and a transport that answers from a script."""
+"""A clock that tests advance, and a transport that answers from a script."""
 
 import asyncio
 import heapq
@@ -47,7 +47,7 @@ def phone_fields(phone_id: object = PHONE_ID, **changes: Any) -> dict[str, Any]:
 
 
 def response(status: int = 200, body: Any = None, **headers: str) -> Response:
-    """Return an answer; a body that is no bytes is written as JSON."""
+    """Return an answer; a body other than bytes is written as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(status, CIMultiDict(names), raw)
@@ -93,7 +93,7 @@ class FakeClock(Clock):
         return sorted(d - self._now for d, _, t in self._timers if not t.cancelled)
 
     async def advance(self, seconds: float) -> None:
-        """Let so much time pass, ringing each timer at its moment."""
+        """Let time pass, ringing each timer at its moment."""
         await turn()
         end = self._now + seconds
         while self._timers and self._timers[0][0] <= end:

@@ -1,5 +1,5 @@
 """
-The published schema, drawn anew as a FastAPI service would have it.
+The published schema, as a FastAPI service would produce it.
 
     python tests/foreign.py FILE     writes the OpenAPI document of the one operation
 """

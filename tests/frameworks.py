@@ -1,4 +1,4 @@
-"""What only examples use: the extra `examples`; without it, their tests are skipped."""
+"""The extra `examples`; without it, the tests of examples are skipped."""
 
 import ast
 import platform
@@ -31,13 +31,13 @@ DISTRIBUTIONS = {
 
 
 def need(module: str) -> None:
-    """Skip the test unless *module* is there."""
+    """Skip the test unless *module* is installed."""
     if not is_found(module):
         pytest.skip(reason_without(DISTRIBUTIONS[module]))
 
 
 def need_imports(source: str) -> None:
-    """Skip the test unless every framework that *source* imports is there."""
+    """Skip the test unless every framework that *source* imports is installed."""
     for module in sorted(imports_of(source) & DISTRIBUTIONS.keys()):
         need(module)
 
@@ -57,12 +57,12 @@ def imports_of(source: str) -> set[str]:
 def is_found(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # a package above it is missing
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 
 def reason_without(distribution: str) -> str:
-    """Say why *distribution* is missing, as our own metadata has it."""
+    """Return why *distribution* is missing, according to our own metadata."""
     required = [Requirement(text) for text in requires("diga-async") or ()]
     name = canonicalize_name(distribution)
     (marker,) = (r.marker for r in required if canonicalize_name(r.name) == name)

@@ -1,4 +1,4 @@
-"""Which aiohttp is installed, for tests of what only newer ones do."""
+"""The installed aiohttp, for tests of behaviour that only newer ones have."""
 
 import re
 

@@ -15,7 +15,7 @@ from diga_async import DigaClient, Limits, RetryPolicy
 from diga_async._api.messages import Request, Response
 
 Query = dict[str, str]
-#: Replaces the answer to a request of the listing; None lets it be.
+#: Replaces the answer to a request of the listing; None keeps it.
 Fault = Callable[[Query, dict[str, Any]], Response | None]
 
 
@@ -29,10 +29,10 @@ class Project:
     Phones in the order of the listing, ascending, and how they are answered.
 
     Attributes:
-        phones: What is served, by id.
-        hidden: What the listing does not show.
+        phones: The phones served, by id.
+        hidden: The phones that the listing does not show.
         numbered: Whether a page says its number and how many there are.
-        gone: What a cursor whose phone is gone is answered with.
+        gone: The answer to a cursor whose phone is gone.
         faults: One for each request of the listing, in order, while there are any.
         changes: Called before each request while there are any, in order.
         seen: The requests so far, as paths.
@@ -162,7 +162,7 @@ def has_a_broken_record(_: Query, content: dict[str, Any]) -> Response:
 
 
 def says(**changes: Any) -> Fault:
-    """Make a fault that changes what a page says."""
+    """Make a fault that changes the fields of a page."""
 
     def changed(_: Query, content: dict[str, Any]) -> Response:
         return response(200, content | changes)

@@ -1,4 +1,4 @@
-"""A Diga project in memory, on a clock that tests turn by hand."""
+"""A Diga project in memory, on a clock that tests advance."""
 
 import asyncio
 import heapq
@@ -23,7 +23,7 @@ def number(n):
 
 
 class PatientClock(FakeClock):
-    """A clock that moves on when nothing is left to do at the present moment."""
+    """A clock that advances when nothing is left to do at the present moment."""
 
     async def advance(self, seconds):
         await idle()
@@ -54,9 +54,9 @@ class Project:
     Attributes:
         phones: The records, by id, in the order of the listing.
         hidden: Ids that the listing does not show.
-        broken: What the listing shows instead of a record, by its id.
-        answer: Called with each path before anything else; what it returns, unless
-            that is None, is the response.
+        broken: The values that the listing shows instead of records, by id.
+        answer: Called with each path first; returns the response, or None for the
+            usual one.
         seconds: How long each request takes.
         requests: The time and the path of each request.
     """
@@ -132,7 +132,7 @@ class Project:
             "total_pages": pages if self._numbered and not after else None,
         }
 
-    # --- what a test looks at
+    # --- observations
 
     @property
     def paths(self):

@@ -1,9 +1,9 @@
 """
 Servers that limit, and clients with a rate limiter each, on a virtual clock.
 
-A server is asked with the time and says what becomes of an attempt; `simulate`
-plays clients against one, in order of time, with what a real loop adds: timers
-that end late, round trips that vary, answers that overtake each other.
+A server judges each attempt by its time; `simulate` plays clients against one, in
+order of time, with the noise of a real loop: timers that end late, round trips that
+vary, answers that overtake each other.
 """
 
 import heapq
@@ -23,7 +23,7 @@ TICK = 0.001
 
 
 class Answer(NamedTuple):
-    """What a server says to one attempt."""
+    """A server's answer to one attempt."""
 
     accepted: bool
     service: float = 0.0
@@ -45,7 +45,7 @@ def chances(seed: int) -> random.Random:
 
 
 class Server(Protocol):
-    """What is asked."""
+    """A simulated server."""
 
     def ask(self, now: float) -> Answer:
         """Judge an attempt that arrives; times never go back."""
@@ -123,7 +123,7 @@ class Log:
 
 
 class InFlight:
-    """At most *limit* at once, each for *seconds*, more or less."""
+    """At most *limit* in flight, each for about *seconds*."""
 
     def __init__(
         self, limit: int, seconds: float, *, spread: float = 0.5, seed: int = 0
@@ -145,7 +145,7 @@ class InFlight:
 
 
 class Queue:
-    """It refuses nothing, but *workers* serve in turn: latency grows with the load."""
+    """Accepts everything, but *workers* serve in turn: latency grows with load."""
 
     def __init__(self, workers: int, seconds: float) -> None:
         self.seconds = seconds
@@ -196,7 +196,7 @@ class ByChance:
 
 
 class Slow:
-    """The same server, which takes so many seconds, or what a function of time says."""
+    """The same server with a latency: seconds, or a function of time."""
 
     def __init__(self, server: Server, seconds: float | Callable[[float], float]):
         self.server = server
@@ -217,8 +217,8 @@ class Telling:
     The same server, with ``Retry-After``.
 
     Args:
-        server: It.
-        seconds: What a 429 asks for: None, so many, or EXACT. Whole seconds.
+        server: The server.
+        seconds: The delay of a 429: None, whole seconds, or EXACT.
         advise: Whether RateLimit headers are sent.
     """
 
@@ -247,7 +247,7 @@ class Client:
     One process.
 
     Attributes:
-        limiter: Its own.
+        limiter: Its rate limiter.
         ids: How many it has left to look up.
         starts_at: When it begins.
         accepted: When each id was found.
@@ -268,12 +268,12 @@ class Client:
 @dataclass
 class Result:
     """
-    What came of it.
+    The result of a simulation.
 
     Attributes:
-        clients: What each did.
+        clients: The clients, with their records.
         accepted: When the server accepted an attempt.
-        refused: When it did not.
+        refused: When it throttled one.
         ended: When the last answer came.
         seen: Of the first client, now and then: time, rate, slots, state.
     """
@@ -294,7 +294,7 @@ class Result:
         return within(self.accepted, since, until) / (until - since)
 
     def refused_share(self, since: float = 0.0, until: float = math.inf) -> float:
-        """Return the refused attempts, of all."""
+        """Return the share of refused attempts."""
         refused = within(self.refused, since, until)
         return refused / max(1, refused + within(self.accepted, since, until))
 
@@ -346,7 +346,7 @@ class _Run:
         return self.trip * (0.35 + 0.3 * self.chance())
 
     def pump(self, now: float, client: Client) -> None:
-        """Start what may start; else see that somebody looks again."""
+        """Start the attempts that may start; schedule the next check otherwise."""
         limiter = client.limiter
         while client.ids > 0 and client.in_flight < limiter.slots:
             delay = limiter.wait(now)
@@ -436,9 +436,9 @@ def simulate(  # noqa: PLR0913  # what one may ask for
         per_second: Of each.
         adaptive: Of each.
         trip: There and back, in seconds, without the server's own time.
-        stalls: One timer in a hundred is late by up to so many seconds more.
+        stalls: One timer in a hundred is late by up to this many seconds more.
         seed: For every chance.
-        limiters: Taken instead of new ones, one for each client.
+        limiters: Used instead of new ones, one for each client.
 
     Returns:
         What came of it.

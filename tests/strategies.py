@@ -17,13 +17,13 @@ REQUIRED = ("id", "number", "telephony_provider", "status")
 
 
 def payload(version: str) -> dict[str, Any]:
-    """Return a sample of what the server answered in that version, or will."""
+    """Return a sample answer of the server in that version."""
     fields: dict[str, Any] = json.loads(PAYLOADS[version].read_bytes())
     return fields
 
 
 def json_values(leaves: int = 6) -> st.SearchStrategy[Any]:
-    """Return anything JSON can say (RFC 8259 has no NaN), not very deep."""
+    """Return any JSON (RFC 8259 has no NaN), not very deep."""
     scalars = (
         st.none()
         | st.booleans()
@@ -207,7 +207,7 @@ _NASTY = st.binary(max_size=4) | st.sampled_from(
 
 @st.composite
 def spoiled_bodies(draw: st.DrawFn) -> bytes:
-    """Write a sample in some encoding and cut, overwrite or stuff its bytes."""
+    """Write a sample in some encoding and cut, overwrite or insert bytes."""
     encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16", "utf-32-be"]))
     body = json.dumps(draw(published()), ensure_ascii=draw(st.booleans()))
     raw = body.encode(encoding)

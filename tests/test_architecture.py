@@ -26,7 +26,7 @@ LAYERS = (
     "_models",
     "_version",
 )
-#: Where a layer may start anew: these use the library as its users do.
+#: These use the library as its users do, so the layers start again above them.
 OUTSIDE = {"_cli", "pytest_plugin"}
 #: Imports nothing of the others.
 SANDBOX = "sandbox"

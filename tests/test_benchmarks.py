@@ -184,7 +184,7 @@ def test_stations_are_measured(bench):
 
 @pytest.mark.parametrize("part", ["at-once", "wide", "ids", "latency", "loops"])
 def test_a_part_of_scaling_has_a_table(part, bench, monkeypatch):
-    """Whatever turns bring; that they bring something is another test."""
+    """The figures of turns are replaced; another test measures."""
     scaling = bench("scaling")
     monkeypatch.setattr(scaling.servers, "nginx", lambda **_: nullcontext())
     monkeypatch.setattr(scaling.servers, "small", lambda *_, **__: nullcontext())
@@ -222,7 +222,7 @@ def test_results_keep_the_sections_of_others(bench, tmp_path):
 
 
 def test_the_page_shows_the_figures_that_are_kept(bench):
-    """Or a table and its chart might be of different days."""
+    """Otherwise a table and its chart might be from different days."""
     charts = bench("charts")
     sections = json.loads(PAGE.with_suffix(".json").read_text())
     page = PAGE.read_text()
@@ -239,7 +239,7 @@ def test_a_ratio_is_the_median_of_pairs(bench):
     assert turns.paired(slow, fast)[1] == statistics.median([2.0, 2.0, 4.0])
 
 
-# --- what goes wrong, at length
+# --- long-running faults
 
 
 def test_the_soak_does_everything_and_sees_what_grows(bench):
@@ -266,7 +266,7 @@ def test_the_fuzz_tries_every_kind_and_finds_nothing(bench):
     assert set(report.tried) <= set(fuzz.KINDS)
 
 
-def test_what_a_denial_costs_is_measured(bench):
+def test_the_cost_of_a_denial_is_measured(bench):
     denial = bench("denial")
 
     figures = denial.figures_of("endless header")

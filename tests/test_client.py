@@ -66,7 +66,7 @@ async def diga(sandbox):
 
 
 async def test_a_proxy_that_refuses_its_password_is_asked_no_more():
-    """Each try is a failed login: a few of them lock an account."""
+    """Each attempt is a failed login, and a few of those lock an account."""
     refuses = says(answer(b"", "407 Proxy Authentication Required"))
     ids = [uuid4() for _ in range(30)]
     async with (
@@ -449,7 +449,7 @@ class TestMany:
             assert failed <= 8 + 35
 
     async def test_silence_ends_a_run_of_concurrency_one(self):
-        """And burns few ids, though each is allowed one attempt only."""
+        """Few ids fail, although each is allowed one attempt only."""
         retry = RetryPolicy(max_attempts=1, max_outage=0.2)
         async with (
             ByteServer(hangs()) as server,
@@ -581,7 +581,7 @@ class TestLoops:
 
 
 def fork_and(use):
-    """Return 0 if a child that uses what is its parent's gets a WrongLoopError."""
+    """Return 0 if a child that uses its parent's client gets a WrongLoopError."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -706,7 +706,7 @@ class TestLentSession:
 
 
 async def test_no_attempt_keeps_earlier_ones_alive(sandbox, diga):
-    """A timer holds the context it was made in, and so what the context holds."""
+    """A timer holds the context it was made in, with everything in it."""
 
     def attempts():
         gc.collect()

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    """Serve phones in a thread of its own, so that its calls are not counted."""
+    """Serve phones from another thread, whose calls are not counted."""
     ready, over = threading.Event(), asyncio.Event()
     served: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""What importing costs, in a process of its own."""
+"""The cost of importing, in a separate process."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ Run = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def output_of(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run programs whose imports are compiled, as those of a user's are."""
+    """Run programs whose imports are compiled, as a user's are."""
     environment = dict(os.environ)
     if environment.pop("PYTHONDONTWRITEBYTECODE", None):
         compiled = tmp_path_factory.mktemp("compiled")
@@ -75,7 +75,7 @@ def test_the_package_alone_costs_under_twenty_milliseconds(output_of: Run) -> No
 
 
 def test_the_client_costs_little_more_than_its_libraries(output_of: Run) -> None:
-    """Twenty per cent is the aim; the rest is for a machine that is busy."""
+    """Twenty per cent is the aim; the rest allows for a busy machine."""
     libraries, ours = cpu_seconds(output_of, LIBRARIES, CLIENT)
 
     assert ours < libraries * 0.25

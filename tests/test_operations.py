@@ -1,4 +1,4 @@
-"""An operation that the library does not have goes through everything it has."""
+"""An operation that the library does not have uses every layer of it."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def agent(agent_id: UUID = A) -> object:
 
 
 @pytest.mark.parametrize("first", [BUSY, SLOW_DOWN], ids=["503", "429"])
-async def test_it_is_retried(first: object) -> None:
+async def test_an_operation_is_retried(first: object) -> None:
     async with ByteServer(first, agent()) as server, quick_client(server.url) as diga:
         assert await send(diga, get_agent(A)) == Agent(A, "Ana")
 

@@ -86,7 +86,7 @@ VALUES = [
 
 
 def names_in(pickled: bytes) -> set[bytes]:
-    """Return what reads like a module of the library."""
+    """Return the texts that look like modules of the library."""
     return set(re.findall(rb"diga_async[\w.]*", pickled))
 
 

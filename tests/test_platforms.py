@@ -1,4 +1,4 @@
-"""What differs between systems: the other one's code runs, its modules replaced."""
+"""Code of the other system runs here, with its modules replaced."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What a user imports."""
+"""The names that users import."""
 
 import importlib.metadata
 import inspect

@@ -24,7 +24,7 @@ PLUGIN = () if INSTALLED else ("-p", "diga_async.pytest_plugin")
 
 STRICT = (
     *("-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
-    *("-p", "no:hypothesispytest"),  # it takes a second to load, for every run
+    *("-p", "no:hypothesispytest"),  # it takes a second to load in every run
 )
 NO_ASYNCIO = ("-p", "no:asyncio")
 SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")

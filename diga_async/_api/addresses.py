@@ -27,7 +27,7 @@ _PROXY = re.compile(
 @attrs.frozen
 class Peer:
     """
-    What a request is sent to, as errors name it.
+    The receiver of a request, as errors name it.
 
     Attributes:
         host: The server's name or address.

@@ -1,4 +1,4 @@
-"""What the headers of a response say: how long to wait, how the body is encoded."""
+"""The headers of a response that say how long to wait, and how to decode its body."""
 
 import re
 from datetime import datetime
@@ -123,7 +123,7 @@ def _seconds(value: str | None) -> float | None:
 
 
 def http_date(value: str | None) -> datetime | None:
-    """Read a date of HTTP (RFC 9110 section 5.6.7); None when it is none."""
+    """Read a date of HTTP (RFC 9110 section 5.6.7); None when it is not one."""
     try:
         moment = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):

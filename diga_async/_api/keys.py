@@ -31,7 +31,7 @@ def check_key(key: object) -> Secret:
 
 
 def _faults_of(key: str) -> Iterator[str]:
-    """Yield what is wrong with *key*; each part of it is blamed for one fault."""
+    """Yield what is wrong with *key*; each part of it is reported once at most."""
     if not key:
         yield "is empty"
     if len(key) > MAX_CHARACTERS:

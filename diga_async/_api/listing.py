@@ -81,7 +81,7 @@ class PhoneQuery:
 
 
 def _rfc_3339(moment: datetime) -> str:
-    # Offsets of the 19th century have seconds, which RFC 3339 section 5.6 has not.
+    # Offsets of the 19th century have seconds, unknown to RFC 3339 section 5.6.
     offset = moment.utcoffset() or timedelta()
     return (moment.astimezone(UTC) if offset.seconds % 60 else moment).isoformat()
 
@@ -99,7 +99,7 @@ def query_of(  # noqa: PLR0913 - the filters of the API
     Check what a caller asks to list, before anything is sent.
 
     Raises:
-        ConfigurationError: A value is not of its kind; it is not quoted.
+        ConfigurationError: A value has the wrong type; it is not quoted.
     """
     if order not in get_args(Order):
         raise ConfigurationError("order must be 'asc' or 'desc'")
@@ -173,7 +173,7 @@ class Page:
     One page of a listing, as the server sent it.
 
     Attributes:
-        records: Its phones, and what was in the place of one, in order.
+        records: Its phones, and a `BadRecord` in place of what is not one, in order.
         has_more: Whether the server says that more follow.
         cursor: The server's ``last_id``, or else the id of the last record.
         number: The number that the server gives the page; None when it gives none.
@@ -194,7 +194,7 @@ class Page:
 
     @property
     def bad_records(self) -> tuple[BadRecord, ...]:
-        """What is not a phone."""
+        """The records that are not phones."""
         return tuple(r for r in self.records if isinstance(r, BadRecord))
 
 

@@ -22,7 +22,7 @@ class Secret(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Show none of it."""
+        """Hide the text."""
         return "'***'"
 
 
@@ -51,7 +51,7 @@ class Headers(Protocol):
 @attrs.frozen
 class Endpoint:
     """
-    Where requests go, and the headers that all of them have.
+    The address of requests, and the headers that all of them have.
 
     Attributes:
         url: The base URL, absolute and encoded, without a slash at its end.
@@ -130,7 +130,7 @@ class Response:
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]{0,4094}[\x21-\x7e])?|")
-#: What the client itself says of a request, its connection and its body.
+#: What the client itself sets: on a request, its connection and its body.
 _RESERVED = re.compile(
     r"authorization|host|accept(-.*)?|connection|content-.*|keep-alive|te|trailer"
     r"|transfer-encoding|upgrade|expect|cookie|proxy-.*",

@@ -31,7 +31,7 @@ class Operation(Generic[T]):
         read: Makes the value of the body of a 200; raises `InvalidResponseError`
             when the body is not that value.
         subject: The id that errors, outcomes and events name; None when the
-            operation is about no single record.
+        operation is not about one record.
         success: How statistics and events count a success.
         max_body: The largest body that is read, in bytes.
         redact: Applies a function that removes secrets to whatever text of the

@@ -1,4 +1,4 @@
-"""The 404s of a run, held back until there is known to be an API at the address."""
+"""Holds back the 404s of a run until the address is known to be right."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,10 +10,10 @@ from diga_async._models.errors import ConfigurationError
 
 class AddressDoubt:
     """
-    Asks at the first 404 of a run whether the address is wrong.
+    Checks the address at the first 404 of a run.
 
-    A run goes on meanwhile; only its 404s wait for the answer. Where there is no
-    answer, they are taken for what they seem to be, and the next run asks again.
+    The run continues meanwhile; only its 404s wait for the answer. Without an
+    answer they count as missing records, and the next run asks again.
 
     Args:
         check: What the client knows about its address.
@@ -65,7 +65,7 @@ class AddressDoubt:
         return True
 
     def cancel(self) -> None:
-        """Give up; what is held back stays without a result."""
+        """Cancel the check; the 404s held back stay without a result."""
         self._held.clear()
         if self._task is not None:
             self._task.cancel()

@@ -17,10 +17,10 @@ MOST_A_TURN = 20
 """How many calls start in one turn of a saturated loop."""
 
 SAMPLE = 200
-"""After how many calls the load of the loop is measured again."""
+"""Calls between two measurements of the loop's load."""
 
 SATURATED = 0.7
-"""The share of the time in which a loop works from which on it is saturated."""
+"""A loop that works for at least this share of the time is saturated."""
 
 
 def thread_switches() -> tuple[int, int]:

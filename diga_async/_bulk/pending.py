@@ -22,7 +22,7 @@ class Entry(Generic[R]):
     Attributes:
         key: Its key in the table.
         name: The id of the item; the text given when it was not one.
-        call: Its way to an answer; None when the item was rejected.
+        call: The call that answers it; None when the item was rejected.
         result: How it ended; None until it is resolved.
         kind: The kind of result: found, missing or failed.
         occurrences: How often it was taken and not delivered yet.
@@ -86,7 +86,7 @@ class PendingTable(Generic[R]):
         return True
 
     def add(self, call: Call[Any]) -> Entry[R]:
-        """Add an item that is to be called for."""
+        """Add an item that needs a call."""
         operation = call.operation
         path = operation.path
         return self._add(Entry(path, operation.subject or path, call))
@@ -95,7 +95,7 @@ class PendingTable(Generic[R]):
         self, given: object, result_of: Callable[[str], R]
     ) -> tuple[str, R] | None:
         """
-        Add an item that cannot be called for, with its result.
+        Add an item that cannot be sent, with its result.
 
         Args:
             given: What the source gave.
@@ -103,7 +103,7 @@ class PendingTable(Generic[R]):
 
         Returns:
             The text cut to 100 characters, and the result; None when a distinct
-            item was here before.
+            item was taken before.
         """
         text, kind = _text_of(given), type(given)
         cut = text[:MAX_GIVEN_CHARACTERS]
@@ -133,7 +133,7 @@ class PendingTable(Generic[R]):
             self._ready.extend([entry] * entry.occurrences)
 
     def _advance(self) -> None:
-        """Make ready what comes next in the order of the source."""
+        """Make the next results in the order of the source ready."""
         while self._in_order and self._in_order[0].result is not None:
             self._ready.append(self._in_order.popleft())
 
@@ -146,7 +146,7 @@ class PendingTable(Generic[R]):
         return entry
 
     def end(self) -> None:
-        """Pass over the items without a result: none will be resolved any more."""
+        """Skip the items without a result: they will not be resolved."""
         self._ready.extend(e for e in self._in_order if e.result is not None)
         self._in_order.clear()
 

@@ -1,4 +1,4 @@
-"""How a run is to be done, and what its items and results are."""
+"""`Plan`: the options of a run, and how its items become results."""
 
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
@@ -37,12 +37,12 @@ class Results(Protocol[R_co]):
 @attrs.frozen
 class Result(Generic[T]):
     """
-    How one operation of a run ended.
+    The result of one operation of a run.
 
     Attributes:
         operation: The operation.
         answer: The value, or why there is none.
-        attempts: Requests sent, those answered 429 apart.
+        attempts: Requests sent, except those answered 429.
         elapsed: Seconds from the first attempt to the answer.
     """
 
@@ -71,14 +71,14 @@ class OperationResults(Generic[T]):
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Plan(Generic[R]):
     """
-    How a run is to be done.
+    The options of a run.
 
     Attributes:
-        results: What its items and results are.
+        results: Makes operations of its items, and results of their answers.
         concurrency: How many calls are under way at the same time, at most.
         timeouts: How long each call may take.
         ordered: Deliver in the order of the source.
-        distinct: Call for each distinct item once, and remember them all.
+        distinct: Take each distinct item once, and remember them all.
         permitted: Whether the key is known to be allowed to read: a 403 is then a
             failure of one item, and does not end the run.
         on_end: Told how the run ended, and why if early; None tells the observer.

@@ -1,4 +1,4 @@
-"""How far a run is, and how fast."""
+"""The progress of a run, and its rate."""
 
 from collections import deque
 
@@ -67,7 +67,7 @@ class RunProgress:
         self._meter.count(now)
 
     def end(self, now: float) -> None:
-        """Stop the time."""
+        """Stop the clock."""
         self.ended = now
 
     def stats(self, now: float) -> LookupStats:

@@ -37,7 +37,7 @@ class Run(Generic[R]):
     The inside of one run, held by its workers and by the consumer's handle.
 
     A run ends in one of two ways. When the source ends, or raises, the items taken
-    before are still carried to their end. When the run *halts*, nothing more is sent,
+    before are still completed. When the run *halts*, nothing more is sent,
     what is in flight is awaited, and the other items stay without a result.
     """
 
@@ -112,7 +112,7 @@ class Run(Generic[R]):
             self._resolve(entry, entry.call, answer)
 
     async def _take(self) -> Entry[R] | None:
-        """Take one more from the source; return it if it is to be called for."""
+        """Take the next item; return its entry if it needs a call."""
         if not self._slots.try_acquire():
             await self._slots.acquire()
         try:
@@ -214,7 +214,7 @@ class Run(Generic[R]):
 
     def halt(self, error: BaseException, *, immediately: bool = False) -> None:
         """
-        Send nothing more; raise *error* once what is in flight was delivered.
+        Send nothing more; raise *error* once the calls in flight are delivered.
 
         Args:
             error: Why.
@@ -292,7 +292,7 @@ class Run(Generic[R]):
 
     async def aclose(self) -> None:
         """Cancel everything; return when nothing is left."""
-        is_alone = self._loop.is_closed()  # nothing of the run goes on
+        is_alone = self._loop.is_closed()  # nothing of the run continues
         if not is_alone:
             self._require_own_loop()
         self._closed = True
@@ -302,7 +302,7 @@ class Run(Generic[R]):
             self._source.abandon()
             return
         self.abandon()
-        # The caller may be cancelled meanwhile, by anyio again and again.
+        # The caller may be cancelled meanwhile, by anyio repeatedly.
         ending = asyncio.create_task(self._end(), name="diga_async: closing a run")
         await asyncio.shield(ending)
 
@@ -340,7 +340,7 @@ class Run(Generic[R]):
         Return the next result.
 
         Raises:
-            StopAsyncIteration: There is no more.
+            StopAsyncIteration: No result is left.
             WrongLoopError: The run belongs to another loop.
         """
         self._require_own_loop()
@@ -372,7 +372,7 @@ class Run(Generic[R]):
 
     @property
     def unanswered(self) -> tuple[UUID | str, ...]:
-        """What was taken and has no result, as often as given."""
+        """The items taken that have no result, as often as given."""
         return self._pending.unanswered(resolved=self._closed)
 
     @property

@@ -1,4 +1,4 @@
-"""A semaphore that costs little where a slot is free."""
+"""A semaphore that costs little when a slot is free."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,7 @@ from collections import deque
 
 class Semaphore:
     """
-    As `asyncio.Semaphore`, at a fraction of its cost when a slot is free.
+    Like `asyncio.Semaphore`, at a fraction of its cost when a slot is free.
 
     A released slot goes to the first waiter.
     """

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 BLOCKING_SECONDS = 0.01
-"""From how many seconds on an item is taken to have blocked the event loop."""
+"""An item that takes this many seconds has blocked the event loop."""
 
 MAX_BREATH = 0.05
 
@@ -36,7 +36,7 @@ class Source:
     """
     One pass over an iterable or async iterable.
 
-    While a plain iterator waits for its next item, the event loop stands still. Such
+    A plain iterator that waits for its next item blocks the event loop. Such
     items are taken one after another, with time in between to send and to read;
     otherwise all workers would take theirs before the first request goes out.
 
@@ -77,7 +77,7 @@ class Source:
         Return the next item; none after the source has ended or raised.
 
         Raises:
-            StopAsyncIteration: There is no more.
+            StopAsyncIteration: The source has ended.
         """
         try:
             if self._async is not None:

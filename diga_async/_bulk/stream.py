@@ -12,7 +12,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Running(Protocol[R_co]):
-    """What a stream needs of a run; `Run` says what each means."""
+    """The part of a run that a stream uses; see `Run`."""
 
     async def next(self) -> R_co: ...
 
@@ -99,7 +99,7 @@ class Stream(Generic[R]):
 
     def halt(self, error: BaseException) -> None:
         """
-        Send nothing more; raise *error* once what is in flight was delivered.
+        Send nothing more; raise *error* once the calls in flight are delivered.
 
         Pauses before retries end, and their ids stay unanswered.
         The command line calls this at the first Ctrl-C.
@@ -139,6 +139,6 @@ class Stream(Generic[R]):
         raise TypeError("a run cannot be copied or pickled")
 
     def __del__(self) -> None:
-        """End a run that is not consumed any more."""
+        """End a run that is no longer consumed."""
         if self._run is not None:
             self._run.orphan()

@@ -84,7 +84,7 @@ class _Group(click.RichGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; name another one when there is none."""
+        """Find the command; suggest another one when there is none."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

@@ -1,4 +1,4 @@
-"""`diga check`: can a user start? Nothing of it shows the key."""
+"""`diga check`: can a user start? It never shows the key."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""How the command reaches Diga: options, variables and the key, checked."""
+"""Options, variables and the key with which the command reaches Diga, checked."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What a check has found out, and what it means; it is pure."""
+"""The findings of a check, and their meaning; it is pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ Mark = Literal["ok", "!!", "no", ""]
 @attrs.frozen(kw_only=True)
 class Setup:
     """
-    What a check starts from.
+    The configuration that a check uses.
 
     Attributes:
         address: The server.
@@ -59,7 +59,7 @@ class Setup:
 @attrs.frozen(kw_only=True)
 class Reply:
     """
-    What came back for the one request.
+    The answer to the one request.
 
     Attributes:
         answer: The page, or why there is none.
@@ -82,7 +82,7 @@ class Line:
     One line of the report.
 
     Attributes:
-        mark: Whether it is well.
+        mark: Whether it is in order.
         name: What it is about.
         text: What was found.
     """
@@ -95,7 +95,7 @@ class Line:
 @attrs.frozen(kw_only=True)
 class Problem:
     """
-    What keeps a user from starting.
+    A problem that keeps a user from starting.
 
     Attributes:
         step: What failed, as the report names it.
@@ -129,7 +129,7 @@ class Diagnosis:
 
     @property
     def problem(self) -> Problem | None:
-        """What keeps the user from starting; None when nothing does."""
+        """The problem that keeps the user from starting; None without one."""
         if isinstance(self.route, UnreachableError):
             return _problem_of_route(self.route, self.setup)
         if self.setup.key_problem is not None:
@@ -152,7 +152,7 @@ class Diagnosis:
 
     @property
     def phones(self) -> int | None:
-        """How many phones there are; None when that is not known."""
+        """The number of phones; None when that is not known."""
         page = self._page
         if page is None:
             return None
@@ -177,7 +177,7 @@ class Diagnosis:
         answer = None if self.reply is None else self.reply.answer
         return answer if isinstance(answer, Page) else None
 
-    # --- how it is told
+    # --- the report
 
     def lines(self) -> Iterator[Line]:
         """Yield the report, line by line."""
@@ -407,7 +407,7 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
                 code=ExitCode.REFUSED,
             )
         case APIConnectionError() | RateLimitError():
-            following = "try again; if it stays so, ask the server's operator"
+            following = "try again; if it happens again, ask the server's operator"
         case APIStatusError(status=status) if status >= 500:  # noqa: PLR2004
             following = "the server has a fault; try again in a few minutes"
         case APIStatusError() | InvalidResponseError():

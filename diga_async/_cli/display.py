@@ -1,4 +1,4 @@
-"""What a terminal shows: a run as it goes, and phones."""
+"""The output on a terminal: the progress of a run, and phones."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable

@@ -1,4 +1,4 @@
-"""How a run that writes rows ends: what ended it early, and its exit code."""
+"""The end of a run that writes rows: the error that ended it, and its exit code."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and the one line that says why."""
+"""The end of a command: its exit code, and the one line that says why."""
 
 import re
 from enum import IntEnum
@@ -13,7 +13,7 @@ from diga_async import (
 
 
 class ExitCode(IntEnum):
-    """What the exit codes of `diga` mean."""
+    """The exit codes of `diga`."""
 
     ALL_FOUND = 0
     NOT_ALL_FOUND = 1
@@ -42,7 +42,7 @@ def usage_error(reason: str) -> CommandError:
 
 
 def stopped(doing: str, error: OSError) -> CommandError:
-    """Return the error for a command that the system does not let go on."""
+    """Return the error for a command that an error of the system stopped."""
     return CommandError(ExitCode.STOPPED, f"{doing}: {reason_of(error)}")
 
 

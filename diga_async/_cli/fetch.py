@@ -45,14 +45,14 @@ Output = OutputFile | StandardOutput
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    What is to be fetched, as the options say.
+    The options of a fetch.
 
     Attributes:
         invocation: The command line, for hints.
         file: Where the ids are; ``-`` is standard input.
         out: Where the rows go; None is standard output.
-        resume: Whether to go on with an OUT that exists.
-        retry_failed: Whether its failed rows are to be asked again.
+        resume: Whether to continue an OUT that exists.
+        retry_failed: Whether its failed rows are looked up again.
         column: The name of the column of ids; None to find it.
         csv_raw: Whether cells that a spreadsheet would run stay as they are.
         via: How the phones are read, as `Phones.iter_many` has it.
@@ -60,7 +60,7 @@ class Job:
         form: The format of *out*, made from its name.
 
     Raises:
-        CommandError: The name of *out* asks for no format.
+        CommandError: The name of *out* names no known format.
     """
 
     invocation: Invocation
@@ -80,7 +80,7 @@ class Job:
 
     @property
     def goes_on(self) -> bool:
-        """Whether an OUT that exists is welcome."""
+        """Whether an OUT that exists is accepted."""
         return self.resume or self.retry_failed
 
     def open_input(self) -> AbstractContextManager[InputFile]:
@@ -89,7 +89,7 @@ class Job:
 
     def check_input(self, source: InputFile) -> None:
         """
-        Refuse an input before anything is written.
+        Reject an input before anything is written.
 
         Raises:
             CommandError: It holds no ids, or it is OUT, or OUT exists.
@@ -153,7 +153,7 @@ class _Run:
         Write a row for each id.
 
         Raises:
-            CommandError: Rows cannot be written, or ids cannot be read, any more;
+            CommandError: Rows can no longer be written, or ids no longer be read;
                 or the first Ctrl-C came.
             DigaError: The run ended early.
         """
@@ -226,7 +226,7 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
         The exit code, judged over the whole of the output.
 
     Raises:
-        CommandError: Nothing was begun.
+        CommandError: Nothing was started.
     """
     client = options.client(job.messages)
     with Interruption() as interruption, job.open_input() as source:
@@ -256,7 +256,7 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
                 job.messages.note(_how_to_go_on(job))
             elif output.outcomes["failed"] and job.out is not None:
                 again = job.again("--retry-failed")
-                job.messages.note(f"to ask again for the failed ids: {again}")
+                job.messages.note(f"to look up the failed ids again: {again}")
             return code
 
 

@@ -22,7 +22,7 @@ from diga_async._cli.rows import json_text
 from diga_async._cli.terminal import say
 
 AT_THE_SAME_TIME = 64
-#: What fails for one id fails for all of them.
+#: Errors that every other id would have as well.
 _FATAL = (
     AuthenticationError,
     PermissionDeniedError,
@@ -38,7 +38,7 @@ def get_phones(
     Print phones in the order of their ids; report the others on standard error.
 
     Raises:
-        CommandError: One of *phone_ids* is no phone id; nothing was sent.
+        CommandError: One of *phone_ids* is not a phone id; nothing was sent.
         DigaError: The key was refused, or every lookup would fail alike.
     """
     checked = [checked_id(text) for text in phone_ids]
@@ -50,12 +50,12 @@ def checked_id(text: str) -> UUID:
     Read a phone id of the command line.
 
     Raises:
-        CommandError: It is none.
+        CommandError: It is not a phone id.
     """
     try:
         return phone_id_of(text)
     except InvalidPhoneIdError as error:
-        raise usage_error(f"{text[:100]!r} is no phone id: {error}") from None
+        raise usage_error(f"{text[:100]!r} is not a phone id: {error}") from None
 
 
 async def _print_phones(

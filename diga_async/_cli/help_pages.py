@@ -12,7 +12,7 @@ Exit codes:
 
 1    some are missing, or their lookup failed
 
-2    an ID is no phone id, or an option is wrong; nothing was sent
+2    an ID is not a phone id, or an option is wrong; nothing was sent
 
 3    the key is refused or not permitted
 
@@ -64,7 +64,7 @@ Exit codes:
 
 0    every phone is finished, so that nothing can change any more
 
-2    an ID is no phone id, or an option is wrong; nothing was sent
+2    an ID is not a phone id, or an option is wrong; nothing was sent
 
 3    the key is refused or not permitted
 
@@ -78,7 +78,7 @@ Exit codes:
 
 1    the status cannot come, or there is no such phone
 
-2    ID is no phone id, or an option is wrong; nothing was sent
+2    ID is not a phone id, or an option is wrong; nothing was sent
 
 3    the key is refused or not permitted
 

@@ -23,7 +23,7 @@ _NAMES = tuple(
 )
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-# What programs put around an id, and no terminal shows.
+# Characters that programs put around an id, and that no terminal shows.
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
 
 Id = UUID | str
@@ -41,7 +41,7 @@ class NoSuchColumnError(Exception):
 @attrs.define(eq=False)
 class IdReader:
     """
-    Reads the ids in *lines*, or what stands in their place.
+    Reads the ids in *lines*, or the text in their place.
 
     Blank lines, and lines that begin with ``#``, are skipped.
     So are a header, and the rows of an earlier OUT that are not failed.
@@ -131,7 +131,7 @@ class IdReader:
                 yield given
 
     def _column_in(self, header: list[str]) -> int | None:
-        """Return the index of the column of ids; None when no name says it."""
+        """Return the index of the column of ids; None when no name matches."""
         if self.column is not None:
             for name in (str.strip, str.casefold):
                 names = list(map(name, header))
@@ -211,9 +211,9 @@ def id_or_text(given: str) -> Id:
 
 def key_of(phone_id: Id) -> Key:
     """
-    Return what two occurrences of one id have in common, in few bytes.
+    Return a short key that all occurrences of an id share.
 
-    Text that is no id is compared as far as a row keeps it.
+    Text that is not an id is compared as far as a row keeps it.
     """
     return phone_id.bytes if isinstance(phone_id, UUID) else phone_id[:KEY_CHARACTERS]
 

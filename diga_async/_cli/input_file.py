@@ -1,4 +1,4 @@
-"""FILE of a fetch: opened, unpacked and decoded, and refused when it holds no ids."""
+"""FILE of a fetch: opened, unpacked and decoded, and rejected when it holds no ids."""
 
 import gzip
 import itertools
@@ -70,7 +70,7 @@ class InputFile:
 
     @property
     def total(self) -> int | None:
-        """How many ids there are, by what is known now; None for a pipe."""
+        """The number of ids, as far as is known; None for a pipe."""
         if self._lines is None:
             return None
         return self.reader.read + max(0, self._lines - self._lines_read)
@@ -103,7 +103,7 @@ class InputFile:
                 return read
         if read or (self.reader.header and not self.reader.is_named):
             raise self._no_ids()
-        return read  # an empty list is no mistake
+        return read  # an empty list is not a mistake
 
     def _no_ids(self) -> CommandError:
         first = _shortened(self._first_line.strip())

@@ -68,7 +68,7 @@ def format_of_list(out: Path | None, *, ids_only: bool, csv_raw: bool) -> Format
     Return how the rows of a listing are written.
 
     Raises:
-        CommandError: The name of *out* asks for no format.
+        CommandError: The name of *out* names no known format.
     """
     if not ids_only:
         if out is None:
@@ -84,20 +84,20 @@ def format_of_list(out: Path | None, *, ids_only: bool, csv_raw: bool) -> Format
 @attrs.frozen(kw_only=True)
 class ListJob:
     """
-    What is to be listed, as the options say.
+    The options of a listing.
 
     Attributes:
         invocation: The command line, for hints.
         filters: The arguments of `Phones.list`.
         out: Where the rows go; None is standard output.
-        resume: Whether to go on with an OUT that exists.
+        resume: Whether to continue an OUT that exists.
         ids_only: Whether a row is an id and nothing else.
         csv_raw: Whether cells that a spreadsheet would run stay as they are.
         messages: What the user is told.
         form: How rows are written, made from the name of *out*.
 
     Raises:
-        CommandError: The name of *out* asks for no format.
+        CommandError: The name of *out* names no known format.
     """
 
     invocation: Invocation
@@ -164,7 +164,7 @@ class _Run:
         Write a row for each phone that has none.
 
         Raises:
-            CommandError: Rows cannot be written any more.
+            CommandError: Rows can no longer be written.
             DigaError: The listing ended early.
         """
         task = asyncio.current_task()
@@ -207,7 +207,7 @@ class _Run:
     def _known_pages(self) -> int | None:
         return self._total_pages or self.listing.stats.total_pages
 
-    # --- what is shown meanwhile
+    # --- progress
 
     def _reporter(self) -> Reporter:
         # Rows on the screen are progress enough, and a bar would mix with them.

@@ -132,7 +132,7 @@ speed = together(
         type=click.Choice(["each", "list", "auto"]),
         metavar="each|list|auto",
         default="each",
-        help="Look up each id by itself, or find the ids in the listing, 100 phones a "
+        help="Look up each id singly, or find the ids in the listing, 100 phones a "
         "request; auto does what takes fewer requests. list and auto read all ids "
         "first. [each]",
     ),

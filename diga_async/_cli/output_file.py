@@ -31,7 +31,7 @@ _FLAGS = (
     | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not block
     | getattr(os, "O_BINARY", 0)
 )
-# Windows renames no file that is open.
+# Windows cannot rename an open file.
 OPEN_FILES_CAN_MOVE = os.name != "nt"
 
 
@@ -43,7 +43,7 @@ def format_of(
     table: Callable[[bool], Format] = Csv,
 ) -> Format:
     """
-    Return the format that the name of *path* asks for.
+    Return the format that the suffix of *path* names.
 
     Args:
         path: OUT.
@@ -52,7 +52,7 @@ def format_of(
         table: Makes that of CSV, raw or not.
 
     Raises:
-        CommandError: It asks for none, or *csv_raw* does not apply to it.
+        CommandError: It names no format, or *csv_raw* does not apply to it.
     """
     match path.suffix.lower():
         case ".csv":
@@ -135,7 +135,7 @@ class OutputFile:
         Make sure that the rows are there and outlast a power failure.
 
         Raises:
-            CommandError: They are not, or do not.
+            CommandError: That cannot be made sure.
         """
         self._check()
         try:
@@ -270,7 +270,7 @@ class OutputFile:
         return descriptor
 
     def close(self) -> None:
-        """Let the next run have the file."""
+        """Close the file and end its lock."""
         os.close(self._descriptor)
 
 

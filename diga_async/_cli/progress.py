@@ -1,4 +1,4 @@
-"""Where a run stands, and the lines that say so where nothing can be redrawn."""
+"""The progress of a run, and its lines where nothing can be redrawn."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ FEW = 10
 @attrs.frozen(kw_only=True)
 class Standing:
     """
-    Where a run stands.
+    The progress of a run.
 
     Attributes:
         outcomes: How many are found, missing and failed, earlier runs included.
@@ -47,7 +47,7 @@ class Standing:
         return max(0, self.total - self.settled) / self.stats.rate
 
     def line(self) -> str:
-        """Write where the run stands, for a log."""
+        """Write the progress of the run, for a log."""
         whole = "" if self.total is None else f" of {self.total:,}"
         line = f"{self.settled:,}{whole}: {tally(self.outcomes)}"
         line += f"; {self.stats.rate:,.0f} a second"
@@ -61,7 +61,7 @@ class Standing:
 @attrs.frozen(kw_only=True)
 class ListStanding:
     """
-    Where a listing stands.
+    The progress of a listing.
 
     Attributes:
         phones: How many phones were read.
@@ -80,7 +80,7 @@ class ListStanding:
     limit: float | None = None
 
     def line(self) -> str:
-        """Write where the listing stands, for a log."""
+        """Write the progress of the listing, for a log."""
         whole = "" if self.total_pages is None else f" of {self.total_pages:,}"
         line = f"{counted(self.phones, 'phone')}, page {self.pages:,}{whole}"
         if self.throttled:
@@ -117,12 +117,12 @@ class Bulletin:
     It is pure: the time and the state of the run are arguments.
 
     Args:
-        server: Where the run asks.
+        server: The server of the run.
         in_the_end: What becomes of a run whose server stays silent.
         now: When the run begins.
-        periodic: Whether to print where the run stands, every 30 seconds.
-        polls: Whether the run asks from time to time: after a failure it goes on
-            expecting an answer while it asks nothing.
+        periodic: Whether to print the progress every 30 seconds.
+        polls: Whether the run sends requests at intervals: after a failure it keeps
+            expecting an answer between them.
     """
 
     def __init__(

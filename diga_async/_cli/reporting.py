@@ -1,4 +1,4 @@
-"""What a command says on standard error while it waits for the server."""
+"""The progress and notices of a command on standard error."""
 
 import asyncio
 import sys
@@ -26,13 +26,13 @@ def ends_after_an_outage(what: str) -> str:
 @attrs.frozen(kw_only=True)
 class Reporter:
     """
-    Shows how a command is getting on, while a block lasts.
+    Shows the progress of a command while a block lasts.
 
     Attributes:
         client: Its statistics tell whether the server answers.
-        server: Where the command asks.
+        server: The server of the command.
         messages: Where lines go.
-        polls: Whether it asks from time to time, and not all the time.
+        polls: Whether it sends requests at intervals, not all the time.
         in_the_end: What becomes of the command if the server stays silent.
         announcement: The first line, where no bar is drawn; None for none.
         line: Writes the periodic line where no bar is drawn; None for none.

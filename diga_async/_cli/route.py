@@ -68,7 +68,7 @@ class Peer:
 @attrs.frozen(kw_only=True)
 class Route:
     """
-    What the way to a server took.
+    The way to a server, as it was measured.
 
     Attributes:
         addresses: The addresses of the server, or of the proxy in front of it.
@@ -150,7 +150,7 @@ async def _connected(found: list[Any]) -> AsyncIterator[Streams]:
         except TimeoutError:
             why = _too_slow("connection")
         except OSError as error:
-            # asyncio has words of its own for it, with the address in them.
+            # asyncio words the error differently, with the address in it.
             words = os.strerror(error.errno) if error.errno else str(error)
             why = UnreachableError("connection", words[:1].lower() + words[1:])
         connection.close()

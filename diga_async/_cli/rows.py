@@ -60,7 +60,7 @@ def unguarded(cell: str) -> str:
 
 
 class Format(Protocol):
-    """How rows are written to a file, and distinguished from torn ones."""
+    """The format of rows in a file; it tells whole rows from torn ones."""
 
     @property
     def header(self) -> bytes:

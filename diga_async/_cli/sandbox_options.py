@@ -21,7 +21,7 @@ LISTING_FAULTS = {
     "looping_cursors": "Send the cursor that led to a page as the next one.",
     "empty_pages": "Leave out the phones of a page, and say that there is more.",
     "repeated_phones": "Begin a page with the last phone of the page before.",
-    "broken_records": "Make one record of a page no phone.",
+    "broken_records": "Make one record of a page something other than a phone.",
 }
 
 

@@ -14,7 +14,7 @@ from diga_async._cli.exit_codes import CommandError, ExitCode, stopped
 from diga_async._cli.ids import Key
 from diga_async._cli.rows import Format, JsonLines, Row
 
-# A pipe that has any room takes this much without blocking (POSIX: at least 512).
+# A pipe that has any space takes this much without blocking (POSIX: at least 512).
 PIPE_BYTES = getattr(select, "PIPE_BUF", 4096)
 
 
@@ -52,7 +52,7 @@ class StandardOutput:
 
     async def write_bytes(self, content: bytes) -> None:
         """
-        Print what is no row, as `write` does.
+        Print text that is not a row, as `write` does.
 
         Raises:
             CommandError: As for `write`.
@@ -73,7 +73,7 @@ class StandardOutput:
 
 
 async def _room_in(descriptor: int) -> None:
-    """Return when *descriptor* takes more."""
+    """Wait until *descriptor* takes more."""
     try:
         _, ready, _ = select.select((), (descriptor,), (), 0)
     except (OSError, ValueError):  # Windows selects sockets only

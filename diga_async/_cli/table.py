@@ -30,7 +30,7 @@ _GROWING = {"nickname": 40, "number": 24}
 
 def column_widths(width: int) -> dict[str, int]:
     """
-    Return the columns that a terminal has room for, and how wide they are.
+    Return the columns that fit a terminal, and how wide they are.
 
     >>> column_widths(40)
     {'number': 18, 'status': 20}

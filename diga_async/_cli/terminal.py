@@ -39,7 +39,7 @@ def say(text: str) -> None:
 @attrs.frozen
 class Messages:
     """
-    What a command tells its user.
+    The messages of a command to its user.
 
     Attributes:
         quiet: Whether only errors are printed.
@@ -85,7 +85,7 @@ def forgiving_standard_error() -> Iterator[None]:
     before = sys.stderr
     try:
         descriptor = before.fileno()
-    except (AttributeError, OSError):  # none, or one that is no file
+    except (AttributeError, OSError):  # None, or not a file
         yield
         return
     with suppress(OSError):

@@ -26,7 +26,7 @@ from diga_async._cli.terminal import Messages, say
 @attrs.frozen(kw_only=True)
 class WaitJob:
     """
-    What is waited for, as the options say.
+    The options of a wait.
 
     Attributes:
         phone_id: The phone.
@@ -46,7 +46,7 @@ class WaitJob:
 
     @property
     def wanted(self) -> str:
-        """What is waited for, in words."""
+        """The statuses waited for, in words."""
         return " or ".join(self.statuses)
 
     def announce(self, server: str) -> None:

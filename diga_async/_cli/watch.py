@@ -26,7 +26,7 @@ from diga_async._cli.terminal import Messages, counted, is_terminal, say
 @attrs.frozen(kw_only=True)
 class WatchJob:
     """
-    What is to be watched, as the options say.
+    The options of a watch.
 
     Attributes:
         phone_ids: The phones; empty for every phone that the listing shows.
@@ -93,7 +93,7 @@ class _Run:
         Print changes until nothing can change any more, or a signal comes.
 
         Raises:
-            CommandError: They cannot be printed any more.
+            CommandError: They can no longer be printed.
             DigaError: The watch ended early.
         """
         task = asyncio.current_task()

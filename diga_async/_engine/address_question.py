@@ -1,4 +1,4 @@
-"""The question whether there is an API at the client's address."""
+"""Checks that there is an API at the client's address."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -18,7 +18,7 @@ Attempt = Callable[[Call[Any]], Awaitable[Answer[Any] | None]]
 
 class AddressQuestion:
     """
-    Asks a call that any server of the API answers; runs share the request.
+    Sends a call that every Diga API answers; concurrent runs share the request.
 
     Args:
         check: What is known.
@@ -26,7 +26,7 @@ class AddressQuestion:
         attempt: Makes one attempt.
         clock: The time.
         seconds: How long the request may wait until it is sent.
-        counters: Where it is counted.
+        counters: Where the request is counted.
 
     Attributes:
         check: What is known.
@@ -67,12 +67,12 @@ class AddressQuestion:
             self.check.listing_answered(status_of(answer))
 
     async def close(self) -> None:
-        """End the question."""
+        """Cancel the request."""
         await self._asking.close()
 
 
 def wrong_address(url: object) -> ConfigurationError:
-    """Return the error of runs where there is no API."""
+    """Return the error of a run that finds no API."""
     return ConfigurationError(
         f"there is no Diga API at {url}: the listing of phones is not found (404); "
         "check base_url"

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @attrs.define(eq=False, repr=False)
 class Counters:
-    """What a client, or one run, has done and is doing."""
+    """The counts of a client, or of one run."""
 
     requests: int = 0
     retries: int = 0
@@ -48,13 +48,13 @@ class Call(Progress, Generic[T]):
         started: When the first attempt began, on the client's clock.
         sending: Whether a request of it is open.
         halted: Whether nothing more may be sent for it.
-        renewed: Whether another key was asked for since its last answer but 401.
+        renewed: Whether another key was requested since its last answer other than 401.
         authorization: The header that its last request had.
         attempt: The open attempt of a single call.
         begun: When that attempt began.
         last: Why the previous attempt failed.
         silence: How long its run has had no answer; None for a single call.
-        is_short: Whether its last attempt was not sent, for want of a local resource.
+        is_short: Whether its last attempt was not sent, for lack of a local resource.
         rate_limit: What the last response said about a rate limit: how many requests
             are left, and for how many seconds; None when nothing.
         request_id: The ``X-Request-Id`` of the last response.
@@ -114,7 +114,7 @@ class Call(Progress, Generic[T]):
         Record an attempt's answer and its duration; return the kind of answer.
 
         Args:
-            answer: What it brought.
+            answer: The answer.
             seconds: How long it took.
             counts: Whether it counts as an attempt; a failed probe does not.
         """
@@ -147,7 +147,7 @@ class Call(Progress, Generic[T]):
         self.attempt = attempt
 
     def extend(self, deadline: float, attempt: float, now: float) -> None:
-        """Allow as much as a follower does that has more time, all in all or a try."""
+        """Extend its limits to those of a follower that has more time."""
         if attempt > self.timeouts.attempt:
             self.timeouts = attrs.evolve(self.timeouts, attempt=attempt)
         elif deadline <= self.deadline:
@@ -193,7 +193,7 @@ def status_of(answer: object) -> int | None:
 
 
 def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:
-    """Return why there is no answer from *peer*, now that the deadline has passed."""
+    """Return the error of a call to *peer* whose deadline has passed."""
     if call.sending:
         return attempt_error(call, now, peer, "total", call.timeouts.total)
     error = call.last or timeout_error(peer, "wait", "total", call.timeouts.total)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Seconds that pass; steps of the system's wall clock do not affect them."""
+    """A monotonic clock, which changes of the system's wall clock do not affect."""
 
     #: Return the seconds since an arbitrary moment.
     now: Callable[[], float] = staticmethod(time.monotonic)

@@ -65,17 +65,17 @@ class Credentials:
         return secret
 
     def forget(self, refused: Secret) -> None:
-        """Let the next call ask for another key than the one that was *refused*."""
+        """Drop the *refused* key, so that the next call asks for another."""
         if self._ask is not None and self._held() == refused:
             self._held = lambda: None
 
 
 class KeyRequests:
     """
-    Asks for the key, once for all the calls that need it.
+    Asks for the key once for all the calls that need it.
 
-    A callable that hangs is cancelled and asked again, after pauses that grow and
-    with limits that grow, for as long as a call waits for the key.
+    A callable that hangs is cancelled and asked again, after growing pauses and
+    with growing limits, for as long as a call waits for the key.
 
     Args:
         credentials: The key, and the callable.
@@ -133,5 +133,5 @@ class KeyRequests:
             await self._clock.sleep(growing_pause(failures, self._chance()))
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Stop asking for keys."""
         await self._asking.close()

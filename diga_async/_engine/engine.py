@@ -4,8 +4,8 @@
 A call is a loop of attempts. Each attempt waits for a permit, sends one request and
 tells the limits what came back; the rules decide whether another one follows.
 
-An error is returned, not raised: it has no traceback to keep alive, and the caller
-raises it where it means something.
+An error is returned, not raised, so that it keeps no traceback alive; the caller
+raises it.
 """
 
 import math
@@ -57,23 +57,23 @@ from diga_async._transport.transport import Transport
 
 T = TypeVar("T")
 
-#: A server that sends nothing, or only that it failed, may be down.
+#: A server that sends nothing, or only its own failures, may be down.
 _FAILURES = (APIConnectionError, InternalServerError)
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    What the calls of a client have in common.
+    The settings that the calls of a client share.
 
     Attributes:
         base_url: Where requests go.
-        proxy: What they go through; None for nothing.
+        proxy: The proxy; None when there is none.
         retry: What is retried.
         limits: How much may be sent.
         control: A call that any server of the API answers: asked whether the API is
             there, and in an outage, whether the server or the ids fail.
-        headers: Headers that every request has beside the client's own.
+        headers: Headers sent with every request, besides the client's own.
     """
 
     base_url: str
@@ -86,7 +86,7 @@ class Settings:
 
 class Engine:
     """
-    Everything that the calls of a client share in one event loop.
+    Carries the calls of a client in one event loop.
 
     Attributes:
         clock: The time.
@@ -182,7 +182,7 @@ class Engine:
         return final(call, error, self.clock.now())
 
     def _too_late(self, call: Call[T]) -> DigaError:
-        """Return why there is no answer, now that the deadline has passed."""
+        """Return the error of a call whose deadline has passed."""
         return deadline_error(call, self.clock.now(), self.peer)
 
     async def _pause(self, call: Call[T], error: DigaError, seconds: float) -> None:
@@ -205,7 +205,7 @@ class Engine:
         return delay_after(error, call, self.policy, now, self._chance())
 
     def _can_pay(self, call: Call[T], error: DigaError) -> bool:
-        """Spend of the budget that single calls have for transient failures."""
+        """Spend the retry budget of single calls; return whether enough was left."""
         free = call.bulk or not error.transient or is_throttling(error)
         return free or call.is_short or self.budget.spend()
 
@@ -289,7 +289,7 @@ class Engine:
     ) -> Answer[T]:
         """Send one request; tell the limits what came back."""
         sent, _, purpose = permit
-        # A waiter runs later than it was given its permit; far later in a busy loop.
+        # A waiter runs after it was given its permit; long after in a busy loop.
         begun = self.clock.now() if queued else sent
         call.begin(begun, queued + begun - sent)
         try:
@@ -389,7 +389,7 @@ class Engine:
         return None
 
     def located(self, call: Call[T], error: NotFoundError) -> NotFoundError:
-        """Return a 404 with its URL, as that may be what is wrong."""
+        """Return a 404 with its URL, which may be wrong."""
         url = call.operation.request(self.endpoint, call.authorization).url
         return attrs.evolve(error, reason=f"GET {url}")
 
@@ -413,13 +413,13 @@ class Engine:
             return None
         if call.bulk or call.last is None:
             return blocked_error(blocked)
-        # Its own last error says more than that nothing was sent.
+        # The call's own last error says more than that nothing was sent.
         if isinstance(call.last, APIStatusError):
             return attrs.evolve(call.last, retry_after=blocked)
         return None
 
     def report(self, call: Call[T], answer: Answer[T]) -> None:
-        """Tell the observer how a call ended that is about one record."""
+        """Tell the observer how a call about one record ended."""
         if self.observer.is_on and call.subject is not None:
             event = lookup_event(
                 call.subject,
@@ -430,7 +430,7 @@ class Engine:
             self.observer.lookup(event)
 
     async def close(self) -> None:
-        """Ask for no key, and for no address, any more."""
+        """Stop asking for keys and checking the address."""
         await self._keys.close()
         await self.address.close()
 
@@ -441,7 +441,7 @@ def _lost_its_connection(error: DigaError) -> bool:
 
 
 def _never() -> float:
-    """Return the deadline of a run's call in the queue: it has none there."""
+    """Return the deadline of a run's call in the queue, where it has none."""
     return math.inf
 
 

@@ -1,4 +1,4 @@
-"""`Feedback`: tells the limits what came of an attempt."""
+"""`Feedback`: reports the result of each attempt to the limits."""
 
 from collections import deque
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from diga_async._models.errors import (
 
 T = TypeVar("T")
 
-#: How many calls that were answered are remembered as controls.
+#: How many answered calls are remembered as controls.
 RECENT = 8
 
 
 class Feedback:
     """
-    What the limits of a client learn from an attempt.
+    Tells the limits of a client about its attempts.
 
     Args:
         limiter: How fast the client may send.
@@ -66,7 +66,7 @@ class Feedback:
         return self._recent[0]
 
     def cool_down(self, error: APIStatusError, now: float, seconds: float) -> None:
-        """Let a ``Retry-After`` hold all calls."""
+        """Block all calls for a ``Retry-After``."""
         # One bad response must not stop a client for longer than runs wait at most.
         is_short = seconds <= self._breaker.most_seconds
         if error.transient and is_short and not is_throttling(error):
@@ -134,7 +134,7 @@ class Feedback:
             call.silence.failed(now)
 
     def stood_still(self, blocked: float) -> None:
-        """Record that the event loop was blocked, for so many seconds in all."""
+        """Record for how many seconds in all the event loop was blocked."""
         new, self._blocked = blocked - self._blocked, blocked
         if new > 0.0:  # the first attempt that ended since
             self._breaker.stood_still(new)

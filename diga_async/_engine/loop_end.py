@@ -1,9 +1,9 @@
 """
-`LoopEnd`: does something in an event loop before that loop is closed.
+`LoopEnd`: calls a function in an event loop before that loop is closed.
 
 `asyncio.run`, `asyncio.Runner`, uvloop, pytest-asyncio and IPython end the async
-generators of a loop (`loop.shutdown_asyncgens`) while it can still work. So one that
-has been started, and waits, is told of the end: its ``finally`` runs then.
+generators of a loop (`loop.shutdown_asyncgens`) while it can still work. So the
+``finally`` of a suspended generator runs at the end of the loop.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ import attrs
 @attrs.define(eq=False, repr=False)
 class _Expectation:
     """
-    What is to be done at the end of a loop.
+    A callback for the end of a loop.
 
     Attributes:
-        close: Is called then; None when nothing is to be done any more.
+        close: Called then; None when there is nothing left to do.
         loop: The loop.
         is_over: Whether its generators have been ended.
     """

@@ -16,7 +16,7 @@ from diga_async._models.stats import LookupStats
 Hook = Callable[[Event], object]
 
 BLOCKED_SECONDS = 0.3
-"""How long the event loop must be blocked for a warning."""
+"""Seconds for which the event loop must be blocked for a warning."""
 
 LOG = logging.getLogger("diga_async")
 LOG.addHandler(logging.NullHandler())  # the application chooses what is logged
@@ -26,7 +26,7 @@ class Observer:
     """
     The observer of one client.
 
-    What the hook raises propagates: it ends the call, or the run, that it was told of.
+    An exception of the hook propagates: it ends the call or the run reported.
     """
 
     def __init__(self, hook: Hook | None) -> None:
@@ -78,7 +78,7 @@ class Observer:
             )
 
     def limiter(self, limiter: RateLimiter, now: float, *, urgent: bool) -> None:
-        """Report what the rate limiter believes, when that has changed."""
+        """Report the state of the rate limiter when it has changed."""
         if not urgent and now < self._limiter_log.due:
             return
         seen = limiter.snapshot(now)

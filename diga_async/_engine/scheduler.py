@@ -19,9 +19,9 @@ from diga_async._flow.rate_limiter import RateLimiter
 #: it is for.
 Permit = tuple[float, int, Purpose]
 Waiter = asyncio.Future[Permit | None]
-#: Returns until when a call waits: a follower may have more time.
+#: Returns the deadline of a call, which a follower may extend.
 Deadline = Callable[[], float]
-#: The waiters, and until when each waits.
+#: The waiters and their deadlines.
 Queue = deque[tuple[Waiter, Deadline]]
 
 
@@ -29,8 +29,8 @@ class Scheduler:
     """
     Gives a permit to every attempt of a client.
 
-    Calls that have to wait park in one of two queues, and at most one timer stands
-    for all of them: no polling, and no wake-up without a permit.
+    Calls that have to wait park in one of two queues, and at most one timer serves
+    all of them: nothing polls, and a call wakes up only with a permit.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Scheduler:
 
 
 class _DeadlineTimer:
-    """Ends a wait at its deadline, wherever that has moved meanwhile."""
+    """Ends a wait at its deadline, which may move meanwhile."""
 
     def __init__(self, waiter: Waiter, deadline: Deadline, clock: Clock) -> None:
         self._waiter = waiter

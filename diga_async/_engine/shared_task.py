@@ -16,8 +16,8 @@ class SharedTask(Generic[T]):
     """
     Work that callers share while it is under way.
 
-    A caller that runs out of time leaves the work going on for those that come
-    later. The last caller that is cancelled cancels it.
+    A caller that runs out of time leaves the work running for later callers. The last
+    caller that is cancelled cancels it.
 
     Attributes:
         waiting: How many callers wait.
@@ -80,7 +80,7 @@ class SharedTask(Generic[T]):
         if self._task is task:
             self._task = None
         if not task.cancelled():
-            task.exception()  # perhaps no caller waits for it any more
+            task.exception()  # perhaps no caller waits for it
 
     def cancel(self) -> None:
         """Cancel the work under way; the next caller starts it anew."""

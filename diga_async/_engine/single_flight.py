@@ -57,7 +57,7 @@ class _Follower(Generic[T]):
             self.answer.set_result(own_copy(answer))
 
     def fail(self, error: BaseException) -> None:
-        """Raise what broke the call."""
+        """Raise *error* in the caller."""
         if not self.answer.done():
             self.answer.set_exception(own_copy(error))
 
@@ -77,7 +77,7 @@ class _Follower(Generic[T]):
             self.resolve(deadline_error(self._call, self._clock.now(), self._peer))
 
     def share(self) -> None:
-        """Keep the own limit of an attempt where another caller allows more."""
+        """Keep the caller's own limit of an attempt when another caller allows more."""
         if self._limit < self._call.timeouts.attempt and self._patience is None:
             self._wait_for_attempt(self._limit)
 
@@ -113,7 +113,7 @@ class _SharedCall(Generic[T]):
         self.followers: set[_Follower[T]] = set()
 
     def join(self, follower: _Follower[T], timeouts: Timeouts, deadline: float) -> None:
-        """Add a follower; the call goes on for as long as the last one waits."""
+        """Add a follower; the call continues for as long as the last one waits."""
         self.followers.add(follower)
         self.call.extend(deadline, timeouts.attempt, follower.since)
         for each in self.followers:
@@ -132,7 +132,7 @@ class _SharedCall(Generic[T]):
             follower.resolve(answer)
 
     def fail(self, error: BaseException) -> None:
-        """Raise what broke the call in every follower."""
+        """Raise *error* in every follower."""
         for follower in self.followers:
             follower.fail(error)
 
@@ -165,7 +165,7 @@ class SingleFlight:
 
     async def send(self, operation: Operation[T], timeouts: Timeouts) -> T:
         """
-        Run one operation, together with the same operation under way.
+        Run one operation; concurrent calls of it share one request.
 
         Raises:
             DigaError: Why there is no value.

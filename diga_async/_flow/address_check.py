@@ -3,7 +3,7 @@
 
 class AddressCheck:
     """
-    What a client knows about its address.
+    A client's knowledge about its address.
 
     A server that is not the API answers every path with a 404, which must not be
     taken for missing records. A 200 shows that it is the API; before the first one,

@@ -12,7 +12,7 @@ Jitter keeps probes from hitting the same phase of a server that flaps once a se
 
 
 class Purpose(Enum):
-    """What an attempt of a run is for."""
+    """The purpose of an attempt of a run."""
 
     CALL = auto()
     #: One of the run's own calls, to see whether the server is back.
@@ -22,7 +22,7 @@ class Purpose(Enum):
 
 
 class Failure(Enum):
-    """How far a failed attempt came."""
+    """How far a failed attempt got."""
 
     #: The server was not reached.
     NOT_SENT = auto()
@@ -45,7 +45,8 @@ class CircuitBreaker:
     records of one customer are broken. So every other probe is then a control:
     a call that the server has answered before. An answer to it ends the hold, and
     the ids fail after their own attempts. As long as each failure was an answer (5xx)
-    the first control is sent immediately, and it is no outage until one has failed.
+    the first control is sent immediately, and an outage begins only when one has
+    failed.
 
     Attributes:
         most_seconds: How long a run waits without an answer.
@@ -119,7 +120,7 @@ class CircuitBreaker:
             now: The time.
             chance: For the jitter.
             sent: When the attempt started.
-            kind: How far it came.
+            kind: How far it got.
             purpose: What the attempt was for.
         """
         self._failures += 1
@@ -164,7 +165,7 @@ class CircuitBreaker:
 
 class Silence:
     """
-    How long one run has tried without an answer.
+    The time that one run has tried without an answer.
 
     The breaker sees failures in a row; few concurrent calls make few of them. So a
     run also ends when it has tried for `CircuitBreaker.most_seconds` since its
@@ -176,8 +177,8 @@ class Silence:
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker = breaker
         self._row = -1
-        self._since = 0.0  # the first failure of the row, idle time left out
-        self._blocked = 0.0  # as the breaker had it then
+        self._since = 0.0  # the first failure of the row, plus idle time
+        self._blocked = 0.0  # the breaker's value at that time
         self._trying = 0
         self._idle_since = 0.0
 

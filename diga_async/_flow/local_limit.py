@@ -1,5 +1,5 @@
 """
-How many requests this machine can have in flight: lowered by local shortages.
+The local limit on requests in flight, lowered by shortages of this machine.
 
 A process has few descriptors, a machine few ports and buffers, and a lent pool few
 connections. Where one of them is used up, a request cannot even be sent.
@@ -8,7 +8,7 @@ connections. Where one of them is used up, a request cannot even be sent.
 import math
 
 ROOM = 2
-"""How far below the number that failed the next limit is, for the program's files."""
+"""Requests by which a shortage lowers the limit: the program needs files too."""
 
 GROW_SECONDS, GROW_SECONDS_MOST = 1.0, 64.0
 """Seconds without a shortage before the limit grows; doubled when that failed."""
@@ -17,12 +17,12 @@ GROWTH = 8
 """The limit grows by this fraction of itself, and by at least one."""
 
 PAUSE, PAUSE_MOST = 0.05, 1.0
-"""First and longest pause, in seconds, while not one connection can be opened."""
+"""First and longest pause, in seconds, while no connection can be opened."""
 
 
 class LocalLimit:
     """
-    Limits the requests in flight by what this machine has to give.
+    Limits the requests in flight to what this machine can carry.
 
     A shortage sets the limit below the number in flight at that moment, because the
     others hold what is missing. Without one, the limit grows again step by step, and
@@ -75,7 +75,7 @@ class LocalLimit:
             in_flight: How many were in flight, itself included.
 
         Returns:
-            Whether it is the first in a while, with everything in order before.
+            Whether it is the first one after a time without shortages.
         """
         is_quiet = now - self._since > GROW_SECONDS_MOST
         is_first = is_quiet and self.slots >= self._most and not self._pause
@@ -96,6 +96,6 @@ class LocalLimit:
             return
         self.slots = min(self._most, self.slots + max(1, int(self.slots) // GROWTH))
         self._since = now
-        if self._has_grown:  # the step before held
+        if self._has_grown:  # the previous step caused no shortage
             self._grow_seconds = max(GROW_SECONDS, self._grow_seconds / 2.0)
         self._has_grown = True

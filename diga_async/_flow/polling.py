@@ -32,8 +32,8 @@ class OutageTimer:
     """
     Measures for how long a client has had no answer, as a series of polls sees it.
 
-    A run leaves out the time in which it has no call under way. Between two polls there
-    is none either, but that time counts for a caller who waits.
+    A run does not count time in which it has no call under way. Between two polls there
+    is none either, but that time counts for a caller that waits.
     """
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ CAP_MARGIN = 0.98
 """Share of *per_second* in use: times 1 + CATCH_UP it is below 1: a hard cap."""
 
 JITTER = 0.02
-"""Each gap varies by ±2 %, so that processes do not march in step."""
+"""Each gap varies by ±2 %, so that processes do not synchronize."""
 
 FIRST_SLOTS = 6.0
 """Attempts in flight at the start: the first 429s are then a handful."""
@@ -72,7 +72,7 @@ State = Literal["free", "capped", "limited", "probing", "cooling_down"]
 
 class Snapshot(NamedTuple):
     """
-    What the limiter believes at one moment.
+    The state of the limiter at one moment.
 
     Attributes:
         state: No limit is known; only *per_second* limits; a limit is known; nothing
@@ -91,7 +91,7 @@ class Snapshot(NamedTuple):
 
 class _Measurement:
     """
-    How much was accepted, and in what time, from one 429 to a later one.
+    The attempts accepted, and their time, from one 429 to a later one.
 
     In a pause a bucket saves up attempts, a window does not. Either way of reading the
     figures gives at most the limit, so the larger one counts.
@@ -160,7 +160,7 @@ class RateLimiter:
         self._gap = 1.0 / self._cap  # seconds between two attempts; 0.0 when free
         self._next = _NEVER  # nothing may start before
         self._blocked_until = _NEVER  # by a Retry-After
-        self._judged_at = _NEVER  # a 429 of an attempt sent before is old news
+        self._judged_at = _NEVER  # a 429 of an earlier attempt is ignored
         self._measurement = _Measurement()
         self._trip = 0.001  # seconds of a usual round trip
         self._reset_rate()
@@ -209,7 +209,7 @@ class RateLimiter:
         return max(0.0, self._blocked_until - now)
 
     def snapshot(self, now: float) -> Snapshot:
-        """Return what the limiter believes."""
+        """Return the present state."""
         rate, slots = self.rate, self.slots
         if self._full < math.inf and self._trip > self._gap * self._slots:
             rate = None  # the slots are full before the rate is reached
@@ -337,7 +337,7 @@ class RateLimiter:
         self._next = max(self._next, now - CATCH_UP) + gap
 
     def _pause(self, now: float, seconds: float, chance: float) -> None:
-        """Start nothing for so long; then a few, and not in step with other clients."""
+        """Start nothing for *seconds*; then a few, not in step with other clients."""
         if not self._gap:
             self._slots = min(self._slots, FIRST_SLOTS)
         self._next = max(self._next, now + seconds + chance * min(self._gap, 1.0))
@@ -509,7 +509,7 @@ class RateLimiter:
         return limit
 
     def _tells(self, delay: float) -> bool:
-        """Return whether a 429 tells of a limit; otherwise it may be chance."""
+        """Return whether a 429 shows a limit; otherwise it may be chance."""
         alike = abs(self._run - self._last_run) <= max(1.0, self._run / 4.0)
         self._alike = self._alike + 1 if alike else 1
         self._last_run = self._run

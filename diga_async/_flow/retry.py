@@ -19,12 +19,12 @@ _MOST_DOUBLINGS = 60
 @attrs.define(kw_only=True)
 class Progress:
     """
-    How far one call has come, as far as the rules need to know.
+    The state of one call that the rules need.
 
     Attributes:
         bulk: Whether it belongs to a run, which waits out any throttling.
         deadline: When it must end, on the client's clock.
-        attempts: Requests sent, those apart that say nothing about the id.
+        attempts: Requests sent, except those that say nothing about the id.
         forgiven: Attempts among them that do not count against a throttled run.
         throttled: How often the server throttled it.
     """
@@ -53,7 +53,7 @@ class Progress:
 @attrs.define
 class RetryBudget:
     """
-    How many retries all single calls of a client may spend.
+    The retries that all single calls of a client share.
 
     The figures are those of botocore's standard mode: when most requests fail,
     retries keep a struggling server down.

@@ -1,1 +1,1 @@
-"""What callers see: frozen values, errors and options, and JSON to and from them."""
+"""Frozen values, errors and options for callers, and JSON to and from them."""

@@ -12,7 +12,7 @@ from diga_async._models.phone import Phone
 @attrs.frozen
 class Change:
     """
-    What became different about one phone.
+    The change of one phone.
 
     Attributes:
         phone_id: The phone.

@@ -2,7 +2,7 @@
 Bytes to values, strictly; every complaint with its path and without its value.
 
 One cattrs converter, made once, structures JSON into any frozen attrs class:
-nothing is coerced, what is not published is kept in the class's ``extra``.
+nothing is coerced, unpublished fields are kept in the class's ``extra``.
 """
 
 import json
@@ -84,7 +84,7 @@ class _Mismatch(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Unbounded(Exception):  # noqa: N818 - never leaves this module
-    """A number longer, or values more, than anybody needs."""
+    """A number that is too long, or too many values."""
 
 
 def _integer(digits: str) -> int:
@@ -107,7 +107,7 @@ def read_json(
         most: How many values it may have.
 
     Raises:
-        InvalidResponseError: It is none, or none of bounded size.
+        InvalidResponseError: It is not JSON, or too large.
         TypeError: *body* is neither bytes nor text.
     """
     try:
@@ -116,7 +116,7 @@ def read_json(
         is_bounded = False
     except ValueError:
         is_bounded = True
-    # Out here, or the error would keep json's as its context, and that the body.
+    # Outside the handler, or the error would keep json's, and so the body.
     if not is_bounded:
         raise InvalidResponseError("the body is JSON of unreasonable size")
     complaint = "the body is not JSON" if body else "the body is empty"
@@ -130,7 +130,7 @@ def _document(text: str, most: int) -> Any:
         document, end = _JSON.raw_decode(text)
         if end == len(text):
             return document
-    return _JSON.decode(text)  # which also judges what is around it
+    return _JSON.decode(text)  # which also checks the text around it
 
 
 def _require_bounded(text: str, most: int) -> None:
@@ -281,7 +281,7 @@ def _moment(value: Any, _: Any = datetime) -> datetime:
 
 
 def _kept(value: Any, where: str, depth: int = 0) -> Any:
-    """Copy what nobody has published, so that no caller holds our insides."""
+    """Copy an unpublished value, so that no caller can change the original."""
     if depth > MAX_DEPTH:
         raise _Mismatch("nested too deeply", where)
     if isinstance(value, str):
@@ -352,12 +352,12 @@ def _record(kind: type[_T]) -> Callable[[Any, Any], _T]:
 
 
 def _has_value(attribute: Any) -> bool:
-    """Whether a field that is not sent is something other than None."""
+    """Whether the default of a field is a value other than None."""
     return not isinstance(attribute.default, NoneType | _Nothing | attrs.Factory)
 
 
 def _or_default(attribute: Any) -> Callable[[Any, Any], Any]:
-    """Read null as if the field were not there: it need not be."""
+    """Read null as a missing field: the field is optional."""
     kind, default = attribute.type, attribute.default
     structure = _CONVERTER.get_structure_hook(kind)
 
@@ -430,7 +430,7 @@ def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
     Raises:
         InvalidResponseError: It does not fit; `problems` say where.
     """
-    # The lean decoder knows what is common; the hooks know everything, and the reasons.
+    # The lean decoder reads common records; the hooks read all, and give reasons.
     try:
         record: _T | None = _lean(kind)(value)  # type: ignore[arg-type]  # hashable
     except (UncommonError, _Mismatch, KeyError, TypeError):

@@ -1,5 +1,5 @@
 """
-The family of what can go wrong; plain facts.
+The errors of this library, which carry plain facts.
 
 .. code-block:: text
 
@@ -12,7 +12,7 @@ The family of what can go wrong; plain facts.
     ├── WrongLoopError              (RuntimeError)
     ├── APIConnectionError          nothing usable came back
     │   └── APITimeoutError         (TimeoutError)
-    ├── APIStatusError              the server said no
+    ├── APIStatusError              the server answered with an error
     │   ├── AuthenticationError         401
     │   ├── PermissionDeniedError       403
     │   ├── NotFoundError               404
@@ -41,7 +41,7 @@ MAX_REASON_CHARACTERS = 300
 MAX_HOST_BYTES = 253  # RFC 1035 section 2.3.4
 MAX_FACTS = 8
 MAX_PICKLED_BYTES = 2048
-#: What an error weighs pickled beside its texts: names, numbers and an id.
+#: The pickled size of an error without its texts: names, numbers and an id.
 OUTLINE_BYTES = 280
 
 #: What an error of each phase begins with, before the server's address.
@@ -53,7 +53,7 @@ _FAILED: dict[Phase, str] = {
     "wait": "no request was sent to",
 }
 
-#: Statuses below 500 that may pass (RFC 9110 section 15.5.9, RFC 8470
+#: Statuses below 500 that are transient (RFC 9110 section 15.5.9, RFC 8470
 #: section 5.2, RFC 6585 section 4).
 PASSING_STATUSES = frozenset({408, 425, 429})
 
@@ -88,7 +88,7 @@ def _shorten_host(text: str | None) -> str | None:
 
 
 def _may_pass(status: int) -> bool:
-    """Whether the same request may be answered otherwise later."""
+    """Whether the same request may succeed later."""
     return status in PASSING_STATUSES or 500 <= status < 600  # noqa: PLR2004
 
 
@@ -157,7 +157,7 @@ class DigaError(Exception):
     Attributes:
         reason: What happened, as one sentence.
         phone_id: The id that was looked up; None when it was not one lookup.
-        attempts: Requests sent for it, those answered 429 apart;
+        attempts: Requests sent for it, except those answered 429;
             None when it was not one lookup.
         elapsed: Seconds from the first attempt to the error;
             None when it was not one lookup.
@@ -177,7 +177,7 @@ class DigaError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether the same lookup may go well later."""
+        """Whether the same lookup may succeed later."""
         return False
 
     def describe(self) -> str:
@@ -223,7 +223,7 @@ class ConfigurationError(DigaError, ValueError):
 
 class WaitError(DigaError):
     """
-    The status that `wait_until` waits for cannot come any more.
+    The status that `wait_until` waits for can no longer come.
 
     Attributes:
         phone: The `Phone` as it was last seen; None when it never was.
@@ -256,7 +256,7 @@ class WaitTimeoutError(WaitError, TimeoutError):
 
 class InvalidPhoneIdError(DigaError, ValueError):
     """
-    What was given as a phone id is no UUID; nothing was sent.
+    The phone id is not a UUID; nothing was sent.
 
     .. versionadded:: 0.1.0
     """
@@ -293,7 +293,7 @@ class APIConnectionError(DigaError):
     adds where: "could not connect to api.diga.io:443: connection refused (errno 111)".
 
     Attributes:
-        phase: How far the last attempt got: ``dns``, ``connect`` (also any
+        phase: How far the last attempt got: ``dns``, ``connect`` (including any
             hang before the request), ``tls`` (a refused handshake, never
             retried), ``read``; ``wait`` when the deadline came before the
             first attempt.
@@ -322,7 +322,7 @@ class APIConnectionError(DigaError):
     @property
     def transient(self) -> bool:
         """
-        Whether the same lookup may go well later.
+        Whether the same lookup may succeed later.
 
         Not after a refused TLS handshake, nor when the proxy refused to connect.
         """
@@ -387,7 +387,7 @@ class APIStatusError(DigaError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same lookup may go well later: 408, 425, 429 and 5xx."""
+        """Whether the same lookup may succeed later: 408, 425, 429 and 5xx."""
         return _may_pass(self.status)
 
     def describe(self) -> str:
@@ -467,7 +467,7 @@ class InvalidResponseError(DigaError):
         problems: What is wrong and where, as ``$.path: complaint``,
             never with the value; the first 8.
         undecodable: Whether the body could not be read at all.
-            It cannot be told from a truncated one, so it is tried again.
+            It cannot be told from a truncated one, so it is retried.
         foreign: Whether it was a sound record of another phone.
 
     .. versionadded:: 0.1.0
@@ -486,7 +486,7 @@ class InvalidResponseError(DigaError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same lookup may go well later."""
+        """Whether the same lookup may succeed later."""
         return self.undecodable or self.foreign
 
     def describe(self) -> str:

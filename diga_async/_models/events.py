@@ -26,7 +26,7 @@ class AttemptEvent:
 
     Attributes:
         phone_id: The id it was for; None for a page of a listing.
-        attempts: Requests sent for that id so far, those answered 429 apart.
+        attempts: Requests sent for that id so far, except those answered 429.
         answer: The kind of answer, as in `ClientStats`: ``found``, ``missing``,
             ``listed``, ``throttled``, ``rejected``, ``server_errors``, ``invalid``,
             ``lost``.
@@ -62,7 +62,7 @@ class LookupEvent:
         phone_id: The id; the text given, cut to 100 characters, if it was not a UUID.
         outcome: ``found``, ``missing`` or ``failed``.
         error: The name of the error's class; None when it was found or missing.
-        attempts: Requests sent, those answered 429 apart.
+        attempts: Requests sent, except those answered 429.
         elapsed: Seconds from the first attempt to the end.
 
     .. versionadded:: 0.1.0

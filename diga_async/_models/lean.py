@@ -1,7 +1,7 @@
 """
-Decoders for the common case: a record whose every value is as the schema says.
+Decoders for the common case: a record in which every value matches the schema.
 
-They are written in source text for each class, as attrs writes its ``__init__``: no
+They are generated as source text for each class, as attrs does for ``__init__``: no
 loop over fields, no call for a text or a null. Where a value is anything else, they
 raise, and the strict hooks of `decoding` decode it again and say what is wrong.
 """
@@ -26,7 +26,7 @@ class UncommonError(Exception):
 @attrs.frozen
 class Helpers:
     """
-    What decoders share with the strict hooks; each raises for a value that is wrong.
+    Functions shared with the strict hooks; each raises for a wrong value.
 
     Attributes:
         check_text: Checks a text that is not ASCII.
@@ -49,7 +49,7 @@ def decoder_of(kind: type[T], helpers: Helpers) -> Callable[[Any], T]:
     """
     Return a decoder for an attrs class; it raises for every value that is not common.
 
-    The type of the error says nothing. Where only its own ``__init__`` can make an
+    The type of the error has no meaning. Where only its own ``__init__`` can make an
     instance of the class, the decoder always raises.
     """
     if not _is_plain(kind):

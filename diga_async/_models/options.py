@@ -39,7 +39,7 @@ def _count(_: object, attribute: Any, value: Any) -> None:
 
 def check_seconds(name: str, value: object) -> None:
     """
-    Refuse what is not a duration.
+    Reject a value that is not a duration.
 
     Raises:
         ConfigurationError: *value* is not a finite number above 0.
@@ -66,7 +66,7 @@ def check_flag(name: str, value: object) -> None:
 @attrs.frozen
 class Timeouts:
     """
-    How long to wait, in seconds.
+    Time limits, in seconds.
 
     Attributes:
         total: For one lookup: waiting for a slot, every attempt, every pause.
@@ -96,7 +96,7 @@ class Timeouts:
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """
-    What is retried, how often and how soon.
+    The rules of retries: which failures, how often and how soon.
 
     Retried are transient failures: connection errors, timeouts, 408, 425, 429, 5xx,
     and a 200 that does not parse, because it may be truncated.
@@ -132,7 +132,7 @@ class RetryPolicy:
 @attrs.frozen(kw_only=True)
 class Limits:
     """
-    How much the client sends, over everything it does.
+    The limits of a client, shared by everything it does.
 
     Attributes:
         concurrency: The most requests in flight.

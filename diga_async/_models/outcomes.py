@@ -27,7 +27,7 @@ class Found:
     Attributes:
         phone_id: The id that was asked for.
         phone: The phone, as the server described it at that moment.
-        attempts: Requests sent, those answered 429 apart.
+        attempts: Requests sent, except those answered 429.
         elapsed: Seconds from the first attempt to the answer.
         request_id: The response's ``X-Request-Id``, or None. It does not count for
             equality.
@@ -61,7 +61,7 @@ class Missing:
 
     Attributes:
         phone_id: The id that was asked for.
-        attempts: Requests sent, those answered 429 apart.
+        attempts: Requests sent, except those answered 429.
         elapsed: Seconds from the first attempt to the answer.
 
     .. versionadded:: 0.1.0
@@ -93,7 +93,7 @@ class Failed:
         phone_id: The id that was asked for;
             the text given, cut to 100 characters, if it was not a UUID.
         error: Why, without a traceback.
-        attempts: Requests sent, those answered 429 apart.
+        attempts: Requests sent, except those answered 429.
         elapsed: Seconds from the first attempt to the error.
 
     .. versionadded:: 0.1.0

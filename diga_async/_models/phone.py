@@ -35,7 +35,7 @@ class PhoneStatus(OpenStrEnum):
     RELEASED = "released"
     """Released; for sale again after 30 days."""
     FINISHED = "finished"
-    """For sale again; this record does not change any more."""
+    """For sale again; this record no longer changes."""
 
 
 class TelephonyProvider(OpenStrEnum):
@@ -99,7 +99,7 @@ def _json_schema(cls: type[Any], _schema: Any, handler: Any) -> dict[str, Any]:
 @attrs.frozen(kw_only=True)
 class SipConfig:
     """
-    How an imported phone reaches its SIP trunk.
+    The SIP trunk of an imported phone.
 
     Attributes:
         termination_uri: Host or address that outbound calls are sent to;

@@ -1,9 +1,9 @@
 """
-Which changes hold now: the pure core of a watch.
+`ChangeTracker`: the changes that hold now, the pure core of a watch.
 
 It keeps two things: the state as of the last change delivered, and the phones whose
 latest reading differs from that state. A phone has at most one pending change, so a
-slow consumer gets the sum of the changes, and nothing grows.
+slow consumer gets the sum of the changes, and memory does not grow.
 """
 
 import math
@@ -16,7 +16,7 @@ from diga_async._models.phone import Phone, PhoneStatus
 
 State = Mapping[UUID, Phone | None]
 
-#: After so many polls by id, a watch asks again how many pages the listing has.
+#: After this many polls by id, a watch asks again how many pages the listing has.
 POLLS_UNTIL_LISTING_IS_TRIED = 50
 
 
@@ -175,7 +175,7 @@ class ListingCost:
         self.polls_by_id = 0
 
     def is_worth_a_page(self, ids: int) -> bool:
-        """Whether a poll of so many ids begins with a page."""
+        """Whether a poll of *ids* ids begins with a page."""
         if ids < 2:  # noqa: PLR2004 - one id is one request
             return False
         if self.requests is None or self.requests < ids:

@@ -16,7 +16,7 @@ from diga_async._models.outcomes import Failed, Found, Outcome
 from diga_async._models.phone import Phone
 
 IDS_A_TURN = 500
-"""How many ids are read in one turn of the event loop."""
+"""The ids read in one turn of the event loop."""
 
 
 class IdTable:

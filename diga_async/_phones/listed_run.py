@@ -207,7 +207,7 @@ class ListedRun:
         Return the next outcome.
 
         Raises:
-            StopAsyncIteration: There is no more.
+            StopAsyncIteration: No outcome is left.
             WrongLoopError: The run belongs to another loop.
         """
         self._require_own_loop()
@@ -241,7 +241,7 @@ class ListedRun:
         return outcome
 
     def halt(self, error: BaseException) -> None:
-        """Send nothing more; raise *error* once what is in flight was delivered."""
+        """Send nothing more; raise *error* once the calls in flight are delivered."""
         self._why_halted = error
         self._current.halt(error)
 
@@ -251,7 +251,7 @@ class ListedRun:
             self._require_own_loop()
         self._is_closed = True
         self._end(None)
-        # The caller may be cancelled meanwhile, by anyio again and again.
+        # The caller may be cancelled meanwhile, by anyio repeatedly.
         await asyncio.shield(asyncio.ensure_future(self._close()))
 
     async def _close(self) -> None:
@@ -272,7 +272,7 @@ class ListedRun:
 
     @property
     def unanswered(self) -> tuple[UUID | str, ...]:
-        """What was taken and has no outcome, as often as given."""
+        """The ids taken that have no outcome, as often as given."""
         undelivered = self._ids.ready if self._is_closed else ()
         names = (
             *(outcome.phone_id for outcome in undelivered),

@@ -7,7 +7,7 @@ run, and a page has the retries and the patience of an id in a run.
 
 `walk` is for polls. It reads the whole listing into memory, passes over records that
 are not phones, and raises nothing: its result says whether it reached the end, and if
-not, why. Only a walk that did may say what the listing does not show.
+not, why. Only a walk that did shows what the listing leaves out.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ def _stream(
         results=feed,
         concurrency=1,
         timeouts=lifecycle_of(client).allowed(timeouts),
-        on_end=lambda *_: None,  # it is no run of ids: its end is not logged as one
+        on_end=lambda *_: None,  # not a run of ids: its end is not logged
     )
     return Stream(starter(client, feed, plan))
 
@@ -169,7 +169,7 @@ class PhoneListing:
         """
         The id of the last phone delivered; *after* until the first.
 
-        Another listing with ``after=cursor`` goes on from there.
+        Another listing with ``after=cursor`` continues there.
 
         .. versionadded:: 0.2.0
         """
@@ -202,7 +202,7 @@ def _stats(
 @attrs.frozen(kw_only=True)
 class Walk:
     """
-    What a walk through the whole listing has read.
+    The result of a walk through the whole listing.
 
     Attributes:
         phones: The phones read, in the order of the listing, each once.
@@ -220,7 +220,7 @@ class Walk:
 
     @property
     def reached_end(self) -> bool:
-        """Whether it may say what the listing does not show."""
+        """Whether phones that it did not read are not in the listing."""
         return self.error is None
 
 
@@ -269,7 +269,7 @@ async def read_page(
     timeouts: Timeouts | float | None,
 ) -> PhonePage:
     """
-    Read one page; look up its cursor's phone where it looks like the end too early.
+    Read one page; look up the cursor's phone when the page may be a false end.
 
     Raises:
         DigaError: Why there is no page.

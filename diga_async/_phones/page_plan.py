@@ -1,9 +1,9 @@
 """
-Which pages of the listing a run by ids requests; it does no I/O.
+`PagePlan`: the pages of the listing that a run by ids requests; it does no I/O.
 
 The listing is read in ascending order, so that phones added meanwhile come at its end.
-Whatever goes wrong with it costs requests and no outcome: an id that no page had is
-looked up singly.
+A problem with it costs requests and no outcome: an id that no page had is looked up
+singly.
 """
 
 from enum import Enum, auto
@@ -17,7 +17,7 @@ from diga_async._models.errors import ConfigurationError
 Via = Literal["each", "list", "auto"]
 
 FEW_IDS = 5
-"""Up to so many ids are looked up singly: the first page alone may be wasted."""
+"""Up to this many ids are looked up singly: the first page alone may be wasted."""
 
 _EVERYTHING: Final = PhoneQuery(order="asc")
 
@@ -150,7 +150,7 @@ class PagePlan:
             self._distrust(answer.cursor)
 
     def _compare(self, number: int, page: Page) -> None:
-        """Hold what a numbered page says against what the others said."""
+        """Compare what a numbered page says with what the others said."""
         self._total = max(self._total, page.total_pages or 0)
         if page.number not in {None, number} or page.cursor == self._first:
             self._distrust(self._first)  # the server does not number pages

@@ -1,13 +1,13 @@
 """
-`Pager`: decides how a listing goes on, one answer at a time; it does no I/O.
+`Pager`: decides how a listing continues, one answer at a time; it does no I/O.
 
 Ask it for the next `request`, give its answer to `read`, and deliver what that returns.
 A listing ends in one of two ways: `request` returns None, or raises why it cannot
-go on.
+continue.
 
 Neither the order of the listing nor what becomes of a cursor whose phone was deleted
 or left the filter is documented. Servers answer such a cursor with an error, or, worse,
-with an empty page, which looks like the end. So an empty page is not believed:
+with an empty page, which looks like the end. So an empty page is checked:
 
 1. The page after an earlier phone is requested, which overlaps with what was read.
 2. If that leads nowhere, the cursor's phone is looked up by its id.
@@ -66,7 +66,7 @@ class Pager:
         query: Which phones are listed.
         page_size: How many phones a page has at most.
         after: The cursor to begin after; None begins at the start.
-        skip_bad_records: Collect what is not a phone in `bad_records`, and go on.
+        skip_bad_records: Collect what is not a phone in `bad_records`, and continue.
 
     Attributes:
         total_pages: How many pages there are, as the server said last; None when it
@@ -106,7 +106,7 @@ class Pager:
         Return what to request next; None at the end of the listing.
 
         Raises:
-            DigaError: Why the listing cannot go on; this ends it.
+            DigaError: Why the listing cannot continue; this ends it.
         """
         if self._error is not None:
             self._raise_error()

@@ -34,7 +34,7 @@ from diga_async._phones.page_plan import Via, check_via
 if TYPE_CHECKING:
     from diga_async._phones.watching import PhoneChanges
 
-# Not every program waits or watches, so what does is imported by its method.
+# Not every program waits or watches, so each method imports its implementation.
 # ruff: noqa: PLC0415
 
 
@@ -229,7 +229,7 @@ class Phones:
         status is shown. Throttling slows the listing and does not end it.
 
         Args:
-            status: Only phones of this status; any text, also one that this version
+            status: Only phones of this status; any text, even one that this version
                 does not know.
             inbound_agent_id: Only phones whose calls this agent answers.
             outbound_agent_id: Only phones that this agent calls from.
@@ -249,8 +249,8 @@ class Phones:
               id, and ``after=phone_id`` goes past it), when the phone of a cursor is
               gone, or when the server repeats itself,
             - `ConfigurationError` when there is no listing at this address,
-            - what `get` raises, for a page that cannot be read. ``after=cursor``
-              goes on from there.
+            - what `get` raises, for a page that cannot be read; ``after=cursor``
+              continues there.
 
         Raises:
             ConfigurationError: A filter, *order*, *page_size* or *timeouts* is not
@@ -370,7 +370,7 @@ class Phones:
             AuthenticationError: The key was refused.
             PermissionDeniedError: The key lacks *Phones: read*.
             DigaError: Anything else that `get` does not retry; without *timeout*,
-                also the last failure of an outage.
+                including the last failure of an outage.
             InvalidPhoneIdError: *phone_id* is not a UUID; nothing was sent.
             ConfigurationError: Another argument is wrong; nothing was sent.
 

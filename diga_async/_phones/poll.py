@@ -1,10 +1,10 @@
 """
 `Poller`: the requests of one poll of a watch, one poll at a time.
 
-What the listing does not show is looked up by id, and only that lookup's own 404 says
-that a phone is gone. A gateway may answer 404 for a server that is away, though: where
-that could be so, the listing is asked as well, and if it is not found either, no phone
-is gone.
+Phones that the listing does not show are looked up by id, and only a 404 to that
+lookup says that a phone is gone. But a gateway may answer 404 for a server that is
+down: where that is possible, the listing is requested as well, and if that is a 404
+too, no phone counts as gone.
 """
 
 import sys
@@ -40,7 +40,7 @@ _FATAL = (AuthenticationError, ClientClosedError, WrongLoopError)
 
 class PollResult:
     """
-    What one poll has come to.
+    The result of one poll.
 
     Attributes:
         is_first: Whether it is the first poll of its watch.
@@ -275,7 +275,7 @@ class Poller:
             concurrency=sys.maxsize,
             timeouts=self._timeouts,
             permitted=self._is_permitted or result.has_success,
-            on_end=lambda *_: None,  # it is no run of ids: its end is not logged
+            on_end=lambda *_: None,  # not a run of ids: its end is not logged
         )
         run = self._run = Stream(starter(self._client, operations, plan))
         try:

@@ -44,7 +44,7 @@ def watch(
 
     Raises:
         TypeError: *phone_ids* is one id, or not iterable.
-        InvalidPhoneIdError: *phone_ids* or *baseline* has something that is no id.
+        InvalidPhoneIdError: *phone_ids* or *baseline* has something that is not an id.
         ConfigurationError: Another argument is wrong.
     """
     check_seconds("every", every)
@@ -80,7 +80,7 @@ def _state_of(baseline: object) -> State | None:
 
 
 class _Health:
-    """How the polls of a watch went."""
+    """The health of the polls of a watch."""
 
     def __init__(self) -> None:
         self.polls = 0
@@ -105,7 +105,7 @@ class Watch:
     """
     The inside of a watch: one task that polls, and a consumer that takes changes.
 
-    It goes on polling while the consumer is busy, so that a change is always the
+    It keeps polling while the consumer is busy, so that a change is always the
     difference to the latest poll.
     """
 
@@ -189,7 +189,7 @@ class Watch:
             return
         self._require_own_loop()
         self._task.cancel()
-        # The caller may be cancelled meanwhile, by anyio again and again.
+        # The caller may be cancelled meanwhile, by anyio repeatedly.
         await asyncio.shield(asyncio.ensure_future(self._until_ended()))
 
     async def _until_ended(self) -> None:
@@ -226,8 +226,8 @@ class PhoneChanges:
 
     It begins on entering the block, or with the first change asked for; leaving the
     block leaves nothing behind. Cancelling one ``anext()`` loses no change.
-    It goes on polling while you deal with a change: what became different meanwhile
-    is one change for each phone, and what went back to what it was is none.
+    It keeps polling while you deal with a change: the differences of a
+    phone become one change, and a phone that returned to its former state has none.
 
     Made by `Phones.watch`.
 
@@ -310,6 +310,6 @@ class PhoneChanges:
         raise TypeError("a watch cannot be copied or pickled")
 
     def __del__(self) -> None:
-        """Stop polling when nothing can be consumed any more."""
+        """Stop polling when the watch is no longer consumed."""
         if self._watch is not None:
             self._watch.orphan()

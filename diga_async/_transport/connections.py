@@ -1,14 +1,15 @@
 """
-Clean connections only, each for one request; what aiohttp's pool does not see to.
+Connections of aiohttp's pool, clean ones only, each for one request.
 
-What aiohttp does by itself and must not do here, each seen on the wire:
+aiohttp does the following, each seen on the wire, and must not do it here:
 
 - It gives bytes that arrived on an idle connection to the next request:
-  another id's answer. `_Guard` hands out no connection that has any.
-- It cancels whoever waits in a connector that is closed. `_Guard` says so.
+  another id's answer. `_Guard` hands out no connection that has such bytes.
+- It cancels requests that wait in a connector that is closed. `_Guard` raises
+  `aiohttp.ClientConnectionError` instead.
 - It sends a request again after a lost connection. `_Guard` refuses the second.
-- It keeps cookies, reads netrc, unpacks without a bound.
-  The session of a `Pool` is made without all that.
+- It keeps cookies, reads netrc and decompresses without a limit.
+  The session of a `Pool` does none of that.
 """
 
 import asyncio
@@ -34,14 +35,14 @@ _CLOSING: set[asyncio.Task[None]] = set()
 
 READ_BYTES = 1 << 16
 """
-How much asyncio reads at once.
+How many bytes asyncio reads at a time.
 
-Its own 256 KiB come from the system and go back to it for every answer, which
-costs three system calls; this much comes out of what the process has.
+A buffer of asyncio's own 256 KiB is mapped and unmapped for every answer, which
+costs three system calls; one of this size comes from memory that the process has.
 """
 
 KEEP_ALIVE = 15.0
-"""How many seconds a connection may be idle: aiohttp's default."""
+"""Seconds for which a connection may be idle: aiohttp's default."""
 
 
 class SecondSend(aiohttp.ClientConnectionError):
@@ -52,7 +53,7 @@ class _Guard(aiohttp.BaseConnector):
     """
     Hands out another connector's connections, clean ones only, once a request.
 
-    It owns nothing, so that a lent connector is treated as our own is.
+    It owns nothing, so lent and own connectors are treated alike.
     """
 
     def __init__(self, connector: aiohttp.BaseConnector, *, owned: bool) -> None:
@@ -127,7 +128,7 @@ class _Guard(aiohttp.BaseConnector):
     def _is_clean(self, protocol: ResponseHandler | None) -> bool:
         """Whether what comes next on a connection can only be meant for us."""
         if protocol is None or protocol.transport is None:
-            return True  # lost already; to send on it will say so
+            return True  # lost already; sending will report it
         if not self._is_used(protocol):
             self._expect_no_more(protocol, protocol.transport)
             return True
@@ -144,9 +145,9 @@ class _Guard(aiohttp.BaseConnector):
     def _expect_no_more(
         self, protocol: ResponseHandler, transport: asyncio.BaseTransport
     ) -> None:
-        """Let a new connection on which the server spoke first serve one request."""
-        # What it said, as that it is busy, is no answer to anybody else, and the next
-        # connection would be no better. Over TLS there is always something to read.
+        """Use a new connection once if the server sent data before any request."""
+        # Such data, as a busy notice is, answers no later request, and the next
+        # connection would bring it again. Over TLS there is always something to read.
         is_tls = transport.get_extra_info("sslcontext") is not None
         if protocol.should_close or (
             not is_tls and is_readable(transport, self._poller)
@@ -177,7 +178,7 @@ async def _ignore(*_: object, **__: object) -> None:
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and makes no new jar of none for each request."""
+    """Keeps no cookies, and makes no new empty jar for each request."""
 
     _none: SimpleCookie = SimpleCookie()
 
@@ -214,7 +215,7 @@ class Pool:
 
     @property
     def size(self) -> float:
-        """How many connections to one server a lent connector gives at a time."""
+        """The most connections to one server that a lent connector gives."""
         if self.owned:
             return inf
         limits = (self.connector.limit, self.connector.limit_per_host)
@@ -222,18 +223,18 @@ class Pool:
 
     @property
     def closed(self) -> bool:
-        """Whether it can carry nothing any more."""
+        """Whether it can no longer send."""
         return self.session.closed
 
     async def close(self) -> None:
-        """Close what is ours."""
+        """Close what the client owns."""
         await self.session.close()
         if self.owned:
             await self.connector.close()
 
     def abandon(self, close_more: Callable[[], object]) -> None:
         """
-        Let go without a warning of aiohttp's; the loop closes what is open.
+        Release everything without aiohttp's warning; the loop closes what is open.
 
         Args:
             close_more: Closes connections that the connector does not hold.
@@ -241,7 +242,7 @@ class Pool:
         self.session.detach()
         if self._loop.is_closed():
             if self.owned:
-                _finish(_close(self.connector))  # nothing is awaited any more
+                _finish(_close(self.connector))  # it awaits nothing
             close_more()
         else:
             self._loop.call_soon_threadsafe(self._close_soon, close_more)

@@ -1,5 +1,5 @@
 """
-The time limits of attempts, and how long the event loop stood still.
+The time limits of attempts, and how long the event loop was blocked.
 
 Timers alone are not enough. When the loop was blocked, by a slow callback or because
 the process was stopped, every limit has passed although the answers lie in the
@@ -26,11 +26,11 @@ BEAT = 0.1
 """Seconds after which the timer rings at the latest, while attempts are open."""
 
 BLOCKED = 0.1
-"""Seconds by which a late timer says that the loop stood still."""
+"""Seconds of a timer's delay from which the loop counts as blocked."""
 
 TURNS = 10
 """
-Turns of the loop in which what has arrived is read, and its task goes on.
+Turns of the loop in which arrived data is read and its task continues.
 
 Each turn of a loop that is blocked again and again reads a little. In one that is not,
 ten turns are over in less than a millisecond.
@@ -45,7 +45,7 @@ class Open(Protocol):
     An open request with its time limit.
 
     Attributes:
-        seconds: How long it may take, time in which the loop stood still apart.
+        seconds: How long it may take, not counting time in which the loop was blocked.
         due: When it expires.
         latest: When it expires in any case.
         connected: Whether it has its connection.
@@ -72,10 +72,10 @@ class Open(Protocol):
         """End it, because its time is over."""
 
     def extend(self, seconds: float, most: float = inf) -> None:
-        """Let it take so many seconds from now instead."""
+        """Let it take *seconds* from now instead."""
 
     def has_more_to_read(self) -> bool:
-        """Whether bytes have arrived that are not read yet; not for ever."""
+        """Whether unread bytes have arrived; True only for a limited time."""
 
     def disconnect(self) -> None:
         """Close its connection."""
@@ -86,14 +86,14 @@ class TimeLimits:
     Ends attempts that take too long; one timer for all of them.
 
     Nearly all attempts may take equally long, so the first to begin is the first to
-    end: they stand in a line, and only its head is looked at. An attempt with a
-    shorter limit than those before it stands apart.
+    end: they form a queue, and only its head is checked. An attempt with a shorter
+    limit than those before it is kept separately.
 
-    The clock is the system's, not the loop's: uvloop's stands still during a turn.
+    The clock is the system's, not the loop's: uvloop's does not advance during a turn.
 
     Attributes:
-        blocked: For how many seconds the loop stood still so far, while attempts
-            were open.
+        blocked: For how many seconds the loop was blocked so far, while attempts were
+            open.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class TimeLimits:
         self._context = Context()
 
     def begin(self, attempt: Open, seconds: float) -> None:
-        """Cancel the task of *attempt* in so many seconds..."""
+        """Cancel the task of *attempt* after *seconds*, unless it ends before."""
         now = monotonic()
         due = attempt.due = now + seconds
         if due < self._latest and self._line:
@@ -126,7 +126,7 @@ class TimeLimits:
             self._arm(now, due)
 
     def end(self, attempt: Open) -> None:
-        """...unless it ends before."""
+        """Stop the time limit of *attempt*."""
         if self._line.pop(attempt, self) is self:
             self._apart.pop(attempt, None)
         if self._timer is not None and not self._line and not self._apart:
@@ -134,7 +134,7 @@ class TimeLimits:
             self._timer = None
 
     def begin_to_connect(self, attempt: "Attempt", seconds: float) -> None:
-        """Cancel the task of *attempt* in so many seconds..."""
+        """Cancel the task of *attempt* after *seconds*, unless it connects before."""
         now = monotonic()
         attempt.connect_due = now + seconds
         self._connecting[attempt] = None
@@ -143,7 +143,7 @@ class TimeLimits:
             self._arm(now, attempt.connect_due)
 
     def end_to_connect(self, attempt: "Attempt") -> None:
-        """...unless it is connected, or ends, before."""
+        """Stop the time limit of a new connection."""
         self._connecting.pop(attempt, None)
 
     def _arm(self, now: float, due: float) -> None:
@@ -176,14 +176,14 @@ class TimeLimits:
         for attempt in tuple(chain(self._line, self._apart)):
             moved = attempt.due + seconds
             attempt.due = min(moved, max(attempt.due, attempt.latest))
-            if attempt.due < moved:  # out of line now
+            if attempt.due < moved:  # no longer in order
                 self._line.pop(attempt, None)
                 self._apart[attempt] = None
         for attempt in self._connecting:
             attempt.connect_due += seconds
 
     def _let_read(self, turns: int) -> None:
-        """Expire what is due, but only after so many turns of the loop."""
+        """Expire what is due, but only after *turns* turns of the loop."""
         if turns:
             self._timer = self.loop.call_soon(
                 self._let_read, turns - 1, context=self._context
@@ -212,7 +212,7 @@ class Attempt:
 
     Args:
         limits: End it.
-        seconds: How long it may take, time in which the loop stood still apart.
+        seconds: How long it may take, not counting time in which the loop was blocked.
         connect: How long a new connection may take.
         most: How long it may take in any case.
         fresh: Whether it needs a connection that no request has used.
@@ -278,17 +278,17 @@ class Attempt:
         return self
 
     def extend(self, seconds: float, most: float = inf) -> None:
-        """Let it take so many seconds from now instead."""
+        """Let it take *seconds* from now instead."""
         self._limits.end(self)
         self.latest = monotonic() + most
         self._limits.begin(self, seconds)
 
     def begin_to_connect(self) -> None:
-        """Start the time limit of a new connection..."""
+        """Start the time limit of a new connection."""
         self._limits.begin_to_connect(self, self._connect)
 
     def end_to_connect(self) -> None:
-        """...and stop it."""
+        """Stop the time limit of a new connection."""
         self._limits.end_to_connect(self)
 
     def expire(self) -> None:
@@ -310,7 +310,7 @@ class Attempt:
             self.expire()
 
     def has_more_to_read(self) -> bool:
-        """Whether bytes have arrived that are not read yet; not for ever."""
+        """Whether unread bytes have arrived; True only for a limited time."""
         self._turns += 1
         return self._turns <= MOST_TURNS and is_readable(self.connection, Poller())
 

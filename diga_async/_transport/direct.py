@@ -1,9 +1,9 @@
 """
 `Direct`: requests past aiohttp's session, over connections that its connector makes.
 
-Over a pool of our own, connections stay with us between requests, for as long as
-aiohttp would keep them. A connection of a lent pool goes back after each request: its
-owner counts it, and may want it.
+Connections of our own pool are kept here between requests, for as long as aiohttp
+would keep them. A connection of a lent pool goes back after each request, because its
+owner counts it and may need it.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 class _Destination(aiohttp.ClientRequest):
     """
-    Where to connect to, as connectors want to be told.
+    A destination in the form that connectors expect.
 
     One serves all requests: it has no id and no key, and is never sent.
     """
 
     @cached_property
     def connection_key(self) -> Any:
-        """What tells connections apart, which is always the same."""
+        """The key by which connectors group connections; always the same."""
         return super().connection_key
 
 
@@ -172,7 +172,7 @@ class Direct:
     # --- the end
 
     def retire(self, on_drained: Callable[[], object]) -> None:
-        """Keep no connection any more; say when the last request is done."""
+        """Keep no more connections; call *on_drained* after the last request."""
         self._on_drained = on_drained
         for connection in tuple(self._idle):
             connection.close()

@@ -1,15 +1,13 @@
 """
 One request out, the whole response in; through aiohttp's session or past it.
 
-`ClientSession` sees to redirects, cookies, logins, bodies and second attempts, and
+`ClientSession` handles redirects, cookies, logins, bodies and second attempts, and
 makes a dozen objects to hold them. A lookup has none of them, so it goes straight to a
-connection: see `direct`. The session does it all, so that nothing gets lost that
-somebody put there,
+connection: see `direct`. The session, and what others added to it, is used
 
 - with an aiohttp that does not behave as expected: see `self_check`,
-- when something else stands in the place of its methods, as aioresponses and some
-  tracers put it there,
-- when it is not as it was made: it has traces, middlewares, headers of its own,
+- when its methods are replaced, as aioresponses and some tracers do,
+- when it was changed: it has traces, middlewares or headers of its own,
 - with a lent connector that is not simply one of aiohttp's own,
 - through a proxy.
 """
@@ -39,8 +37,8 @@ _AS_MADE: dict[str, Any] = {
     "_trace_configs": [],
 }
 """
-What a session may have that somebody gives to every session of a program, and what
-each is in a session of ours. OpenTelemetry does so with traces.
+Attributes that other code may set on every session of a program, as OpenTelemetry
+does with traces, and their values in a session of ours.
 """
 
 _DEFAULTS = (
@@ -52,7 +50,7 @@ _DEFAULTS = (
     "trust_env",
     "version",
 )
-"""More of it, whose values in a session of ours are aiohttp's defaults."""
+"""More such attributes, whose values in a session of ours are aiohttp's defaults."""
 
 
 @cache
@@ -70,9 +68,9 @@ def _is_as_made(session: aiohttp.ClientSession) -> bool:
 
 def _is_simple(connector: aiohttp.BaseConnector) -> bool:
     """
-    Whether *connector* looks at nothing but where a request goes.
+    Whether *connector* uses nothing of a request but its destination.
 
-    Nor must it want the server told that the connection will not be kept.
+    It must not want to tell the server that the connection is not kept, either.
     """
     return type(connector) is TCPConnector and not connector.force_close
 
@@ -81,8 +79,7 @@ class Exchange:
     """
     Sends over one pool.
 
-    *options* are what else aiohttp is to know of each request; of them,
-    *proxy* and *ssl* are looked at.
+    *options* are further arguments of aiohttp's requests, such as *proxy* and *ssl*.
     """
 
     def __init__(
@@ -144,7 +141,7 @@ class Exchange:
                 response.status, response.headers, response.content, request.max_body
             )
         finally:
-            if response.connection is not None:  # it did not end well
+            if response.connection is not None:  # it did not end cleanly
                 response.close()
 
     def close_idle(self, attempt: Open) -> bool:
@@ -169,19 +166,19 @@ class Exchange:
         )
 
     def retire(self, on_drained: Callable[[], object]) -> None:
-        """Keep no connection any more; say when the last request is done."""
+        """Keep no more connections; call *on_drained* after the last request."""
         if self._direct is not None:
             self._direct.retire(on_drained)
 
     async def close(self) -> None:
-        """Close what is ours."""
+        """Close what the client owns."""
         try:
             await self.pool.close()
         finally:
             self._close_direct()
 
     def abandon(self) -> None:
-        """Let go of everything without waiting, from any thread."""
+        """Release everything without waiting, from any thread."""
         self.pool.abandon(self._close_direct)
 
     def _close_direct(self) -> None:
@@ -200,7 +197,7 @@ async def _received(
 
 def _refuse_two_lengths(headers: Headers) -> None:
     # aiohttp's parser in Python takes the first of two lengths (RFC 9112
-    # section 6.3); nobody knows where such an answer ends.
+    # section 6.3); the end of such an answer is unknown.
     if "Content-Length" in headers and len(headers.getall("Content-Length")) > 1:
         CURRENT.get().disconnect()
         raise aiohttp.ClientPayloadError

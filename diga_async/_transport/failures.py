@@ -1,8 +1,8 @@
 """
 Why an attempt failed: from an exception of aiohttp, or below, to an error of ours.
 
-Pure: `failure_of` looks at an exception and at how far the attempt had come, and at
-nothing else. No text of the server gets into an error here.
+Pure: `failure_of` uses only an exception and how far the attempt had got. The errors
+contain no text of the server.
 """
 
 import errno
@@ -31,7 +31,7 @@ ERRORS = (
     MemoryError,
 )
 """
-What a failed attempt raises: aiohttp, its parser, and asyncio below it.
+The exceptions of a failed attempt: of aiohttp, its parser, and asyncio below it.
 
 A name that resolves to no address is an assertion in aiohttp, or a `TypeError` where
 assertions are off.
@@ -47,7 +47,7 @@ LOCAL = frozenset(
         errno.EAGAIN,
     }
 )
-"""Numbers of errors that say that this machine, not the server, lacks something."""
+"""Error numbers which mean that this machine, not the server, lacks a resource."""
 
 _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
@@ -71,7 +71,7 @@ Limit: TypeAlias = Literal["total", "attempt", "connect"]
 @attrs.frozen(kw_only=True)
 class Progress:
     """
-    How far an attempt had come when it failed.
+    How far an attempt had got when it failed.
 
     Attributes:
         connected: Whether it had a connection.
@@ -106,7 +106,7 @@ class Shortage:
 def failure_of(
     error: BaseException, progress: Progress, peer: Peer
 ) -> APIConnectionError | Shortage:
-    """Return what *error* means for an attempt that had come so far."""
+    """Return what *error* means for an attempt that had got this far."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return _timeout(progress, peer)
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -176,7 +176,7 @@ def is_foreign(error: BaseException) -> bool:
     """
     Whether code of the user raised *error*, such as the resolver of a lent connector.
 
-    Such code raises what it likes; what it says of the network is an `OSError`.
+    Such code may raise any exception; only an `OSError` is about the network.
     """
     may_be = isinstance(error, ValueError | RuntimeError | AssertionError | TypeError)
     innermost = error.__traceback__
@@ -208,7 +208,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _lack(error: BaseException) -> int | None:
-    """Return the number of a local shortage; None when it is none."""
+    """Return the number of a local shortage; None for other errors."""
     if isinstance(error, MemoryError):
         return errno.ENOMEM
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
@@ -286,4 +286,4 @@ def _read_reason(error: BaseException) -> str:
         return "the answer is incomplete, or is not valid HTTP"
     if isinstance(error, MemoryError):
         return "out of memory"
-    return "what came is not valid HTTP"
+    return "the answer is not valid HTTP"

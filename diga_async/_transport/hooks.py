@@ -3,7 +3,7 @@ Trace hooks of the user: what one raises ends its request, and is raised unchang
 
 aiohttp lets a hook's exception pass through its connector, where it looks like a
 failure of the network and leaves connections that nothing closes. So each hook is
-called through one of ours, which notes the exception and lets aiohttp go on; the
+called through one of ours, which records the exception and lets aiohttp continue; the
 attempt then ends with it, and closes its connection.
 """
 
@@ -19,13 +19,13 @@ from diga_async._transport.deadlines import CURRENT
 _SIGNALS = tuple(name for name in vars(aiohttp.TraceConfig) if name.startswith("on_"))
 
 _LEAKING = {"on_connection_create_end", "on_connection_reuseconn"}
-"""Where aiohttp has a connection that it does not close when a hook is cancelled."""
+"""Signals in which aiohttp does not close its connection when a hook is cancelled."""
 
 _Hook = Callable[[aiohttp.ClientSession, SimpleNamespace, Any], Awaitable[None]]
 
 
 def watched(config: aiohttp.TraceConfig) -> aiohttp.TraceConfig:
-    """Return a configuration that calls *config*'s hooks, and notes what they raise."""
+    """Return a configuration that calls *config*'s hooks and records their errors."""
     config.freeze()
 
     def context(trace_request_ctx: object = None) -> SimpleNamespace:

@@ -18,8 +18,8 @@ else:
     class Poller:
         """Asks the system about sockets, by their descriptors."""
 
-        # A poll knows a number only, so it serves any socket that has that number.
-        # A fork beside a poll would leave it unusable: so each guard has its own.
+        # A poll knows only a number, so it serves any socket that has that number.
+        # A fork during a poll would leave it unusable, so each guard has its own.
         def __init__(self) -> None:
             self._polls: dict[int, select.poll] = {}
 

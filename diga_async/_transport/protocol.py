@@ -1,7 +1,7 @@
 """
 `HttpConnection`: our own protocol on a connection that aiohttp made.
 
-aiohttp connects: names, TLS, proxies and the pool that was lent stay its business.
+aiohttp connects: it handles names, TLS, proxies and the lent pool.
 Then this protocol takes the place of aiohttp's, so that a request costs one write and
 one future, and none of the objects with which a session follows redirects, keeps
 cookies and streams bodies.
@@ -103,7 +103,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = transport
         self._theirs = theirs
         self._poll = _poll_of(transport)
-        # A server may have spoken first: that it is busy, and nothing comes after it.
+        # A server may send data first, such as a busy notice, and nothing after it.
         self._early = bytes(getattr(theirs, "_tail", b""))
         self._reader.is_clean = not theirs.should_close
         try:
@@ -137,12 +137,12 @@ class HttpConnection(asyncio.Protocol):
         return answer
 
     def hear_what_came_before(self) -> None:
-        """Read what the server said before it was asked, as aiohttp would."""
+        """Read what the server sent before the request, as aiohttp would."""
         if self._early:
             self.data_received(self._early)
 
     def extend(self, seconds: float, most: float = inf) -> None:
-        """Let the request take so many seconds from now."""
+        """Let the request take *seconds* from now."""
         self._limits.end(self)
         self.seconds = seconds
         self.latest = inf if most == inf else monotonic() + most
@@ -155,7 +155,7 @@ class HttpConnection(asyncio.Protocol):
         self.close()
 
     def has_more_to_read(self) -> bool:
-        """Whether bytes have arrived that are not read yet; not for ever."""
+        """Whether unread bytes have arrived; True only for a limited time."""
         self._turns += 1
         return self._turns <= MOST_TURNS and bool(self._poll(0))
 
@@ -168,7 +168,7 @@ class HttpConnection(asyncio.Protocol):
         Whether what comes next can only be meant for the next request.
 
         Args:
-            oldest: When it must have been used last, at least.
+            oldest: The earliest time of its last use.
         """
         # The system may hold bytes of the connection, or its end, for asyncio.
         return not self._ended and self.idle_since >= oldest and not self._poll(0)
@@ -178,7 +178,7 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on; resolve the request when its response is complete."""
         answer = self._answer
-        if answer is None or answer.done():  # not asked for, or not any more
+        if answer is None or answer.done():  # not requested, or given up
             self.close()
             return
         try:
@@ -222,7 +222,7 @@ class HttpConnection(asyncio.Protocol):
     # --- its end
 
     def close(self) -> None:
-        """Close it; a request on it gets no reply any more."""
+        """Close it; a request on it gets no reply."""
         self._limits.end(self)
         self._end()
 
@@ -248,7 +248,7 @@ def _poll_of(transport: asyncio.BaseTransport) -> Callable[[float], object]:
         return lambda _: False
     if sys.platform == "win32":
         return lambda seconds: select.select([descriptor], [], [], seconds)[0]
-    # Each connection has its own: two threads must not poll with the same.
+    # Each connection has its own: two threads must not share one.
     poll = select.poll()
     with suppress(OSError):
         poll.register(descriptor, select.POLLIN)

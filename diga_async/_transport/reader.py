@@ -1,8 +1,8 @@
 """
 `ResponseReader`: bytes of one connection in, whole responses out; it does no I/O.
 
-It reads with aiohttp's parser, and looks at what a parser does not tell: whether a
-response ended exactly where its bytes ended, and how much came that is no body.
+It reads with aiohttp's parser, and checks what a parser does not report: whether a
+response ended exactly where its bytes ended, and how much came that is not body.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from aiohttp import http
 from diga_async._api.messages import Response
 
 MAX_FIELDS = 128
-"""How many fields a head may have; older parsers of aiohttp accept any number."""
+"""The most fields of a head; older parsers of aiohttp accept any number."""
 
 MAX_HEAD_BYTES = 1 << 18
-"""How long the head of a response may be."""
+"""The most bytes of the head of a response."""
 
 MAX_OVERHEAD, OVERHEAD_A_BYTE = 1 << 16, 8
-"""How much may come between the bytes of a body: chunk sizes, trailers."""
+"""The most bytes around those of a body: chunk sizes, trailers."""
 
 PIECE_BYTES = 1 << 16
-"""How much is parsed together: the parser makes objects of all of it."""
+"""The most bytes parsed together: the parser makes objects of all of them."""
 
 _END_OF_HEAD = b"\r\n\r\n"
 _NO_BODY = frozenset({101, 204, 304})
@@ -73,10 +73,10 @@ class ResponseReader:
     connected = True
 
     def pause_reading(self) -> None:
-        """Nothing: a piece is small."""
+        """Do nothing: a piece is small."""
 
     def resume_reading(self, *_: Any, **__: Any) -> None:
-        """Nothing: reading is never paused."""
+        """Do nothing: reading is never paused."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

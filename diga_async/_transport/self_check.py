@@ -1,5 +1,5 @@
 """
-Whether this aiohttp lets requests go past its session, found out without a version.
+Whether this aiohttp lets requests go past its session, tested without its version.
 
 Once a process, canned responses are given to aiohttp's parser, through the reader that
 will be used. What only a connection can show is checked on the first real one, see
@@ -27,7 +27,7 @@ _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n
 #: None is an error.
 _Seen = tuple[int, bytes | None, bool] | None
 
-#: What is fed, piece by piece, and what becomes of it.
+#: What is fed, piece by piece, and the expected result.
 _CANNED: tuple[tuple[str, tuple[bytes, ...], _Seen], ...] = (
     ("a response", (_WHOLE,), (200, b"{}", True)),
     ("a response in pieces", (_WHOLE[:9], _WHOLE[9:-1], b"}"), (200, b"{}", True)),
@@ -52,7 +52,7 @@ _CANNED: tuple[tuple[str, tuple[bytes, ...], _Seen], ...] = (
 
 
 def _read(pieces: tuple[bytes, ...]) -> _Seen:
-    """Feed *pieces*, an empty one as the end; return what becomes of them."""
+    """Feed *pieces*, an empty one as the end; return the result."""
     reader, response = ResponseReader(asyncio.get_running_loop()), None
     reader.most = _MOST
     try:
@@ -81,11 +81,11 @@ def _difference() -> str | None:
     return None
 
 
-# --- what other libraries put in the place of aiohttp's methods
+# --- aiohttp's methods, which other libraries may replace
 
 
 def methods() -> tuple[object, ...]:
-    """Return what is now in the places where others put something of their own."""
+    """Return the present values of the methods that other libraries replace."""
     session, request, response = (
         aiohttp.client.ClientSession,
         aiohttp.ClientRequest,
@@ -135,7 +135,7 @@ def check() -> None:
     try:
         _VERDICT.methods = methods()
     except AttributeError as error:
-        disable(f"aiohttp has no {error.name} any more")
+        disable(f"aiohttp no longer has {error.name}")
         return
     objection = _difference()
     if objection is None and _replaced(_VERDICT.methods):
@@ -154,7 +154,7 @@ def disable(objection: str) -> None:
 
 
 def way() -> str:
-    """Say which way requests take, and why."""
+    """Return which way requests take, and why."""
     if _VERDICT.objection is None:
         return "requests go straight to aiohttp's connections"
     return f"requests go through aiohttp's session: {_VERDICT.objection}"

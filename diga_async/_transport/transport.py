@@ -1,8 +1,8 @@
 """
 One `Request` out, one `Response` back, within a time limit.
 
-Nothing is followed, unpacked or tried again here, and no exception of aiohttp's
-leaves this module.
+No redirect is followed, no body decompressed and no request retried here, and no
+exception of aiohttp's leaves this module.
 """
 
 import math
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from diga_async._transport.protocol import Reply
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
-"""Attempts have time limits of their own, which know when the loop stood still."""
+"""Attempts have time limits of their own, which know when the loop was blocked."""
 
 SPARE = 2
 """How many connections are closed after a shortage of descriptors."""
@@ -73,17 +73,17 @@ class Transport:
 
     @property
     def closed(self) -> bool:
-        """Whether the connections are gone, also when their owner closed them."""
+        """Whether the connections are gone, even when their owner closed them."""
         return self._exchange.pool.closed
 
     @property
     def blocked(self) -> float:
-        """For how many seconds the loop stood still so far, during requests."""
+        """For how many seconds the loop was blocked so far, during requests."""
         return self._limits.blocked
 
     @property
     def size(self) -> float:
-        """How many requests the pool serves at a time."""
+        """The most requests that the pool serves at a time."""
         return self._exchange.pool.size
 
     async def send(  # noqa: PLR0913 - how long, and how
@@ -101,10 +101,10 @@ class Transport:
 
         Args:
             request: What to send.
-            seconds: How long it may take, time in which the loop stood still apart.
+            seconds: How long it may take, not counting time in which the loop was
+                blocked.
             connect: How long a new connection may take.
             most: How long it may take in any case.
-            fresh: Whether to use a new connection.
             on_begin: Given the attempt as it begins, to look at and to extend.
             fresh: Whether to open a new connection for it.
 
@@ -196,7 +196,7 @@ class Transport:
 
     def retire(self) -> None:
         """
-        Trust none of the connections any more.
+        Stop using the present connections.
 
         New requests go over new ones; the old ones close when the last request
         on them is done. Of a lent connector only the connection of the last
@@ -216,12 +216,12 @@ class Transport:
             exchange.abandon()
 
     async def close(self) -> None:
-        """Close what is ours."""
+        """Close what the client owns."""
         for exchange in (self._exchange, *self._retired):
             await exchange.close()
 
     def abandon(self) -> None:
-        """Let go of everything without waiting, from any thread."""
+        """Release everything without waiting, from any thread."""
         for exchange in (self._exchange, *self._retired):
             exchange.abandon()
 

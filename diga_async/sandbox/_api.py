@@ -27,7 +27,7 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 @attrs.frozen
 class Asked:
     """
-    What a request asks for.
+    The target of a request.
 
     Attributes:
         path: Decoded, without the query.
@@ -69,7 +69,7 @@ class Answer:
 @attrs.frozen(kw_only=True)
 class Project:
     """
-    What the answers depend on.
+    The state on which answers depend.
 
     Attributes:
         api_key: The only key that is accepted.

@@ -19,7 +19,7 @@ def _share() -> float:
 
 class Fault(StrEnum):
     """
-    What went wrong with one request, named as the field of :class:`Faults`.
+    The fault of one request, named as the field of :class:`Faults`.
 
     .. versionadded:: 0.1.0
     """

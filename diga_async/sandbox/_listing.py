@@ -21,7 +21,7 @@ class CursorGoneError(Exception):
 @attrs.frozen(kw_only=True)
 class ListingSettings:
     """
-    How the sandbox fills in what the API leaves open.
+    Settings for what the API leaves open.
 
     Attributes:
         sort_by: The field that phones are sorted by; None for the order of creation.
@@ -38,7 +38,7 @@ class ListingSettings:
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """One page; the records that a fault has broken are no phones."""
+    """One page; the records that a fault has broken are not phones."""
 
     data: list[Any]
     first_id: UUID | None

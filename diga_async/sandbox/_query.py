@@ -39,7 +39,7 @@ Detail: TypeAlias = dict[str, Any]
 
 @attrs.frozen(kw_only=True)
 class ListingQuery:
-    """What a listing is asked for."""
+    """The query of a listing."""
 
     after: UUID | None = None
     before: UUID | None = None

@@ -1,4 +1,4 @@
-"""API keys: what is taken, and what is said of the rest."""
+"""API keys: which are accepted, and the message about the others."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from diga_async._api.messages import Secret
 
 
 def fault_of(key: Any) -> str:
-    """Return what the message blames, which never shows the key."""
+    """Return the faults that the message names; it never shows the key."""
     with pytest.raises(ConfigurationError) as caught:
         check_key(key)
     message = str(caught.value)

@@ -37,7 +37,7 @@ def page_of(*records, has_more=False, **fields):
     return {"data": list(records), "has_more": has_more, **fields}
 
 
-class TestWhatIsSent:
+class TestRequests:
     def test_nothing_that_was_not_asked_for(self):
         assert sent(list_phones(PhoneQuery())) == {"limit": "100", "order": "desc"}
 
@@ -91,7 +91,7 @@ class TestWhatIsSent:
             {"order": []},
         ],
     )
-    def test_what_is_not_of_its_kind_is_refused(self, wrong):
+    def test_a_filter_of_the_wrong_type_is_rejected(self, wrong):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             query_of(**wrong)
 
@@ -101,7 +101,7 @@ class TestWhatIsSent:
             check_page_size(page_size)
 
 
-class TestWhatIsRead:
+class TestReading:
     def test_a_page_as_the_api_writes_it(self):
         page = read(
             page_of(
@@ -123,7 +123,7 @@ class TestWhatIsRead:
         assert read(page_of()).cursor is None
 
     @pytest.mark.parametrize("total", [0, -1, 1.5, "3", True, None, [3]])
-    def test_a_total_that_is_no_positive_number_counts_as_not_said(self, total):
+    def test_a_total_that_is_not_a_positive_number_is_ignored(self, total):
         assert read(page_of(total_pages=total)).total_pages is None
 
     @pytest.mark.parametrize(

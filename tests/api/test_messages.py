@@ -50,7 +50,7 @@ def test_a_request_is_the_same_in_parts_and_as_bytes() -> None:
 
 
 def test_headers_keep_the_secret_itself() -> None:
-    """So no frame of aiohttp's that holds them shows the key."""
+    """So no frame of aiohttp that holds them shows the key."""
     headers = CIMultiDict({"Authorization": Secret(KEY)})
 
     assert type(headers["authorization"]) is Secret

@@ -79,7 +79,7 @@ def test_other_values_are_not_phone_ids(value: object) -> None:
 
 @given(text=st.text() | st.from_regex(r"[0-9a-fA-F{}:+x_ -]{30,40}"))
 def test_an_accepted_text_reads_as_the_same_id(text: str) -> None:
-    """`uuid.UUID` reads some texts as another id than they say."""
+    """`uuid.UUID` reads some texts as a different id."""
     try:
         taken = phone_id_of(text)
     except InvalidPhoneIdError:

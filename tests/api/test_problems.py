@@ -45,7 +45,7 @@ def test_every_error_status_has_its_class() -> None:
 
 
 def test_the_table_of_classes_is_complete() -> None:
-    """A class of its own that no status leads to would never be raised."""
+    """A class that no status maps to would never be raised."""
     kinds = APIStatusError.__subclasses__()
     ours = {kind for kind in kinds if kind.__module__.startswith("diga_async")}
 
@@ -77,7 +77,7 @@ def test_the_class_follows_the_status_not_the_code(
 
 
 def test_fastapis_validation_errors_are_details() -> None:
-    """As FastAPI words them, with what it says about its own insides left out."""
+    """As FastAPI words them, without its internal details."""
     refused = refusal(
         422,
         {
@@ -260,7 +260,7 @@ def test_a_key_of_any_length_is_masked_anywhere(length: int) -> None:
 def test_a_short_key_is_masked_only_where_a_key_is_quoted(
     key: str, words: str, kept: str
 ) -> None:
-    """Keys of tests and sandboxes are short; prose would be eaten."""
+    """Keys of tests and sandboxes are short words, which prose contains too."""
     refused = read(response(401, {"message": words}), X, Secret(f"Bearer {key}"))
 
     assert isinstance(refused, AuthenticationError)

@@ -71,7 +71,7 @@ stroke-width: 1.5; stroke-dasharray: 4 3; }}
 
 
 def drawn(name, title, bars):
-    """Draw bars from 0 on; dashes mark 1, what they are compared with."""
+    """Draw bars from 0; dashes mark 1, the reference."""
     scale = LONGEST / max(1.0, *(bar.quartiles[2] for bar in bars))
     return PICTURE.format(
         wide=WIDE,
@@ -139,14 +139,14 @@ def chart_of_widths(sections):
     took = sections["at-once"]["took"]
     bars = [
         Bar(
-            f"{width} at once",
+            f"{width} in flight",
             turns.paired(took[f"ours-{width}"]["cpu"], took[f"tuned-{width}"]["cpu"]),
             ours=True,
         )
         for width in scaling.AT_ONCE
         if f"ours-{width}" in took
     ]
-    return "CPU of a lookup, to aiohttp tuned by hand, by the number at once", bars
+    return "CPU of a lookup, to aiohttp tuned by hand, by lookups in flight", bars
 
 
 def chart_of_decoders(sections):
@@ -195,7 +195,7 @@ def charts(sections):
 
 
 def made_with(sections):
-    """Say what the figures were made with, and of how many rounds each part is."""
+    """Return the versions used, and the number of rounds of each part."""
     found = dict(sections["compare"]["made"])
     python, system, cores = (found.pop(n) for n in ("python", "system", "cores"))
     packages = ", ".join(f"{name} {version}" for name, version in found.items())
@@ -215,7 +215,7 @@ def _rounds(value):
 
 
 def table(rows, key=None):
-    """Return what makes a table of a section, or of what is under its *key*."""
+    """Return a function that makes a table of a section, or of its *key*."""
     return lambda of: tables.markdown(rows(of if key is None else of[key]))
 
 
@@ -236,7 +236,7 @@ PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(?=<!-- end -->)", re.DOTA
 
 
 def filled(page, sections):
-    """Return the page with what there are figures for."""
+    """Return the page with the figures that the file has."""
 
     def text(place):
         section, written = WRITTEN_OUT[place[2]]

@@ -1,5 +1,5 @@
 """
-What a bulk fetch over Dask reaches when its workers share one limit.
+The throughput of a bulk fetch over Dask whose workers share one limit.
 
     python tests/benchmarks/cluster.py                 both rows, about two minutes
     python tests/benchmarks/cluster.py shared          one of: shared, killed

@@ -1,17 +1,17 @@
 """
-What a lookup costs, beside aiohttp by hand and beside other clients.
+The cost of a lookup, compared with hand-written aiohttp and other clients.
 
     python tests/benchmarks/compare.py                     all, about ten minutes
-    python tests/benchmarks/compare.py --no-peers          what needs no download
+    python tests/benchmarks/compare.py --no-peers          without downloads
     python tests/benchmarks/compare.py --only ours tuned   some of them
     python tests/benchmarks/compare.py --uvloop            on uvloop
     python tests/benchmarks/compare.py --newer             beside compiled clients
-    python tests/benchmarks/compare.py --json FILE         keep what was measured
+    python tests/benchmarks/compare.py --json FILE         keep the results
 
 It starts nginx (Debian: ``apt-get install nginx-light``) on one core, and every
 contender as a process of its own on another. They take turns in one run, in an order
-drawn anew each round, and are compared round by round; the first round is thrown
-away. The hand-tuned loop is there twice, to show the noise.
+drawn anew each round, and are compared round by round; the first round is
+discarded. The hand-tuned loop takes part twice, to show the noise.
 """
 
 import argparse
@@ -30,7 +30,7 @@ TUNED, WRITTEN, BARE = "tuned", "written", "bare"
 @attrs.frozen
 class Contender:
     """
-    Who is compared.
+    The contenders.
 
     Attributes:
         title: What it is, for readers.
@@ -126,7 +126,7 @@ def entrant(name, contender, asked, python):
 
 
 def chosen(asked):
-    """Return who takes part."""
+    """Return the contenders that take part."""
     known = CONTENDERS | NEWER | EXPERIMENTS
     names = asked.only or (BESIDE if asked.newer else CONTENDERS)
     wanted = {name: known[name] for name in names}
@@ -136,7 +136,7 @@ def chosen(asked):
 
 
 def measure(asked, url, core=None):
-    """Let them all take turns; return what is worth keeping."""
+    """Let them all take turns; return the results to keep."""
     wanted = chosen(asked)
     needed = any(c.peer for c in wanted.values())
     with peers.environment(asked.peers, wanted=needed) as made:
@@ -175,7 +175,7 @@ def newer_rows(measured, *, single=False):
 
 
 def newer_single_rows(measured):
-    """Return the same table of those who look up one after the other."""
+    """Return the same table of the contenders that look up one id at a time."""
     yield from newer_rows(measured, single=True)
 
 
@@ -186,12 +186,12 @@ def better(contenders):
 
 
 def bulk_rows(measured):
-    """Return a table of those who look many up at once."""
+    """Return a table of the contenders with many lookups in flight."""
     yield from _rows(measured, (better(measured["contenders"]), TUNED, WRITTEN))
 
 
 def single_rows(measured):
-    """Return a table of those who look up one after the other."""
+    """Return a table of the contenders that look up one id at a time."""
     yield from _rows(measured, (BARE,), single=True)
 
 
@@ -202,7 +202,7 @@ def _rows(measured, others, *, single=False):
     contenders = measured["contenders"]
     others = [name for name in dict.fromkeys(others) if name in contenders]
     heads = [HEADS[name] for name in others]
-    yield ["who", *heads, "wall to the same" if single else "wall", "µs of CPU"]
+    yield ["contender", *heads, "wall to the same" if single else "wall", "µs of CPU"]
     for of in contenders.values():
         if (of["at_once"] == 1) is not single:
             continue
@@ -217,7 +217,7 @@ def _ratio(one, other, kind):
 
 def report(measured):
     print(
-        f"{measured['rounds']} rounds, {measured['at_once']} at once, "
+        f"{measured['rounds']} rounds, {measured['at_once']} in flight, "
         f"{'uvloop' if measured['uvloop'] else 'asyncio'}. A ratio is the median of "
         "the rounds, with its quartiles. The first is to the better of aiohttp's two."
     )

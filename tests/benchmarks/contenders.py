@@ -1,5 +1,5 @@
 """
-Ways to look phones up, each as a context manager that yields ``run(ids)``.
+Ways to look up phones, each as a context manager that yields ``run(ids)``.
 
 All of them make the same model of an answer: `Phone` below, by cattrs with the
 usual two hooks. Ours makes its own.
@@ -188,7 +188,7 @@ async def ours_with_orjson(url, at_once):
 
 @asynccontextmanager
 async def tuned(url, at_once, before_each=None, decode=None, model=Phone):
-    """As one writes it who knows aiohttp well: workers over one iterator."""
+    """Written by an aiohttp expert: workers over one iterator."""
     import aiohttp  # noqa: PLC0415 - others need it not
     from yarl import URL  # noqa: PLC0415 - the same
 
@@ -237,7 +237,7 @@ async def tuned_msgspec(url, at_once):
 
 @asynccontextmanager
 async def written(url, at_once):
-    """As people write it: a semaphore, gather, response.json()."""
+    """The usual way: a semaphore, gather, response.json()."""
     import aiohttp  # noqa: PLC0415 - others need it not
 
     timeout = aiohttp.ClientTimeout(total=SECONDS)
@@ -322,7 +322,7 @@ class Wire(asyncio.Protocol):
 
 @asynccontextmanager
 async def floor(url, at_once):
-    """An asyncio.Protocol by hand, without any care: what no client can reach."""
+    """An asyncio.Protocol without any checks: a bound that no client can reach."""
     host = url.removeprefix("http://")
     name, port = host.split(":")
     loop = asyncio.get_running_loop()

@@ -1,14 +1,14 @@
 """
-What a hostile server can cost: memory, CPU and time of one lookup.
+The most that a hostile server costs: memory, CPU and time of one lookup.
 
     python tests/benchmarks/denial.py              every row, about a minute
     python tests/benchmarks/denial.py "gzip bomb"  one row
     AIOHTTP_NO_EXTENSIONS=1 python tests/benchmarks/denial.py
 
-The server runs in a process of its own, and so does each lookup: its memory is the
-peak of the process over that of one that looked up a sound phone, as the system
-counts it. A lookup is one attempt with a limit of two seconds. It ends with 1 where
-a row costs more than is promised.
+The server and each lookup run in separate processes. Memory is the peak of the process
+above that of a process that looked up a valid phone, as the system counts it. A lookup
+is one attempt with a limit of two seconds. The exit code is 1 when a row costs more
+than promised.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def wide(count):
 
 
 def nested(depth):
-    """A phone with a field that is nested so deeply."""
+    """A phone with a deeply nested field."""
     text = json.dumps(phone_fields()).encode()
     return text[:-1] + b', "new": ' + b"[" * depth + b"]" * depth + b"}"
 
@@ -130,7 +130,7 @@ def serve(name, pipe):
 
 
 async def look_up(url):
-    """Make one attempt; return what came of it."""
+    """Make one attempt; return its result."""
     once, limits = RetryPolicy(max_attempts=1), Limits(adaptive=False)
     seconds = Timeouts(SECONDS, attempt=SECONDS)
     async with DigaClient(
@@ -159,10 +159,10 @@ def measure(url, pipe):
 @attrs.frozen
 class Figures:
     """
-    What one lookup cost.
+    The cost of one lookup.
 
     Attributes:
-        came: What came of it.
+        came: Its result.
         mib: The peak of the process, resident.
         busy: CPU seconds.
         seconds: From start to end.
@@ -196,7 +196,7 @@ def figures_of(name):
 
 
 def main():
-    """Measure, and say what costs too much."""
+    """Measure, and print what costs too much."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -5,11 +5,10 @@ Any bytes as an answer end in a phone or a `DigaError`, soon, and in little memo
     python tests/benchmarks/fuzz.py --minutes 1 --seed 7
     AIOHTTP_NO_EXTENSIONS=1 python tests/benchmarks/fuzz.py
 
-Sound answers are spoiled: in the status line and the headers, in the chunks, in the
-compressed or the plain body, in the fields. Behind each of them a sound answer
-follows, on the same connection if it is still open, to a request for another id:
-it must be that phone, a miss of nobody's, or an error. It ends with 1, and prints
-the bytes, where that does not hold.
+Valid answers are corrupted: in the status line and the headers, in the chunks, in the
+compressed or the plain body, in the fields. After each of them comes a valid answer
+to a request for another id, on the same connection if that is still open: it must be
+that phone or an error. Otherwise the bytes are printed, and the exit code is 1.
 """
 
 import argparse
@@ -80,7 +79,7 @@ def spoil(dice, data):
 
 
 def spoiled_fields(dice):
-    """Write a phone some of whose fields are something else."""
+    """Write a phone with some fields replaced."""
     fields = phone_fields(sip_config={"username": "x"}, released_at=None)
     for name in dice.sample(sorted(fields), dice.randint(1, 3)):
         fields[name] = dice.choice(SCALARS)
@@ -105,7 +104,7 @@ def refusal(dice):
 
 
 def packed(dice):
-    """Write a phone in a compression that is spoiled."""
+    """Write a phone in a corrupted compression."""
     encoding, pack = dice.choice((("gzip", gzip.compress), ("deflate", zlib.compress)))
     return wire.answer(spoil(dice, pack(SOUND)), Content_Encoding=encoding)
 
@@ -122,12 +121,12 @@ KINDS = {
 }
 
 
-# --- what becomes of it
+# --- the results
 
 
 @attrs.define
 class Report:
-    """What was tried, what came of it, and what must not have."""
+    """The attempts, their results, and the wrong ones among them."""
 
     tried: Counter = attrs.field(factory=Counter)
     came: Counter = attrs.field(factory=Counter)
@@ -137,7 +136,7 @@ class Report:
 
 
 async def ask(diga, phone_id, report):
-    """Look up one; return what must not have come, or None."""
+    """Look up one; return a wrong result, or None."""
     began = time.monotonic()
     try:
         phone = await diga.phones.get(phone_id)
@@ -157,7 +156,7 @@ async def ask(diga, phone_id, report):
 
 
 async def try_one(server, diga, dice, report):
-    """Send one spoiled answer, and a sound one behind it."""
+    """Send one corrupted answer, and a valid one after it."""
     kind = dice.choice(sorted(KINDS))
     data = KINDS[kind](dice)
     cut = dice.randint(0, len(data))
@@ -171,7 +170,7 @@ async def try_one(server, diga, dice, report):
 
 
 async def work(seed, ends, report):
-    """Try one answer after the other, until the time is over."""
+    """Try one answer after the other until the time is over."""
     dice = random.Random(seed)  # noqa: S311
     options = {
         "retry": RetryPolicy(max_attempts=1),
@@ -179,7 +178,7 @@ async def work(seed, ends, report):
         "limits": Limits(adaptive=False),
     }
     while time.monotonic() < ends and not report.wrong:
-        # A server remembers its connections: now and then a new one.
+        # A server keeps its connections, so it is replaced now and then.
         async with (
             wire.ByteServer(wire.answers) as server,
             DigaClient(KEY, base_url=server.url, **options) as diga,
@@ -190,7 +189,7 @@ async def work(seed, ends, report):
 
 
 async def fuzz(seconds, seed):
-    """Try answers for so many seconds; return the report."""
+    """Try answers for *seconds*; return the report."""
     report, ends = Report(), time.monotonic() + seconds
     workers = asyncio.gather(
         *(work(f"{seed}-{number}", ends, report) for number in range(WORKERS))
@@ -210,7 +209,7 @@ def peak():
 
 
 def main():
-    """Fuzz, and say what came."""
+    """Fuzz, and print the report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
 """
-What the rate limiter reaches in simulation: row by row, and with random servers.
+The throughput of the rate limiter in simulation: row by row, and with random servers.
 
     python tests/benchmarks/limiter.py                every row, then 1,000 servers
     python tests/benchmarks/limiter.py --rows 1,2 --draws 0
 
-Shares are of what the server allows, from the moment that a row names.
+Shares are relative to the server's limit, from the moment that a row names.
 Nothing waits: an hour of a server takes about a second. `limits.py` measures
 some of the rows on real connections.
 """
@@ -44,7 +44,7 @@ END = math.inf
 
 @dataclass
 class Figures:
-    """What one run of a row gave: the share, what was refused, and the rest."""
+    """The result of one run of a row: the share accepted, throttled, and the rest."""
 
     share: float
     refused: float
@@ -61,7 +61,7 @@ def steady(  # noqa: PLR0913 - what a row says
     recovers: float | None = None,
     **settings: Any,
 ) -> Callable[[int], Figures]:
-    """Return a row without an end of ids: measured from a moment on."""
+    """Return a row with an infinite number of ids, measured from a given moment."""
 
     def run(seed: int) -> Figures:
         result = simulate(
@@ -90,7 +90,7 @@ def finite(
     clients: int = 1,
     **settings: Any,
 ) -> Callable[[int], Figures]:
-    """Return a row with so many ids in all: measured over the whole run."""
+    """Return a row with a fixed number of ids, measured over the whole run."""
 
     def run(seed: int) -> Figures:
         result = simulate(

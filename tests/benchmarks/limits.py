@@ -1,5 +1,5 @@
 """
-How near a run comes to a limit that nobody declared, and what it loses: nothing.
+How close a run comes to an undeclared limit without losing an id.
 
     python tests/benchmarks/limits.py                 every row, about six minutes
     python tests/benchmarks/limits.py nginx-2000      one row
@@ -7,7 +7,7 @@ How near a run comes to a limit that nobody declared, and what it loses: nothing
 
 Rows named ``nginx`` run against a real nginx with ``limit_req`` (Debian:
 ``apt-get install nginx-light``); the others against a server of the tests' own,
-in a process of its own, for the kinds of limit that nginx has not.
+in a separate process, for the kinds of limit that nginx does not have.
 """
 
 import argparse
@@ -156,7 +156,7 @@ ROWS = {
 
 @contextmanager
 def model(name):
-    """Run a model server of that row in a process of its own; yield its address."""
+    """Run a model server of that row in another process; yield its address."""
     command = [sys.executable, __file__, "--serve", name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -203,7 +203,7 @@ async def serve(row):
 
 
 async def fetch(url, count, every=None):
-    """Look up so many ids; return what one process saw."""
+    """Look up the ids of one process; return its results."""
     from diga_async import DigaClient, Found  # noqa: PLC0415 - servers need it not
 
     chances = random.Random()  # noqa: S311 - no secret
@@ -333,7 +333,7 @@ LEFT, RIGHT, BOTTOM, STEP_Y = 40, 480, 228, 0.88
 
 
 def svg(name, answered):
-    """Draw so many answers in each second; it takes the colours of its page."""
+    """Draw the answers of each second, in the colours of the page."""
     limits = PICTURES[name].limits
     step = (RIGHT - LEFT) / len(answered)
     moves = [f"H{LEFT + second * step:.1f}V{height(n)}" for second, n in limits[1:]]

@@ -5,7 +5,7 @@ Lookups through the listing, beside lookups by id: requests, time, CPU and memor
     python tests/benchmarks/listing.py cpu        one of: fast, slow, unknown, cpu,
                                                   memory
 
-The sandbox answers from a process of its own.
+The sandbox runs in another process.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PHONES = 20_000
 
 @contextmanager
 def sandbox(phones, per_second=None):
-    """Run a sandbox in a process of its own; yield its address, its key and its ids."""
+    """Run a sandbox in another process; yield its address, its key and its ids."""
     command = [sys.executable, __file__, "--serve", str(phones), str(per_second or 0)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -76,7 +76,7 @@ async def slow():
 
 
 async def unknown():
-    """5,000 ids, and 10 that there are not."""
+    """5,000 ids, and 10 that do not exist."""
     with sandbox(5000) as (url, key, phone_ids):
         wanted = phone_ids + [UUID(int=number) for number in range(10)]
         for via in ("auto", "each"):
@@ -127,7 +127,7 @@ async def _list(diga):
 
 
 async def memory():
-    """Memory for each id, above the phones: what is kept, and at most."""
+    """Memory for each id without its phone: at the end, and at the peak."""
     with sandbox(PHONES) as (url, key, phone_ids):
         texts = [str(phone_id) for phone_id in phone_ids]
         async with DigaClient(key, base_url=url) as diga:

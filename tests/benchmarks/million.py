@@ -1,5 +1,5 @@
 """
-A million ids on one core: how many a second, how much memory, how much of it gc.
+A million ids on one core: the rate, the memory, and the time of the collector.
 
     python tests/benchmarks/million.py                   a million; 1,000 in flight
     python tests/benchmarks/million.py --ids 100000      fewer
@@ -31,7 +31,7 @@ IN_FLIGHT = (64, 1000)
 
 
 class Collector:
-    """Takes the time of the garbage collector."""
+    """Measures the time of the garbage collector."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -51,7 +51,7 @@ def memory():
 
 
 async def look_up(url, ids, at_once):
-    """Look so many ids up in one run; return what it took."""
+    """Look up ids in one run; return its cost."""
     collector = Collector()
     chances = random.Random(1)  # noqa: S311 - no secret
     async with ours(url, at_once) as run:

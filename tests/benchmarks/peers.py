@@ -37,7 +37,7 @@ READY = "ready.json"
 @attrs.frozen
 class Peers:
     """
-    Where the others live.
+    The environment of the other clients.
 
     Attributes:
         python: Their interpreter.
@@ -148,7 +148,7 @@ async def _spread(ids, at_once, look_up):
 @asynccontextmanager
 async def with_httpx(url, at_once):
     """Hand-written httpx with the same model."""
-    import contenders  # noqa: PLC0415 - those who generate need it not
+    import contenders  # noqa: PLC0415 - the generators do not need it
     import httpx  # noqa: PLC0415 - the peers' own
 
     headers, seconds = contenders.HEADERS, contenders.SECONDS
@@ -165,7 +165,7 @@ async def with_httpx(url, at_once):
 @asynccontextmanager
 async def with_pyreqwest(url, at_once):
     """Hand-written pyreqwest, which is Rust, with a msgspec model."""
-    import contenders  # noqa: PLC0415 - those who generate need it not
+    import contenders  # noqa: PLC0415 - the generators do not need it
     from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - the peers' own
 
     model, decode = contenders.msgspec_decoder()
@@ -185,7 +185,7 @@ async def with_pyreqwest(url, at_once):
 @asynccontextmanager
 async def with_wreq(url, at_once):
     """Hand-written wreq, which is Rust, with a msgspec model."""
-    import contenders  # noqa: PLC0415 - those who generate need it not
+    import contenders  # noqa: PLC0415 - the generators do not need it
     import wreq  # noqa: PLC0415 - the peers' own
 
     model, decode = contenders.msgspec_decoder()

@@ -1,4 +1,4 @@
-"""Results as JSON: one file, a section for each program; and who made them."""
+"""Results as JSON: one file, a section for each program and its machine."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def made_with(*packages):
-    """Say on what the figures were made."""
+    """Return a description of this machine and its software."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -35,7 +35,7 @@ def save(file, section, content):
 
 
 def packed(value, indent=0):
-    """Write JSON with a list of numbers on one line, that a diff can be read."""
+    """Write JSON with a list of numbers on one line, so that diffs are readable."""
     if not isinstance(value, dict) or not value:
         return json.dumps(value, ensure_ascii=False)
     margin = " " * (indent + 2)

@@ -1,5 +1,5 @@
 """
-What a run is promised beyond speed: few ids burnt, flat memory, room for others.
+The promises of a run beyond speed: few failed ids, flat memory, fast single calls.
 
     python tests/benchmarks/runs.py              everything, about four minutes
     python tests/benchmarks/runs.py memory       one of: faults, outage, memory, beside
@@ -76,7 +76,7 @@ async def _outage_in_a_run(sandbox, diga, most):
                 sandbox.down = True
                 loop.call_later(4.0, recover)
     print(
-        f"max_attempts={most}, 64 at once: {failed} failed, "
+        f"max_attempts={most}, 64 in flight: {failed} failed, "
         f"going on {again - back:.2f} s after recovery"
     )
 
@@ -90,7 +90,7 @@ async def memory():
                 peaks[count] = await _peak(url, count, concurrency)
             grown = (peaks[1_000_000] - peaks[100_000]) / 1024
             print(
-                f"{concurrency} at once: "
+                f"{concurrency} in flight: "
                 + ", ".join(f"{n:,} ids {p / 1024:.1f} MiB" for n, p in peaks.items())
                 + f"; {grown:+.1f} MiB"
             )

@@ -1,12 +1,12 @@
 """
-How a lookup's cost changes with what is asked: how many, at once, how far away.
+How the cost of a lookup depends on the number of ids, in flight, and on latency.
 
     python tests/benchmarks/scaling.py               every part, about twenty minutes
     python tests/benchmarks/scaling.py latency       or: at-once, wide, ids, loops
-    python tests/benchmarks/scaling.py --json FILE   keep what was measured
+    python tests/benchmarks/scaling.py --json FILE   keep the results
 
 nginx answers (Debian: ``apt-get install nginx-light``); latency is that of a small
-server in a process of its own. Servers are on one core, clients on another, and
+server in another process. Servers are on one core, clients on another, and
 contenders take turns, as in ``compare.py``.
 """
 
@@ -49,11 +49,11 @@ def at_once(asked):
         for width in AT_ONCE
         for name, contender in (("ours", OURS), ("tuned", TUNED))
     ]
-    return played(entrants, asked.rounds, "at once: round")
+    return played(entrants, asked.rounds, "in flight: round")
 
 
 def at_once_rows(took):
-    yield ["at once", "CPU to tuned", "wall to tuned", "µs of CPU", "tuned"]
+    yield ["in flight", "CPU to tuned", "wall to tuned", "µs of CPU", "tuned"]
     for width in AT_ONCE:
         ours, tuned = took[f"ours-{width}"], took[f"tuned-{width}"]
         yield [
@@ -66,14 +66,14 @@ def at_once_rows(took):
 
 
 def wide(asked):
-    """What more than a thousand lookups at a time cost; the command warns of it."""
+    """The cost of more than a thousand lookups in flight; the command warns of it."""
     count = max(asked.lookups, 4 * WIDE[-1])
     entrants = [entrant(str(width), OURS, count, width) for width in WIDE]
     return played(entrants, max(1, asked.rounds // 3), "wide: round")
 
 
 def wide_rows(took):
-    yield ["at once", "CPU to 64", "wall to 64", "µs of CPU"]
+    yield ["in flight", "CPU to 64", "wall to 64", "µs of CPU"]
     for width, of in took.items():
         ratios = (turns.paired(of[kind], took["64"][kind]) for kind in ("cpu", "wall"))
         cpu = f"{statistics.median(of['cpu']):.0f}"
@@ -114,7 +114,7 @@ def ids_rows(took):
 
 
 def latency(asked):
-    """Answers that take their time, beside what 64 at once could do at best."""
+    """Slow answers, compared with the best that 64 in flight could reach."""
     server, client = servers.cores()
     took = {}
     for seconds, lookups in LATENCIES.items():
@@ -145,7 +145,13 @@ LATENCY_CONTENDERS = {
 
 
 def latency_rows(took):
-    yield ["answers after", "who", "to the ideal", "to one at a time", "ms a lookup"]
+    yield [
+        "answers after",
+        "contender",
+        "to the ideal",
+        "to one at a time",
+        "ms a lookup",
+    ]
     for milliseconds, part in took.items():
         wall = {name: statistics.median(part[name]["wall"]) for name in part["at once"]}
         each = {name: wall[name] * width for name, width in part["at once"].items()}
@@ -179,7 +185,7 @@ def loops(asked):
 
 
 def loops_rows(took):
-    yield ["who", "CPU to ours", "wall to ours", "µs of CPU"]
+    yield ["contender", "CPU to ours", "wall to ours", "µs of CPU"]
     for name, of in took.items():
         yield [
             name,

@@ -148,7 +148,7 @@ HEAD = (
 
 class Small:
     """
-    Answers each request with a phone when that is due, to some microseconds.
+    Answers each request with a phone after a delay exact to microseconds.
 
     Timers are late by up to a millisecond, and an event loop that is busy with
     answers reads late: at 20 ms these would be the largest errors of all. So this is
@@ -191,7 +191,7 @@ class Small:
 
 @contextmanager
 def small(delay=0.0, core=None):
-    """Run the small server in a process of its own; yield its address."""
+    """Run the small server in another process; yield its address."""
     command = [sys.executable, __file__, str(delay)]
     with on_core(core):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -5,10 +5,9 @@ Whether anything grows: memory, objects, descriptors, tasks, threads.
     python tests/benchmarks/soak.py --minutes 1
     python tests/benchmarks/soak.py --uvloop
 
-Everything a program may do is done again and again, many things at once,
-against a sandbox that misbehaves and a server that goes through the fault matrix;
-both run in a process of their own. Between two rounds nothing may be left of the
-one before. It ends with 1 if something grew.
+Everything a program may do is repeated concurrently, against a sandbox that
+misbehaves and a server that goes through the fault matrix, in another process. After
+a round nothing of it may be left. The exit code is 1 if something grew.
 """
 
 import argparse
@@ -56,11 +55,11 @@ FAULTS = Faults(
 PHONES = 300  # of which a seed makes the same in every process
 
 
-# --- the servers, in a process of their own
+# --- the servers, in another process
 
 
 class Forgetful(byte_server.ByteServer):
-    """Goes through its script again and again, and keeps nothing of the past."""
+    """Repeats its script, and keeps no history."""
 
     async def _serve(self, wire):
         try:
@@ -95,21 +94,21 @@ def servers():
         child.stdin.close()
 
 
-# --- what is done
+# --- the actions
 
 
 @attrs.define
 class Work:
     """
-    Where to, and what was done there.
+    The servers, and the actions so far.
 
     Attributes:
         sandbox: The address of a sandbox with faults.
         matrix: The address of a server that goes through the matrix.
         diga: A client that lives for as long as the soak does.
         dice: Chance, from a seed.
-        phone_ids: What the sandbox knows.
-        done: How often what was done.
+        phone_ids: The ids that the sandbox knows.
+        done: How often each action was done.
         slowest: The longest a cancellation and a close took, in seconds.
     """
 
@@ -133,7 +132,7 @@ class Work:
         return [self.dice.choice(self.phone_ids) for _ in range(count)]
 
     async def soon(self):
-        """Wait for a moment in which anything may be under way."""
+        """Wait for a random moment."""
         await asyncio.sleep(self.dice.uniform(0.0, 0.03))
 
     async def timed(self, what, ending):
@@ -155,7 +154,7 @@ class Work:
 
 
 async def gets(work):
-    """Look up some at once, some twice, and cancel a few."""
+    """Look up some ids concurrently, some twice, and cancel a few."""
     tasks = [asyncio.ensure_future(work.diga.phones.get(i)) for i in work.ids(20)]
     await work.cancel(*tasks[:5])
     await asyncio.gather(*tasks[5:], return_exceptions=True)
@@ -244,12 +243,12 @@ async def forgotten(work):
 DEEDS = (gets, exhausted, left, cancelled, churned, lent, faulty, forgotten)
 
 
-# --- what is left
+# --- what remains
 
 
 @attrs.frozen
 class Left:
-    """What the process holds between two rounds."""
+    """The resources of the process between two rounds."""
 
     kib: int
     objects: int
@@ -279,7 +278,7 @@ class Left:
         )
 
 
-#: By how much each may differ: the pool of one client, and the allocator's moods.
+#: By how much each may differ: the pool of one client, and noise of the allocator.
 SLACK = Left(kib=4096, objects=2000, descriptors=64, tasks=0, threads=0)
 
 
@@ -297,7 +296,7 @@ def grown(samples):
 
 
 async def soak(seconds, *, show=print):
-    """Soak for so many seconds; return what grew."""
+    """Soak for *seconds*; return what grew."""
     samples = []
     with servers() as (sandbox, matrix):
         async with DigaClient(KEY, base_url=sandbox, retry=RETRY, timeouts=5) as diga:
@@ -320,7 +319,7 @@ async def soak(seconds, *, show=print):
 
 
 def main():
-    """Soak, and say what grew."""
+    """Soak, and print what grew."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

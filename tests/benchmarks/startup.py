@@ -1,12 +1,12 @@
 """
-What importing the library costs, and starting its command line.
+The cost of importing the library and of starting its command line.
 
     python tests/benchmarks/startup.py               all of it, about a minute
-    python tests/benchmarks/startup.py --json FILE   keep what was measured
+    python tests/benchmarks/startup.py --json FILE   keep the results
 
-Each is a process of its own; they take turns in an order drawn anew each round, and
-are compared round by round with importing the three libraries that are needed.
-What a module costs: ``python -X importtime -c "import diga_async"``.
+Each is a separate process; they take turns in a random order each round, and are
+compared round by round with importing the three required libraries.
+The cost of a module: ``python -X importtime -c "import diga_async"``.
 """
 
 import argparse

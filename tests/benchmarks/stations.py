@@ -1,8 +1,8 @@
 """
-What each station of a lookup costs by itself, without a network.
+The cost of each step of a lookup on its own, without a network.
 
     python tests/benchmarks/stations.py               all of them, about a minute
-    python tests/benchmarks/stations.py --json FILE   keep what was measured
+    python tests/benchmarks/stations.py --json FILE   keep the results
 
 The stations take turns in an order drawn anew each round. Decoding has rivals,
 and each is compared with ours round by round; those that are optional where installed.
@@ -52,7 +52,7 @@ OURS = "diga_async"
 
 
 def by_hand(body):
-    """Read an answer as one writes it for this class alone; nothing is checked."""
+    """Read an answer with code for this class alone; nothing is checked."""
     fields = json.loads(body)
     return Phone(
         id=UUID(fields["id"]),
@@ -130,7 +130,7 @@ def _with_body(decode):
 
 
 def stations():
-    """Return what is done for one lookup, piece by piece."""
+    """Return the steps of one lookup."""
     text, authorization = str(PHONE_ID), check_key(KEY)
     endpoint = endpoint_of("http://127.0.0.1:8000")
     operation = get_phone(PHONE_ID)
@@ -151,7 +151,7 @@ def stations():
 
 
 def read_page(authorization):
-    """Return what reads a page of a listing."""
+    """Return a function that reads a page of a listing."""
     operation = list_phones(PhoneQuery())
     body = b'{"data":[%s],"has_more":true}' % b",".join([BODY] * 100)
     page = Response(200, CIMultiDict({"Content-Type": "application/json"}), body)
@@ -203,7 +203,7 @@ async def seconds_of_a_limit(count):
 
 
 async def seconds_of_a_run(count):
-    """iter_many with everything on, over a transport that answers at once."""
+    """iter_many with everything on, over a transport that answers immediately."""
     ids = [UUID(int=number) for number in range(count)]
     async with DigaClient(KEY, base_url="http://127.0.0.1:8000") as diga:
         _answer_at_once(diga, ids)
@@ -215,7 +215,7 @@ async def seconds_of_a_run(count):
 
 
 async def seconds_of_gets(count):
-    """Get with everything on, over a transport that answers at once."""
+    """Get with everything on, over a transport that answers immediately."""
     ids = [UUID(int=number) for number in range(count)]
     async with DigaClient(KEY, base_url="http://127.0.0.1:8000") as diga:
         _answer_at_once(diga, ids)

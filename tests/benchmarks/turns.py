@@ -1,8 +1,8 @@
 """
 Contenders in turns: all of them alive, one at work, in an order drawn anew each round.
 
-A machine's noise is slower than a turn. So what is compared is always one round's
-turn with another's of the same round; absolute figures only stand beside.
+A machine's noise is slower than a turn. So only turns of the same round are compared;
+absolute figures are additional.
 """
 
 import json
@@ -22,13 +22,13 @@ WORKER = Path(__file__).with_name("worker.py")
 @attrs.frozen(kw_only=True)
 class Entrant:
     """
-    One who takes a turn each round.
+    A contender, which takes a turn each round.
 
     Attributes:
         label: What it is called in the results.
-        contender: ``module:name`` of what it does.
+        contender: ``module:name`` of its code.
         lookups: How many in a turn.
-        at_once: How many of them at a time.
+        at_once: How many of them in flight.
         python: The interpreter that has what it needs.
         loop: A module that makes event loops; None for asyncio's.
     """
@@ -47,7 +47,7 @@ class Entrant:
 
 @contextmanager
 def worker(entrant, url, core):
-    """Run a worker process; yield what asks it for a turn."""
+    """Run a worker process; yield a function that requests a turn."""
     with servers.on_core(core):
         process = subprocess.Popen(
             entrant.command(url),
@@ -82,7 +82,7 @@ def play(  # noqa: PLR0913 - one place plays them all
     entrants, url, rounds, *, core=None, said=None, sitting=SITTING
 ):
     """
-    Let each take a turn in every round, in sittings; throw first rounds away.
+    Let each take a turn in every round, in sittings; discard first rounds.
 
     Returns:
         For each label the microseconds a lookup of CPU and of wall time, by round.
@@ -103,7 +103,7 @@ def play(  # noqa: PLR0913 - one place plays them all
 
 
 def _round(turns):
-    """Let each take one turn; return who took what."""
+    """Let each take one turn; return their times by label."""
     order = random.sample(list(turns), len(turns))
     return [(entrant, turns[entrant]()) for entrant in order]
 

@@ -1,8 +1,8 @@
 """
-One contender in a process of its own.
+One contender in a separate process.
 
 Reads ``lookups at-once`` from stdin, line by line; answers each with a line of
-JSON: the seconds of CPU, and of the clock on the wall, that the lookups took.
+JSON: the seconds of CPU and of wall time that the lookups took.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def some_ids(count):
 
 
 class Worker:
-    """Keeps what a contender made, so that later turns find it warm."""
+    """Keeps the resources of a contender, so that later turns start warm."""
 
     def __init__(self, contender, url):
         self.contender = contender

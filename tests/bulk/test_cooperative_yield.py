@@ -1,4 +1,4 @@
-"""The cooperative: a few in each turn, everybody in the end, in the order they came."""
+"""The cooperative yield: a few calls in each turn, all of them, in order."""
 
 import asyncio
 import time
@@ -33,28 +33,28 @@ class Load:
         return self.slept, self.preempted
 
 
-async def see(stile: CooperativeYield, load: Load, part: float) -> None:
-    """Let the cooperative see a loop at work for that part of the time."""
+async def see(cooperative: CooperativeYield, load: Load, part: float) -> None:
+    """Let *cooperative* see a loop that is busy for that part of the time."""
     load.time += 1.0
     load.worked += part
-    for _ in range(stile._until_sample):
-        await stile.wait()
+    for _ in range(cooperative._until_sample):
+        await cooperative.wait()
     await asyncio.sleep(0)
 
 
-async def stile_under(part: float) -> CooperativeYield:
+async def cooperative_under(part: float) -> CooperativeYield:
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu, load.switches)
-    await see(stile, load, part)
-    return stile
+    cooperative = CooperativeYield(load.now, load.cpu, load.switches)
+    await see(cooperative, load, part)
+    return cooperative
 
 
-async def passed(stile: CooperativeYield, count: int) -> list[int]:
-    """Let so many go at once; return how many went in each turn."""
+async def passed(cooperative: CooperativeYield, count: int) -> list[int]:
+    """Let *count* calls wait concurrently; return how many started in each turn."""
     gone: list[int] = []
 
     async def go(number: int) -> None:
-        await stile.wait()
+        await cooperative.wait()
         gone.append(number)
 
     tasks = [asyncio.ensure_future(go(number)) for number in range(count)]
@@ -69,7 +69,7 @@ async def passed(stile: CooperativeYield, count: int) -> list[int]:
 
 @pytest.mark.parametrize("part", [SATURATED, 1.0])
 async def test_a_few_calls_start_in_each_turn_of_a_saturated_loop(part: float) -> None:
-    turns = await passed(await stile_under(part), 2 * MOST_A_TURN + 1)
+    turns = await passed(await cooperative_under(part), 2 * MOST_A_TURN + 1)
 
     assert turns == [0, MOST_A_TURN, 0, MOST_A_TURN, 1]
 
@@ -88,13 +88,13 @@ async def test_a_loop_counts_as_saturated_at_first() -> None:
 async def test_a_loop_that_waits_for_the_core_is_saturated(
     slept: int, preempted: int, *, is_saturated: bool
 ) -> None:
-    """Another process on the core leaves it half of the time, whatever it has to do."""
+    """Another process on the core leaves the loop half of the time."""
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu, load.switches)
+    cooperative = CooperativeYield(load.now, load.cpu, load.switches)
     load.slept, load.preempted = slept, preempted
-    await see(stile, load, SATURATED / 2)
+    await see(cooperative, load, SATURATED / 2)
 
-    assert stile._is_saturated is is_saturated
+    assert cooperative._is_saturated is is_saturated
 
 
 def test_a_thread_that_sleeps_is_counted_where_the_system_counts() -> None:
@@ -107,27 +107,27 @@ def test_a_thread_that_sleeps_is_counted_where_the_system_counts() -> None:
 
 
 async def test_an_idle_loop_starts_one_call_in_each_turn_without_waiting() -> None:
-    stile = await stile_under(SATURATED - 0.01)
+    cooperative = await cooperative_under(SATURATED - 0.01)
 
-    assert await passed(stile, 5) == [1, 0, 1, 1, 1, 1]
+    assert await passed(cooperative, 5) == [1, 0, 1, 1, 1, 1]
 
 
 async def test_many_waiting_calls_start_in_groups() -> None:
-    """Everybody looks in each turn whether it may: turns times who waits."""
-    stile = await stile_under(0.1)
+    """Checking every waiter in every turn would cost turns times waiters."""
+    cooperative = await cooperative_under(0.1)
 
-    turns = await passed(stile, 1000)
+    turns = await passed(cooperative, 1000)
 
     assert max(turns) <= 1000 / MOST_A_TURN
     assert len(turns) < 100
 
 
-async def test_who_waits_is_not_looked_at_in_every_turn() -> None:
-    """Else 1,000 in flight cost twice as much each as 64."""
-    stile = await stile_under(1.0)
+async def test_a_waiting_call_is_not_checked_in_every_turn() -> None:
+    """Otherwise 1,000 in flight cost twice as much each as 64."""
+    cooperative = await cooperative_under(1.0)
     steps = 0
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(stile.wait()) for _ in range(50 * MOST_A_TURN)]
+    tasks = [loop.create_task(cooperative.wait()) for _ in range(50 * MOST_A_TURN)]
     call_soon = loop.call_soon
 
     def counting(*given: Any, **options: Any) -> Any:
@@ -142,9 +142,9 @@ async def test_who_waits_is_not_looked_at_in_every_turn() -> None:
     assert steps < 5 * len(tasks)
 
 
-async def test_who_is_cancelled_while_it_waits_holds_nobody_up() -> None:
-    stile = await stile_under(1.0)
-    tasks = [asyncio.ensure_future(stile.wait()) for _ in range(3 * MOST_A_TURN)]
+async def test_a_call_cancelled_while_it_waits_delays_no_other() -> None:
+    cooperative = await cooperative_under(1.0)
+    tasks = [asyncio.ensure_future(cooperative.wait()) for _ in range(3 * MOST_A_TURN)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     for task in tasks[MOST_A_TURN : 2 * MOST_A_TURN]:
@@ -156,11 +156,11 @@ async def test_who_is_cancelled_while_it_waits_holds_nobody_up() -> None:
 
 async def test_it_notices_when_the_load_of_the_loop_changes() -> None:
     load = Load()
-    stile = CooperativeYield(load.now, load.cpu, load.switches)
+    cooperative = CooperativeYield(load.now, load.cpu, load.switches)
     seen = []
     for part in (0.1, 0.9, 0.2):
-        await see(stile, load, part)
-        seen.append(await passed(stile, 1))
+        await see(cooperative, load, part)
+        seen.append(await passed(cooperative, 1))
 
     assert seen == [[1], [0, 1], [1]]
-    assert stile._until_sample == SAMPLE - 1
+    assert cooperative._until_sample == SAMPLE - 1

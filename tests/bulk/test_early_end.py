@@ -42,7 +42,7 @@ def ends(
         InternalServerError(status=500, retry_after=301.0),
     ],
 )
-def test_what_concerns_every_item_ends_a_run(error: DigaError) -> None:
+def test_an_error_that_concerns_every_item_ends_a_run(error: DigaError) -> None:
     assert ends(error)
 
 
@@ -59,7 +59,7 @@ def test_what_concerns_every_item_ends_a_run(error: DigaError) -> None:
         PermissionDeniedError(status=403),
     ],
 )
-def test_what_concerns_one_item_ends_nothing(error: DigaError) -> None:
+def test_an_error_that_concerns_one_item_does_not_end_a_run(error: DigaError) -> None:
     assert not ends(error)
 
 

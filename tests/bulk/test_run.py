@@ -307,7 +307,7 @@ class TestSources:
         assert lookups.stats.failed == 1
 
     async def test_a_source_that_raised_is_not_read_again(self):
-        """An iterator that could go on must not be asked by the other workers."""
+        """The other workers must not ask an iterator that could go on."""
 
         class Source:
             def __init__(self):
@@ -332,7 +332,7 @@ class TestSources:
         assert next(source.numbers) == 6
 
     async def test_a_cancellation_raised_by_the_source_propagates(self):
-        """It awaited something that somebody else cancelled."""
+        """The source awaited something that other code cancelled."""
 
         async def source():
             yield phone_id(0)
@@ -371,7 +371,7 @@ class TestSources:
         assert closed == [True]
 
     async def test_a_second_close_does_not_interrupt_the_finally_of_the_source(self):
-        """Whoever waited for the end gave up, and left once more."""
+        """The task that waited for the end gave up, and left once more."""
         begun, ending, ended = asyncio.Event(), asyncio.Event(), []
 
         async def source():
@@ -466,7 +466,7 @@ class TestRepeatedIds:
         assert len(desk.asked) == 2
 
     async def test_invalid_items_are_distinguished_by_type_and_text(self):
-        """A batch has it by that name, so no failure may hide another."""
+        """It is the key in a batch, so no failure may hide another."""
         given = ["None", None, "y" * 150 + "1", "y" * 150 + "2", 5, b"5", "None", None]
 
         outcomes = await collect(Desk(found).lookups(given, distinct=True))
@@ -644,7 +644,7 @@ class TestEarlyEnd:
 
 
 class TestSourcesThatWait:
-    """Sources whose own code takes its time to end."""
+    """Sources whose own code ends slowly."""
 
     @staticmethod
     def ending(begun, may_end, ended):
@@ -706,7 +706,7 @@ class TestSourcesThatWait:
         assert await consumer == []
         assert ended == [True]
 
-    async def test_what_the_finally_raises_is_raised_once(self):
+    async def test_an_error_of_the_sources_finally_is_raised_once(self):
         async def source():
             try:
                 yield phone_id(0)
@@ -863,7 +863,7 @@ class TestWrongAddress:
         assert asyncio.all_tasks() == before
         assert len(desk.ended) == 1
 
-    async def test_what_the_question_raises_ends_the_run(self):
+    async def test_an_error_of_the_address_question_ends_the_run(self):
         """Only a callable that is asked for the key can raise."""
         desk = self.desk(lambda _: GONE)
         desk.listing.set_exception(ZeroDivisionError())
@@ -965,7 +965,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("is_async", [False, True])
     async def test_dropping_the_stream_ends_the_source(self, is_async):
-        """At once, not when the garbage is collected the next time."""
+        """Immediately, not at the next garbage collection."""
         ended = []
 
         def source():

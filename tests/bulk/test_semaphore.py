@@ -1,4 +1,4 @@
-"""A semaphore that costs little where a slot is free."""
+"""A semaphore that costs little when a slot is free."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from diga_async._bulk.semaphore import Semaphore
 
 
 async def queue(semaphore, *names):
-    """Let so many wait; return where they write their names when they have one."""
+    """Start waiters; return the list to which they add their names."""
     taken = []
 
     async def take(name):
@@ -60,7 +60,7 @@ async def test_a_cancelled_waiter_takes_no_slot():
 
 
 async def test_a_waiter_cancelled_as_its_slot_comes_passes_it_on():
-    """Both in one turn of the loop: the place is there and the task is cancelled."""
+    """Both in one turn of the loop: the slot is released and the task is cancelled."""
     semaphore = Semaphore(1)
     taken, tasks = await queue(semaphore, "a", "b", "c")
 

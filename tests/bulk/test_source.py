@@ -1,4 +1,4 @@
-"""The ids of a run, taken one at a time, whatever they come from."""
+"""The ids of a run, taken one at a time from any iterable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -34,7 +34,7 @@ async def async_generator(*values: Any) -> AsyncIterator[Any]:
 
 
 class AsyncOnly:
-    """An async iterable that is no generator."""
+    """An async iterable that is not a generator."""
 
     def __init__(self, *values: Any) -> None:
         self._values = iter(values)
@@ -62,7 +62,7 @@ class AsyncOnly:
     ids=lambda phone_ids: type(phone_ids).__name__,
 )
 async def test_any_iterable_is_read_in_order(phone_ids: Any) -> None:
-    """What is no id is found out later: it stops nothing."""
+    """An item that is not an id is detected later and stops nothing."""
     assert await all_of(phone_ids) == [X, "a", None]
 
 
@@ -73,7 +73,7 @@ async def test_an_empty_source_ends_immediately(phone_ids: Any) -> None:
 
 @pytest.mark.parametrize("one", [PHONE_ID, PHONE_ID.encode(), X])
 def test_one_id_alone_is_not_a_source(one: Any) -> None:
-    """A text would else be looked up character by character."""
+    """Otherwise a text would be looked up character by character."""
     with pytest.raises(TypeError, match="not one id"):
         Source(one)
 
@@ -208,7 +208,7 @@ async def test_a_list_may_grow_while_it_is_read() -> None:
 
 
 class Cursor:
-    """An iterator whose items take a while, in which the loop stands still."""
+    """An iterator whose items block the loop for a while."""
 
     def __init__(self, *seconds: float) -> None:
         self.seconds = seconds

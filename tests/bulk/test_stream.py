@@ -6,7 +6,7 @@ from diga_async import DigaClient
 from diga_async.sandbox import Sandbox
 
 
-class StopHere(Exception):  # noqa: N818 - it is no error
+class StopHere(Exception):  # noqa: N818 - not an error
     """Ends a run."""
 
 

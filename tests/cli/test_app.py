@@ -331,6 +331,6 @@ def test_every_error_has_its_exit_code(error, code):
         ("the totally wrong", "the totally wrong"),
     ],
 )
-def test_a_message_of_the_library_is_said_in_words_of_the_command_line(message, said):
+def test_a_message_of_the_library_names_options_of_the_command_line(message, said):
     assert message_of(diga_async.ConfigurationError(message)) == said
     assert message_of(CommandError(ExitCode.USAGE, message)) == message

@@ -23,7 +23,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-def test_a_user_who_can_start_is_told_so_with_one_request(diga, sandbox):
+def test_a_user_who_can_start_learns_so_with_one_request(diga, sandbox):
     code, printed, words = diga("check")
     assert (code, words) == (0, "")
     report = lines_of(printed)
@@ -84,7 +84,7 @@ def test_each_failure_names_the_next_step(diga, sandbox, change, expected):
     assert len(sandbox.requests) == 1
 
 
-def test_throttling_is_told_with_the_time_to_wait(diga, sandbox):
+def test_throttling_is_reported_with_the_time_to_wait(diga, sandbox):
     sandbox.per_second, sandbox.burst, sandbox.retry_after = 0.001, 0, 30
     assert diga("check")[0] == 0
     code, printed, _ = diga("check")
@@ -101,7 +101,7 @@ def test_a_path_without_an_api_is_a_wrong_address(diga, sandbox):
     assert f"there is no Diga API at {sandbox.url}/api" in printed
 
 
-def test_a_server_that_is_not_there_is_told_without_a_request(diga, sandbox):
+def test_a_missing_server_is_reported_without_a_request(diga, sandbox):
     address = f"http://127.0.0.1:{free_port()}"
     code, printed, _ = diga("check", "--base-url", address)
     assert code == 4
@@ -126,9 +126,7 @@ def test_the_proxy_is_shown_without_its_password(diga, sandbox, monkeypatch, opt
 
 
 @pytest.mark.parametrize("key", [None, '"sk-1234567890"', "two words 1234567890"])
-def test_without_a_key_that_can_be_sent_the_rest_is_told(
-    diga, sandbox, monkeypatch, key
-):
+def test_without_a_valid_key_the_rest_is_reported(diga, sandbox, monkeypatch, key):
     monkeypatch.delenv("DIGA_API_KEY")
     if key:
         monkeypatch.setenv("DIGA_API_KEY", key)

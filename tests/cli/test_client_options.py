@@ -1,4 +1,4 @@
-"""Options and variables that say how to reach Diga."""
+"""Options and variables for reaching Diga."""
 
 import os
 
@@ -71,14 +71,14 @@ def test_a_key_file_may_end_in_one_line_break(key_file, end):
         ("\n", "is empty"),
     ],
 )
-def test_what_is_wrong_in_a_key_file_is_said_with_its_name(key_file, content, fault):
+def test_a_fault_in_a_key_file_is_reported_with_its_name(key_file, content, fault):
     key_file.write_text(content)
     message = refusal_of(key_file=key_file)
     assert fault in message
     assert str(key_file) in message
 
 
-def test_what_is_wrong_with_the_key_is_said_with_the_variable(monkeypatch):
+def test_a_fault_of_the_key_is_reported_with_the_variable(monkeypatch):
     monkeypatch.setenv("DIGA_API_KEY", f"Bearer {KEY}")
     assert "DIGA_API_KEY" in refusal_of()
 
@@ -124,7 +124,7 @@ def test_a_key_file_that_others_can_read_gets_a_warning(key_file, mode, capsys):
 
 
 def test_a_pipe_with_the_key_gets_no_warning(capsys):
-    """A shell hands the output of a password manager over in one."""
+    """A shell may pass the output of a password manager with one."""
     reading, writing = os.pipe()
     os.write(writing, KEY.encode())
     os.close(writing)
@@ -224,5 +224,5 @@ def test_a_client_to_check_sends_one_request():
     ],
 )
 @pytest.mark.usefixtures("key")
-def test_what_the_user_can_do_follows_what_is_wrong(error, words):
+def test_a_remedy_follows_the_error(error, words):
     assert ClientOptions().with_remedy(error) == words

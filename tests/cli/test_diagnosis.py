@@ -1,4 +1,4 @@
-"""What a check has found out, and what it means."""
+"""The findings of a check, and their meaning."""
 
 import json
 from email.utils import formatdate
@@ -39,7 +39,7 @@ ROUTE = Route(
 
 
 def page(records=1, **fields):
-    """Return the body of a page, and what it is read as."""
+    """Return the body of a page, and the page."""
     content = {
         "data": [phone_fields()] * records,
         "has_more": False,
@@ -110,7 +110,7 @@ def test_the_pages_of_one_phone_are_counted(fields, phones, words):
     assert words in text_of(found)
 
 
-def test_a_record_that_is_no_phone_is_told_and_is_no_obstacle():
+def test_a_record_that_is_not_a_phone_is_reported_as_a_warning():
     broken = page(data=[phone_fields(number=None)])[1]
     found = diagnosis(broken)
     assert found.code == 0
@@ -132,7 +132,7 @@ def test_a_record_that_is_no_phone_is_told_and_is_no_obstacle():
         ({"Retry_After": "7"}, "the server asks to wait for 7 s (Retry-After)"),
     ],
 )
-def test_what_rate_limit_headers_say_is_told(headers, words):
+def test_the_report_says_what_rate_limit_headers_announce(headers, words):
     found = diagnosis(**headers)
     assert f"ok rate limit: {words}" in text_of(found)
 
@@ -147,7 +147,7 @@ def test_what_rate_limit_headers_say_is_told(headers, words):
         (-4000, "!! clock: 4,000 s behind the server's; set this machine's"),
     ],
 )
-def test_a_clock_that_is_off_is_told_and_is_no_obstacle(ahead, line):
+def test_a_clock_that_is_off_is_reported_as_a_warning(ahead, line):
     found = diagnosis(Date=formatdate(NOW - ahead, usegmt=True))
     assert line in text_of(found)
     assert found.to_dict()["clock_skew"] == pytest.approx(ahead, abs=1)
@@ -159,7 +159,7 @@ def test_a_slow_answer_does_not_put_the_clock_off():
     assert "ok clock: agrees" in text_of(slow)
 
 
-def test_what_this_version_does_not_know_is_named():
+def test_fields_and_values_unknown_to_this_version_are_named():
     sip_config = {"termination_uri": "sip.example", "transport": "tls"}
     phone = phone_fields(sip_config=sip_config, country="ES", status="suspended")
     content, answer = page(data=[phone], next_cursor="x")
@@ -222,7 +222,7 @@ def test_each_failure_on_the_way_names_the_next_step(setup, step, words, followi
     assert text_of(found).count("\n") == 3
 
 
-def test_without_a_key_the_way_to_the_server_is_told_all_the_same():
+def test_without_a_key_the_way_to_the_server_is_still_reported():
     keyless = attrs.evolve(SETUP, key_origin=None, key_problem="no API key")
     found = Diagnosis(setup=keyless, route=ROUTE)
     assert found.code == 2

@@ -1,4 +1,4 @@
-"""What a terminal shows."""
+"""The output on a terminal."""
 
 import asyncio
 import io
@@ -60,7 +60,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Return what a picture looks like in a pipe of 80 columns."""
+    """Return a picture as a pipe of 80 columns shows it."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def shown(picture, stream=None):

@@ -29,7 +29,7 @@ def rows(text):
 
 
 def outcomes(path):
-    """Return the ids of a file with their outcomes; each id must be there once."""
+    """Return the ids of a file with their outcomes; each id must occur once."""
     with path.open(newline="") as file:
         read = csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
         pairs = [(row["phone_id"], row["outcome"]) for row in read]
@@ -139,7 +139,7 @@ def test_resuming_a_file_that_is_not_there_starts_it(diga, ids, out):
 
 
 def test_standard_output_is_never_resumed(diga, ids):
-    """What was printed before is unknown."""
+    """The rows printed before are unknown."""
     code, printed, words = diga("phone", "fetch", ids, "--resume")
     assert (code, len(rows(printed))) == (0, 20)
     assert "nothing to resume without -o OUT; starting from the beginning" in words
@@ -265,7 +265,7 @@ def test_the_second_ctrl_c_stops_now(diga, sandbox, ids, out, monkeypatch):
     interrupt_at(monkeypatch, 4, 5)
     code, _, _ = diga("phone", "fetch", ids, "-o", out, "--concurrency", 4)
     assert code == 130
-    assert 4 <= len(outcomes(out)) <= 4 + 2 * 4  # what was ready already
+    assert 4 <= len(outcomes(out)) <= 4 + 2 * 4  # outcomes that were ready already
     assert diga("phone", "fetch", ids, "-o", out, "--resume")[0] == 0
 
 
@@ -382,7 +382,7 @@ def test_a_column_can_be_named(diga, sandbox, tmp_path):
     assert (code, len(rows(printed))) == (0, 1)
 
 
-# --- what is read and written
+# --- input and output
 
 
 def test_an_earlier_output_gives_its_failed_ids(diga, sandbox, ids, out):
@@ -432,7 +432,7 @@ def test_cells_that_a_spreadsheet_would_run_are_guarded_unless_raw(
             assert {row["nickname"] for row in csv.DictReader(file)} == {nickname}
 
 
-def test_an_output_that_vanishes_is_no_success(diga, sandbox, ids, out, monkeypatch):
+def test_an_output_that_vanishes_is_not_a_success(diga, sandbox, ids, out, monkeypatch):
     row_of = fetch.row_of
 
     def row_and_remove(outcome):
@@ -529,10 +529,8 @@ def test_the_hint_for_ids_from_a_pipe_asks_for_the_same_ids(
     assert "with the same ids on standard input: diga phone fetch - -o out.csv" in words
 
 
-def test_nothing_is_sent_any_more_after_the_first_ctrl_c(
-    diga, sandbox, ids, out, monkeypatch
-):
-    """Pauses before retries end, and what is in flight gets its row."""
+def test_nothing_is_sent_after_the_first_ctrl_c(diga, sandbox, ids, out, monkeypatch):
+    """Pauses before retries end, and requests in flight get their rows."""
     sandbox.faults = Faults(errors=1.0)
     drain, allowed = fetch._Run._drain, []
 

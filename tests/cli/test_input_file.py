@@ -84,7 +84,7 @@ def test_a_file_is_read_as_the_run_goes(tmp_path):
     ],
 )
 def test_encodings_gzip_and_line_ends_are_recognised(tmp_path, content):
-    """They are told by the first bytes, and not by the name."""
+    """They are recognised by the first bytes, not by the name."""
     assert ids_in(tmp_path / "ids", content) == IDS
 
 
@@ -181,11 +181,11 @@ def test_a_gzip_that_is_cut_short_keeps_the_ids_before(tmp_path):
     assert caught.value.code is ExitCode.STOPPED
 
 
-def test_a_gzip_that_is_no_gzip_is_wrong_usage(tmp_path):
+def test_a_gz_file_that_is_not_gzip_is_wrong_usage(tmp_path):
     assert "cannot read" in refusal_of(tmp_path / "ids", b"\x1f\x8bnot at all")
 
 
-def test_what_cannot_be_opened_is_wrong_usage(tmp_path):
+def test_a_file_that_cannot_be_opened_is_wrong_usage(tmp_path):
     for name, words in (("no.txt", "no such file"), (".", "is a directory")):
         with (
             pytest.raises(CommandError, match=words) as caught,

@@ -149,7 +149,7 @@ def test_a_date_without_an_offset_is_utc(text, moment):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "1/7/2026"])
-def test_what_is_no_date_is_named_with_its_option(text):
+def test_an_invalid_date_is_reported_with_its_option(text):
     with pytest.raises(CommandError, match="--assigned-until must be a date such as"):
         moment_of("--assigned-until", text)
 
@@ -217,7 +217,7 @@ def test_resuming_without_a_file_starts(diga, sandbox, out):
     assert "nothing to resume" in diga("phone", "list", "--resume")[2]
 
 
-def test_the_rows_of_a_fetch_are_not_gone_on_with(diga, sandbox, ids, out):
+def test_the_rows_of_a_fetch_are_not_resumed(diga, sandbox, ids, out):
     assert diga("phone", "fetch", ids, "-o", out)[0] == 0
     before = out.read_bytes()
     code, _, words = diga("phone", "list", "-o", out, "--resume")
@@ -235,7 +235,7 @@ def test_a_phone_that_comes_again_has_one_row(diga, project, out):
 # --- records that are not phones
 
 
-def test_a_record_that_is_no_phone_is_named_and_passed_over(diga, project, out):
+def test_a_record_that_is_not_a_phone_is_named_and_passed_over(diga, project, out):
     broken = {project.phone_ids[i] for i in (0, 120, 121, 249)}
     for phone_id in broken:
         project.phones[phone_id]["number"] = None
@@ -330,7 +330,7 @@ def test_without_a_file_the_hint_says_to_write_to_one(diga, project):
     assert "--ids -o OUT.txt\n" in diga("phone", "list", "--ids")[2]
 
 
-def test_a_file_that_vanishes_is_no_success(diga, project, out, monkeypatch):
+def test_a_file_that_vanishes_is_not_a_success(diga, project, out, monkeypatch):
     key_of = listing.key_of
 
     def remove(phone_id):

@@ -90,7 +90,7 @@ async def test_resuming_a_file_that_is_not_there_starts_it(path):
     assert stock(path).outcomes.total() == 1
 
 
-def test_a_csv_begins_with_its_header_also_when_empty(tmp_path):
+def test_a_csv_begins_with_its_header_even_when_empty(tmp_path):
     stock(tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes() == Csv.header
 
@@ -102,7 +102,7 @@ async def test_a_file_that_exists_is_left_alone(path):
 
 
 @settings(
-    deadline=None,  # a disk takes its time
+    deadline=None,  # a disk is slow
     max_examples=30,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -473,7 +473,7 @@ async def test_a_replacement_keeps_owner_group_and_mode(path):
 async def test_without_the_right_to_keep_its_owner_a_file_is_not_replaced(
     path, monkeypatch
 ):
-    """Its owner could not resume it any more."""
+    """Its owner could no longer resume it."""
 
     def forbidden(*_):
         raise PermissionError(errno.EPERM, "Operation not permitted")

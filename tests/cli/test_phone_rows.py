@@ -47,7 +47,7 @@ def test_the_beginning_of_a_row_is_torn_and_no_row(form):
 @pytest.mark.parametrize(
     "other", [b"hello\n", b'{"phone_id": "a"}\n', b"[1]\n", b"1\n"]
 )
-def test_what_is_no_row_of_a_listing_is_not_read(form, other):
+def test_a_line_that_is_not_a_row_of_a_listing_is_not_read(form, other):
     assert form.decode(other) is None
     assert not form.is_torn(other)
 

@@ -70,7 +70,7 @@ def environment(sandbox):
 
 @pytest.fixture
 def start(environment, tmp_path):
-    """Start the command as a process of its own; none is left behind."""
+    """Start the command as a process, which ends with the test."""
     started = []
 
     def start(*arguments, **options):
@@ -96,7 +96,7 @@ def start(environment, tmp_path):
 
 
 def finish(process):
-    """Return the exit code and what was said on standard error."""
+    """Return the exit code and the text on standard error."""
     words = process.stderr.read()
     assert "Traceback" not in words
     return process.wait(timeout=30), words
@@ -215,7 +215,7 @@ def test_a_wait_tells_a_script_that_the_status_has_come(start, sandbox):
     assert finish(process)[0] == 0
 
 
-def test_a_listing_that_is_killed_goes_on_with_each_phone_once(
+def test_a_listing_that_was_killed_resumes_with_each_phone_once(
     start, sandbox, tmp_path
 ):
     listing = ("phone", "list", "-o", "out.csv", "--resume")

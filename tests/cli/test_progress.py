@@ -119,7 +119,7 @@ def test_the_line_says_what_the_server_throttles_to(limit, words):
         ("cooling_down", 90.0, None),
     ],
 )
-def test_a_cap_of_the_users_own_is_no_throttling(limiter, rate, limit):
+def test_the_users_own_cap_is_not_throttling(limiter, rate, limit):
     client = attrs.evolve(SILENT, limiter=limiter, rate=rate)
     assert server_limit(client) == limit
 
@@ -160,7 +160,7 @@ def test_a_server_that_answers_again_is_mentioned_once():
     assert lines(run, 13.0, answered) != []
 
 
-def test_a_server_with_errors_only_is_told_from_a_silent_one():
+def test_a_server_with_errors_only_differs_from_a_silent_one():
     (line,) = lines(bulletin(), 4.0, attrs.evolve(SILENT, server_errors=3))
     assert line.startswith("only server errors (5xx) from https://diga.example")
 

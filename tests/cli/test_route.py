@@ -65,7 +65,7 @@ async def test_without_tls_the_connection_alone_is_measured():
     assert 0 < measured.connect_seconds < 5
 
 
-async def test_with_tls_its_version_is_told():
+async def test_the_version_of_tls_is_reported():
     async with ByteServer(hangs(), tls=server_tls()) as server:
         measured = await measure_route(server.url, None, client_tls())
     assert measured.tls == "TLSv1.3"
@@ -83,7 +83,7 @@ async def test_through_a_proxy_the_server_is_reached_with_tls():
     assert b"Proxy-Authorization: Basic bWU6cEBzcw==\r\n" in head
 
 
-async def test_a_name_that_is_not_found_is_told_in_the_words_of_the_resolver(
+async def test_an_unknown_name_is_reported_in_the_words_of_the_resolver(
     monkeypatch,
 ):
     async def not_found(*_, **__):
@@ -100,7 +100,7 @@ async def test_a_name_that_cannot_be_one_is_not_found():
     assert (await failure_of(f"https://{'a' * 70}.example"))[0] == "name"
 
 
-async def test_a_refused_connection_is_told_in_the_words_of_the_system():
+async def test_a_refused_connection_is_reported_in_the_words_of_the_system():
     assert await failure_of(f"http://127.0.0.1:{free_port()}") == (
         "connection",
         "connection refused",
@@ -122,27 +122,27 @@ async def test_the_next_address_is_tried(monkeypatch):
         await measure_route("http://two.example", None, client_tls())
 
 
-async def test_a_certificate_that_is_not_trusted_is_told():
+async def test_an_untrusted_certificate_is_reported():
     async with ByteServer(hangs(), tls=server_tls()) as server:
         step, reason = await failure_of(server.url, None, ssl.create_default_context())
     assert step == "tls"
     assert reason.startswith("certificate verify failed: ")
 
 
-async def test_a_certificate_for_another_name_is_told():
+async def test_a_certificate_for_another_name_is_reported():
     async with ByteServer(hangs(), tls=server_tls("other.example")) as server:
         step, reason = await failure_of(server.url)
     assert step == "tls"
     assert "127.0.0.1" in reason
 
 
-async def test_a_server_without_tls_is_told():
+async def test_a_server_without_tls_is_reported():
     async with ByteServer(says(b"hello"), first=says(b"220 hello\r\n")) as server:
         url = server.url.replace("http:", "https:")
         assert await failure_of(url) == ("tls", "wrong version number")
 
 
-async def test_a_server_that_hangs_up_during_the_handshake_is_told():
+async def test_a_server_that_hangs_up_during_the_handshake_is_reported():
     async with ByteServer(hangs(), first=closes()) as server:
         step, _ = await failure_of(server.url.replace("http:", "https:"))
     assert step == "tls"
@@ -158,7 +158,7 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_told():
         (closes(), "the proxy hung up"),
     ],
 )
-async def test_a_proxy_that_refuses_is_told(move, reason):
+async def test_a_proxy_that_refuses_is_reported(move, reason):
     async with ByteServer(move) as proxy:
         step = await failure_of("https://diga.example", proxy.url)
     assert step == ("tunnel", reason)

@@ -153,7 +153,7 @@ def test_a_row_cut_anywhere_is_torn(form, nickname, data):
         b"notes without an end",
     ],
 )
-def test_a_line_that_is_no_row_is_neither_read_nor_cut_off(record):
+def test_a_line_that_is_not_a_row_is_neither_read_nor_cut_off(record):
     assert JsonLines().decode(record) is None
     assert not JsonLines().is_torn(record)
 

@@ -86,7 +86,7 @@ async def test_control_characters_do_not_reach_the_terminal(drawn, monkeypatch):
     assert "\x1b[2J" not in line
 
 
-def test_what_is_left_of_a_line_widens_a_column():
+def test_the_rest_of_a_line_widens_a_column():
     assert column_widths(84)["number"] == 24
     assert column_widths(120)["nickname"] == 32
     assert column_widths(500)["nickname"] == 40

@@ -20,7 +20,7 @@ def test_messages_go_to_standard_error_without_control_characters(capsys):
     assert capsys.readouterr() == ("", "diga: a\ufffd[2Jb\ufffdc\n")
 
 
-def test_without_standard_error_nothing_is_said(monkeypatch):
+def test_without_standard_error_nothing_is_printed(monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     with forgiving_standard_error():
         say("nothing")

@@ -82,7 +82,7 @@ def test_a_phone_that_is_not_there_is_an_answer(wait_for):
     assert words.endswith(f"there is no phone {MISSING} in the key's project\n")
 
 
-def test_past_the_timeout_the_last_status_is_told(wait_for, phone_id):
+def test_past_the_timeout_the_last_status_is_reported(wait_for, phone_id):
     code, printed, words = wait_for(
         *("--status", "assigned", "--status", "released", "--timeout", 0.2)
     )
@@ -95,7 +95,7 @@ def test_past_the_timeout_the_last_status_is_told(wait_for, phone_id):
     )
 
 
-def test_past_the_timeout_the_failure_of_the_last_poll_is_told(wait_for):
+def test_past_the_timeout_the_failure_of_the_last_poll_is_reported(wait_for):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
     arguments = ("--status", "assigned", "--timeout", 1, "--base-url", address)
@@ -137,7 +137,7 @@ def test_a_status_that_may_be_misspelt_gets_a_warning(wait_for):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x", "--status", "assigned"], "'x' is no phone id"),
+        (["x", "--status", "assigned"], "'x' is not a phone id"),
         ([MISSING], "--status"),
         ([], "ID"),
         ([MISSING, "--status", "assigned", "--every", 0], "--every"),

@@ -54,7 +54,7 @@ def after_the_baseline(monkeypatch):
 
 @pytest.fixture
 def ctrl_c_after(monkeypatch):
-    """Send Ctrl-C after so many changes."""
+    """Send Ctrl-C after a number of changes."""
 
     def after(changes):
         written, count = watch._Run._print, iter(range(1, 1000))
@@ -149,7 +149,7 @@ def test_where_there_is_no_api_the_address_is_wrong(diga, sandbox):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x"], "'x' is no phone id"),
+        (["x"], "'x' is not a phone id"),
         (["--every", 0], "--every"),
         (["--json"], "--json"),
     ],
@@ -181,7 +181,7 @@ def test_polls_that_fail_are_mentioned_and_go_on(diga, sandbox, monkeypatch):
     ]
 
 
-# --- what is said of the polls
+# --- messages about the polls
 
 
 def test_the_first_good_poll_is_mentioned_once():

@@ -1,4 +1,4 @@
-"""What the documentation shows runs, against the sandbox."""
+"""The code in the documentation runs against the sandbox."""
 
 import ast
 import asyncio
@@ -93,7 +93,7 @@ class Block:
     expected: str | None
 
     def compile(self, page: Path) -> types.CodeType:
-        # The lines before make a traceback point into the page.
+        # Blank lines before it make a traceback point into the page.
         source = "\n" * self.line + self.source
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code: types.CodeType = compile(source, page, "exec", flags, dont_inherit=True)
@@ -120,7 +120,7 @@ PAGES_THAT_RUN = [page for page in PAGES if list(blocks_of(page))]
 
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Serve what the documentation assumes; the environment has its address."""
+    """Serve the phones that the documentation assumes, at the environment's address."""
     with Sandbox(phones=8) as sandbox:
         record = next(iter(sandbox.phones.values()))
         sandbox.phones[KNOWN] = record | {"id": str(KNOWN), "status": "assigned"}
@@ -435,7 +435,7 @@ def test_an_export_needs_few_requests_and_replaces_the_last(
     assert export.main() == 0
     lines = export.EXPORT.read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(sandbox.phones)
-    assert len(sandbox.requests) == 2  # a page, and the id that there is not
+    assert len(sandbox.requests) == 2  # a page, and the id that does not exist
 
     sandbox.api_key = "sk-another"
     assert export.main() == 2
@@ -607,7 +607,7 @@ async def test_the_services_say_when_diga_does_not_answer(
     assert statuses == [504, 504]
 
 
-async def test_the_services_refuse_what_is_no_id(
+async def test_the_services_reject_an_invalid_id(
     sandbox: Sandbox, example: Callable[[str], Any]
 ) -> None:
     answers = []

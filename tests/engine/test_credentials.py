@@ -1,4 +1,4 @@
-"""The key: asked for when needed, as seldom as can be, and within the deadline."""
+"""The key: requested when needed, as rarely as possible, and within the deadline."""
 
 import asyncio
 import random
@@ -44,7 +44,7 @@ class Vault:
 
 
 class Doors:
-    """A server that lets in certain keys."""
+    """A server that accepts certain keys."""
 
     def __init__(self, *valid: str) -> None:
         self.valid = {f"Bearer {key}" for key in valid}
@@ -195,7 +195,7 @@ async def test_a_run_goes_on_with_another_key(ask: Ask) -> None:
 
 
 async def test_a_late_refusal_requests_no_key() -> None:
-    """Of a request that was sent with the key before."""
+    """From a request that was sent with the previous key."""
     vault = Vault()
     credentials = key_opener(vault)()
     requests = KeyRequests(credentials, FakeClock(), random.random, print)
@@ -238,7 +238,7 @@ async def test_a_callable_without_a_key_fails_before_anything_is_sent(
 
 
 class VaultError(Exception):
-    """What a caller's own code raises."""
+    """An exception of the caller's own code."""
 
 
 async def test_an_exception_of_the_callable_is_unchanged() -> None:
@@ -273,7 +273,7 @@ async def test_a_hanging_callable_is_awaited_until_the_deadline() -> None:
 
 
 async def test_a_renewed_key_is_awaited_until_the_deadline() -> None:
-    """The last error is what there is to say."""
+    """The last error says the most."""
     asked: list[None] = []
 
     async def source() -> str:
@@ -288,7 +288,7 @@ async def test_a_renewed_key_is_awaited_until_the_deadline() -> None:
 
 
 async def test_a_timeout_of_the_callable_is_unchanged() -> None:
-    """A vault that did not answer is no slow Diga."""
+    """A vault that does not answer must not look like a slow Diga."""
 
     async def source() -> str:
         raise TimeoutError("the vault")
@@ -326,7 +326,7 @@ async def test_the_repr_of_credentials_hides_the_key() -> None:
 
 
 async def test_a_refused_key_is_forgotten_without_retries() -> None:
-    """A rotated key would else be refused for ever where one attempt is allowed."""
+    """Otherwise a rotated key would always be refused where one attempt is allowed."""
     once = RetryPolicy(max_attempts=1)
     async with (
         ByteServer(Doors("sk-number-2")) as server,
@@ -340,7 +340,7 @@ async def test_a_refused_key_is_forgotten_without_retries() -> None:
 
 @pytest.mark.parametrize("key", ["never asked", "refused"])
 async def test_a_follower_with_more_time_extends_the_wait_for_a_key(key: str) -> None:
-    """The first one's time is over while the callable is still at it."""
+    """The first caller's time is over while the callable still runs."""
     answering = asyncio.Event()
     asked = 0
 

@@ -1,4 +1,4 @@
-"""One lookup: what is tried again, when, and what it costs."""
+"""One lookup: what is retried, when, and at what cost."""
 
 import asyncio
 import itertools
@@ -539,7 +539,7 @@ class TestKeys:
 
         assert isinstance(answer, Phone)
 
-    async def test_another_key_is_no_retry_of_a_single_call_allowed_none(self):
+    async def test_another_key_is_not_a_retry_of_a_single_call(self):
         keys = iter(["sk-1", "sk-2"])
         stack = Stack(
             response(401), key=lambda: next(keys), policy=RetryPolicy(max_attempts=1)
@@ -599,7 +599,7 @@ class TestKeys:
         await stack.engine.close()
 
     async def test_a_slow_callable_serves_the_calls_that_come_later(self):
-        """Each has less time than it takes, and it is asked once."""
+        """Each has less time than the callable takes, and it is called once."""
         asked, answering = [], asyncio.get_running_loop().create_future()
 
         async def key():
@@ -782,7 +782,7 @@ def paths(stack):
 
 
 class TestOutage:
-    """Twenty failures in a row, and what is sent then."""
+    """Twenty failures in a row, and the requests after them."""
 
     FAILING = 20
 
@@ -967,7 +967,7 @@ SHORT = Shortage(APIConnectionError("too many open files", phase="connect", errn
 
 class TestShortage:
     @pytest.mark.parametrize("bulk", [False, True])
-    async def test_what_could_not_be_sent_is_no_attempt(self, bulk):
+    async def test_a_request_that_could_not_be_sent_is_not_an_attempt(self, bulk):
         stack = Stack(*[SHORT] * 9, FOUND)
 
         answer, seconds = await stack.run(bulk=bulk)
@@ -994,7 +994,7 @@ class TestShortage:
         assert seconds > 20.0
         assert call.attempts == 2
 
-    async def test_what_is_elapsed_begins_with_what_was_sent(self):
+    async def test_elapsed_time_begins_with_the_first_request_sent(self):
         call = (stack := Stack(SHORT, SHORT, FOUND)).call(bulk=True)
 
         await stack.run(call)
@@ -1002,7 +1002,7 @@ class TestShortage:
         assert call.elapsed(call.started) == 0.0
         assert call.deadline == call.started + call.timeouts.total
 
-    async def test_fewer_are_in_flight_and_that_is_said_once(self, caplog):
+    async def test_fewer_are_in_flight_and_the_log_says_so_once(self, caplog):
         answers = [asyncio.get_running_loop().create_future() for _ in range(8)]
         stack = Stack(*answers, *[FOUND] * 8, limits={"concurrency": 8})
         lookups = [
@@ -1013,7 +1013,7 @@ class TestShortage:
             answer.set_result(SHORT)
         await turn()
 
-        assert stack.sent == 8  # the four others hold what is missing
+        assert stack.sent == 8  # the four others hold the missing resource
         assert stack.engine.scheduler.in_flight == 4
         assert len(caplog.records) == 1
         assert not stack.breaker.is_open

@@ -1,4 +1,4 @@
-"""Connections are closed inside the loop that ends, without being told."""
+"""Connections are closed inside the loop that ends, without a call of `close`."""
 
 import asyncio
 import gc
@@ -42,7 +42,7 @@ EVERY_WAY = [asyncio.run, runner_run, anyio_run, uvloop_run]
 
 @pytest.fixture
 def complaints(monkeypatch):
-    """Collect what garbage collection would complain about."""
+    """Collect the complaints of garbage collection."""
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda it: seen.append(it.exc_value))
     gc.collect()
@@ -58,7 +58,7 @@ def test_a_client_of_a_module_leaves_no_connection_in_any_loop(
     for phone_id in sandbox.phone_ids[:5]:
         assert run(diga.phones.get(phone_id)).id == phone_id
     assert repr(diga).endswith("not opened>")
-    del diga  # and says nothing: nothing is open
+    del diga  # without a warning: nothing is open
     gc.collect()
 
     assert complaints == []
@@ -122,9 +122,7 @@ def test_a_loop_that_has_ended_its_generators_frees_the_client_for_another(sandb
     loop.close()
 
 
-def test_one_collected_at_the_end_of_its_loop_gets_one_warning_of_ours(
-    sandbox, complaints
-):
+def test_a_client_collected_at_the_end_of_its_loop_warns_once(sandbox, complaints):
     async def main():
         diga = DigaClient(KEY, base_url=sandbox.url)
         await diga.phones.get(sandbox.phone_ids[0])
@@ -198,10 +196,10 @@ def test_ipython_closes_what_a_cell_opened(sandbox, complaints):
     assert complaints == []
 
 
-# --- the watch itself
+# --- `LoopEnd` itself
 
 
-def test_what_was_expected_is_called_in_the_loop_that_ends():
+def test_the_callback_is_called_in_the_loop_that_ends():
     called = []
 
     async def close():
@@ -217,7 +215,7 @@ def test_what_was_expected_is_called_in_the_loop_that_ends():
         assert called.pop() is loop
 
 
-def test_what_was_cancelled_is_not_called():
+def test_a_cancelled_callback_is_not_called():
     called = []
 
     async def close():

@@ -1,4 +1,4 @@
-"""What a hook is told, and the log: every attempt, every end, and nothing secret."""
+"""The hook and the log receive every attempt and every end, and no secrets."""
 
 import asyncio
 import functools
@@ -43,7 +43,7 @@ def client(server, **options):
 
 
 def shapes(events):
-    """Return what is the same in every run of an event."""
+    """Return the facts of an event that are the same in every run."""
     return [
         (e.phone_id, e.attempts, e.answer, e.status)
         if isinstance(e, AttemptEvent)
@@ -90,7 +90,7 @@ async def test_followers_share_the_events_of_their_lookup(sandbox):
 
 
 async def test_a_run_has_an_event_for_every_outcome(sandbox):
-    """Also for what was no id at all, and so was never asked for."""
+    """Even an item that was not an id, and was never requested, has one."""
     events = []
     given = [sandbox.phone_ids[0], NOBODYS, "x" * 200]
     async with client(sandbox, on_event=events.append) as diga:
@@ -161,7 +161,7 @@ async def test_a_cancelled_lookup_has_no_event():
 
 
 @pytest.mark.parametrize("kind", [AttemptEvent, LookupEvent])
-async def test_what_a_hook_raises_is_raised_by_the_lookup(sandbox, kind):
+async def test_an_error_of_a_hook_is_raised_by_the_lookup(sandbox, kind):
     def broken(event):
         if type(event) is kind:
             raise KeyError(event.phone_id)
@@ -173,7 +173,7 @@ async def test_what_a_hook_raises_is_raised_by_the_lookup(sandbox, kind):
 
 
 @pytest.mark.parametrize("kind", [AttemptEvent, LookupEvent])
-async def test_what_a_hook_raises_ends_a_run(sandbox, kind):
+async def test_an_error_of_a_hook_ends_a_run(sandbox, kind):
     def broken(event):
         if type(event) is kind:
             raise KeyError("mine")

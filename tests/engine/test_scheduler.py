@@ -1,4 +1,4 @@
-"""Who may send next."""
+"""Which call may send next."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ def never():
 
 
 class RateLimiter:
-    """A limiter that says what it is told to say."""
+    """A limiter with scripted answers."""
 
     def __init__(self, slots=1, gap=0.0):
         self.slots = slots
@@ -58,7 +58,7 @@ def scheduler(limiter, breaker, clock):
 
 
 class Queue:
-    """Lookups that come to the scheduler, and the order in which they get in."""
+    """Lookups that wait for permits, and the order in which they get them."""
 
     def __init__(self, scheduler):
         self.scheduler = scheduler
@@ -112,7 +112,7 @@ async def test_no_more_attempts_are_in_flight_than_slots(scheduler, limiter, que
 
 
 async def test_a_permit_has_the_time_of_its_grant(scheduler, clock):
-    """The limiter would take an attempt let in before a cut for one sent after it."""
+    """The limiter would take an attempt permitted before a cut for a later one."""
     await scheduler.acquire(bulk=True, deadline=never)
     waiting = asyncio.create_task(scheduler.acquire(bulk=True, deadline=never))
     await turn()

@@ -113,9 +113,7 @@ async def test_every_caller_gets_its_own_copy_of_an_error(shared, work):
     assert first is not second
 
 
-async def test_an_error_that_no_caller_waits_for_is_not_complained_about(
-    shared, work, clock
-):
+async def test_an_error_without_a_waiting_caller_causes_no_warning(shared, work, clock):
     first = await waiting(shared, work, 1.0)
     await clock.advance(1.0)
     await first

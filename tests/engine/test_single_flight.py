@@ -159,7 +159,7 @@ async def test_a_follower_keeps_its_own_deadline(server, connected, phase):
     server.calls[0].attempt = SimpleNamespace(connected=connected)
     await server.clock.advance(5.0)
 
-    # The lookup's deadline is the first one's, so the second is ended apart.
+    # The lookup's deadline is the first one's, so the second ends separately.
     with pytest.raises(APITimeoutError) as caught:
         await second
     assert (caught.value.phase, caught.value.phone_id) == (phase, X)
@@ -232,14 +232,14 @@ async def test_a_follower_with_more_time_extends_the_open_attempt(server):
     second = await server.get(total=8.0)
     third = await server.get(total=60.0)
 
-    # Until the joiner's deadline, and then for as long as an attempt may take.
+    # Until the follower's deadline, and then for as long as an attempt may take.
     assert extended == [(8.0, 8.0), (9.0, 60.0)]
     for task in (first, second, third):
         task.cancel()
 
 
 async def test_the_lookup_of_one_follower_ends_itself(server):
-    """It knows better than a clock why there is no answer."""
+    """Its error is more precise than a timeout."""
     only = await server.get(total=5.0)
     await server.clock.advance(5.0)
     assert not only.done()

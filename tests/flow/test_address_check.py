@@ -1,4 +1,4 @@
-"""Whether there is an API at the address, judged by what it answers."""
+"""Whether there is an API at the address, judged by its answers."""
 
 import pytest
 

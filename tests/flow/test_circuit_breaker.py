@@ -1,4 +1,4 @@
-"""Whether anything comes back at all: a gate that failures in a row close."""
+"""The circuit breaker: opened by failures in a row, closed by an answer."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -69,7 +69,7 @@ def test_probes_are_one_to_one_and_a_half_seconds_apart(
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("half", [0.25, 0.5, 1.0])
 def test_probes_find_a_flapping_server(half: float, seed: int) -> None:
-    """It goes down as the outage begins, and is down every other so many seconds."""
+    """It goes down as the outage begins, and is down in every other interval."""
     random = chances(seed)
     breaker = closed(now=0.0)
     now, probes = 0.0, 0
@@ -115,7 +115,7 @@ def failing_with_5xx(now: float = 0.0) -> CircuitBreaker:
     return breaker
 
 
-def test_twenty_5xx_in_a_row_are_no_outage_before_a_control_has_failed() -> None:
+def test_twenty_5xx_in_a_row_are_not_an_outage_before_a_control_fails() -> None:
     breaker = failing_with_5xx(now=10.0)
 
     assert (breaker.is_holding, breaker.is_open) == (True, False)
@@ -254,7 +254,7 @@ def test_time_without_a_call_under_way_does_not_count() -> None:
     assert silence.is_hopeless(5_298.0)
 
 
-def test_one_call_under_way_is_enough_to_be_trying() -> None:
+def test_a_single_call_under_way_counts_as_trying() -> None:
     silence = silent(since=1.0)
     silence.begin(100.0)
     silence.end(101.0)

@@ -1,4 +1,4 @@
-"""The log says what the rate limiter does, in a few lines a minute."""
+"""The log follows the rate limiter in a few lines a minute."""
 
 from itertools import pairwise
 

@@ -22,14 +22,14 @@ def test_without_a_shortage_there_is_no_limit():
     assert (limit.slots, limit.wait(5.0)) == (math.inf, 0.0)
 
 
-def test_a_burst_of_shortages_leaves_room_below_what_the_others_hold():
+def test_a_burst_of_shortages_leaves_resources_for_other_code():
     """Of 64 requests 34 get no descriptor, one after the other."""
     limit = LocalLimit(64)
     for in_flight in range(64, 30, -1):
         limit.fell_short(1.0, in_flight)
 
     assert limit.slots == 30 - ROOM
-    assert limit.wait(1.0) == 0.0  # others end, and make room
+    assert limit.wait(1.0) == 0.0  # others end, and free slots
 
 
 def test_only_the_first_shortage_is_news():
@@ -54,7 +54,7 @@ def test_where_nothing_else_is_in_flight_the_pauses_double():
     assert limit.wait(now) == pytest.approx(PAUSE)
 
 
-def test_it_grows_step_by_step_until_all_is_as_it_was():
+def test_the_limit_grows_step_by_step_to_its_old_value():
     limit = LocalLimit(16)
     limit.fell_short(0.0, 4)
     now, sizes = 0.0, []

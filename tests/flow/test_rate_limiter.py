@@ -1,4 +1,4 @@
-"""The rate limiter against servers of every kind, and what holds whatever happens."""
+"""The rate limiter against servers of every kind, and its invariants."""
 
 import doctest
 import math
@@ -42,7 +42,7 @@ def test_the_docstrings_are_right() -> None:
     assert doctest.testmod(rate_limiter).failed == 0
 
 
-# --- what is promised, server by server
+# --- promises, server by server
 
 
 class Case(NamedTuple):
@@ -148,7 +148,7 @@ CASES = {
         110,
         0.85,
     ),
-    "refuses at once for 10 s": Case(plain(refusing(200, 0, 10)), 200, 20, 40, 0.9),
+    "refuses immediately for 10 s": Case(plain(refusing(200, 0, 10)), 200, 20, 40, 0.9),
     "2/s, Retry-After": Case(asking(bucket(2, 20), 1), 2, 300, 600, 0.96),
     "1/s, no burst, Retry-After": Case(asking(bucket(1, 0), 1), 1, 300, 600, 0.86),
     "10/s, no burst, Retry-After": Case(asking(bucket(10, 0), 1), 10, 80, 180, 0.82),
@@ -255,7 +255,7 @@ class Numbered:
 def test_early_refusals_with_a_delay_cost_their_delays(
     throttled: Container[int], delay: float, ids: int, within: float
 ) -> None:
-    """They say when to try again, and nothing about a rate."""
+    """They say when to retry, not what the rate is."""
     result = simulate(Numbered(throttled, delay), ids=ids, seed=1)
 
     assert result.found == ids
@@ -367,7 +367,7 @@ def test_every_kind_of_server_is_drawn() -> None:
 
 
 def stalling(limiter: RateLimiter, pauses: list[float], chance: float) -> list[float]:
-    """Start what may start on a loop that stalls again and again."""
+    """Start what may start on a loop that stalls repeatedly."""
     now, sends = 0.0, []
     for pause in pauses:
         now += pause
@@ -550,7 +550,7 @@ def test_silence_is_probed_by_one_at_a_time() -> None:
     assert pauses[-1] == pytest.approx(math.sqrt(now - pauses[-1] - 10.0), rel=0.1)
 
 
-def test_what_was_known_before_a_silence_is_used_after_it() -> None:
+def test_the_rate_known_before_a_silence_is_used_after_it() -> None:
     server = Refusing(Bucket(200, 20), 20, 30)
     result = simulate(Telling(Slow(server, 0.02), None), until=40, seed=1)
 
@@ -592,7 +592,7 @@ def test_a_limit_in_flight_is_shown_as_slots_and_not_as_a_rate() -> None:
     assert {slots for _, _, slots, _ in seen} <= {8, 9, 10, 11}
 
 
-def test_a_cap_is_no_limit_of_the_server() -> None:
+def test_a_cap_is_not_a_limit_of_the_server() -> None:
     limiter = running(per_second=50.0)
 
     assert limiter.snapshot(10.0) == ("capped", pytest.approx(49.0), 64, 0.0)
@@ -626,7 +626,7 @@ class TestNotAdaptive:
             assert simulate(server, ids=600, adaptive=False).found == 600
 
 
-# --- whatever happens
+# --- invariants
 
 
 EVENTS = st.lists(
@@ -643,7 +643,7 @@ EVENTS = st.lists(
 
 
 class History:
-    """Plays events as a caller would: nothing is answered that was not sent."""
+    """Plays events as a caller would: only attempts that were sent are answered."""
 
     def __init__(self, limiter: RateLimiter, start: float) -> None:
         self.limiter = limiter

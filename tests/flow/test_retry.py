@@ -1,4 +1,4 @@
-"""What a caller allows, and how long to wait after what."""
+"""The retry policy, and the delay after each kind of answer."""
 
 import math
 from typing import Any
@@ -77,7 +77,7 @@ def delay(
     return delay_after(error, progress, policy or RetryPolicy(), NOW, chance)
 
 
-# --- what a caller says
+# --- options
 
 
 def test_the_defaults_are_those_that_are_promised() -> None:
@@ -130,7 +130,7 @@ def test_an_invalid_duration_is_rejected(kind: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["base_delay", "throttle_delay", "max_delay"])
 def test_a_delay_may_be_zero_and_not_less(name: str) -> None:
-    """Tests of a caller's own want no pauses."""
+    """A user's own tests want no pauses."""
     for value in ZEROS:
         assert getattr(RetryPolicy(**{name: value}), name) == 0
     for value in NO_DURATIONS:
@@ -197,7 +197,7 @@ def test_a_pause_is_drawn_up_to_a_doubling_bound(
 
 
 def test_the_whole_range_is_drawn_from() -> None:
-    """Half the pause kept fixed, as some have it, would keep clients in step."""
+    """With half of the pause fixed, as in some libraries, clients stay in step."""
     assert full_jitter(1.0, 3, 20.0, 0.0) == 0.0
     assert full_jitter(1.0, 3, 20.0, 1.0) == 8.0
 
@@ -221,7 +221,7 @@ def test_pauses_after_throttling_double_from_a_second_up_to_twenty() -> None:
     assert bounds == [1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
 
 
-# --- what is tried again
+# --- what is retried
 
 
 @pytest.mark.parametrize("error", PASSING, ids=str)
@@ -306,7 +306,7 @@ def test_with_one_attempt_a_get_stops_at_the_first_429(
 @pytest.mark.parametrize("throttled", [1, 100])
 @pytest.mark.parametrize("most", [1, 4])
 def test_a_run_retries_every_throttled_id(throttled: int, most: int) -> None:
-    """The limiter holds it back, with everybody else."""
+    """The limiter delays it, as it delays all other calls."""
     progress = Progress(bulk=True, throttled=throttled)
 
     assert delay(THROTTLED, progress, RetryPolicy(max_attempts=most)) == 0.0
@@ -332,7 +332,7 @@ def test_a_503_with_retry_after_uses_attempts_of_a_get() -> None:
 
 
 def test_retry_after_zero_is_retried_soon() -> None:
-    """Not at once: a server that says so always would be asked without end."""
+    """Not immediately: a server that always says so would be asked without end."""
     for bulk in (False, True):
         progress = Progress(bulk=bulk, throttled=1)
         assert delay(throttled(0.0), progress, chance=1.0) == 0.05
@@ -377,7 +377,7 @@ def test_a_pause_that_ends_at_or_after_the_deadline_is_not_started(
 
 @pytest.mark.parametrize("status", [429, 503, 500, 408])
 def test_a_get_does_not_wait_past_its_deadline(status: int) -> None:
-    """It fails at once, and the error says how long to wait."""
+    """It fails immediately, and the error says how long to wait."""
     error = throttled(30.0, status)
     kept = Progress(attempts=1, throttled=1, deadline=NOW + 31.0)
     late = Progress(attempts=1, throttled=1, deadline=NOW + 30.0)
@@ -397,7 +397,7 @@ def test_a_runs_deadline_stands_still_while_it_is_throttled() -> None:
     ("status", "pause"), [(429, 0.5), (503, 0.5), (408, 0.025), (500, 0.025)]
 )
 def test_retry_after_is_left_to_the_rate_limiter(status: int, pause: float) -> None:
-    """There it holds everybody back; here it would hold back one."""
+    """There it delays all calls; here it would delay one."""
     assert delay(throttled(7.0, status), Progress(attempts=1, throttled=1)) == pause
 
 
@@ -414,7 +414,7 @@ def test_retry_after_does_not_count_towards_a_runs_deadline(status: int) -> None
 
 
 def test_the_budget_has_botocores_figures() -> None:
-    """500 tokens, 14 a retry: 35 retries before anything went well."""
+    """500 tokens, 14 a retry: 35 retries before the first success."""
     budget = RetryBudget()
     assert budget.left == 500
 

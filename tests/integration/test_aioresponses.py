@@ -60,7 +60,7 @@ async def diga() -> AsyncIterator[DigaClient]:
 
 @pytest.mark.skipif(AIOHTTP < (3, 14), reason="older aiohttp needs no shim")
 async def test_the_shim_is_still_needed() -> None:
-    """When this fails, take the shim away: aioresponses works without it."""
+    """When this fails, remove the shim: aioresponses works without it."""
     with Answers() as made:
         made.get(url_of(), payload=phone_fields())
         async with aiohttp.ClientSession() as session:
@@ -155,7 +155,7 @@ async def test_each_response_has_its_error_and_its_number_of_requests(  # noqa: 
         (OSError("too many open files"), APIConnectionError, "connect"),
     ],
 )
-async def test_what_aiohttp_raises_never_reaches_a_user(
+async def test_an_exception_of_aiohttp_never_reaches_a_user(
     answers: Answers,
     diga: DigaClient,
     exception: Exception,

@@ -1,7 +1,7 @@
 """
-Attacks that are no single fault: a network that mangles, callers that are careless.
+Attacks beyond a single fault: a network that mangles, callers that are careless.
 
-What a server alone can do is in `test_fault_matrix`; the log of all attacks is in
+The faults of a server alone are in `test_fault_matrix`; the log of all attacks is in
 docs/project/attacks.md.
 """
 
@@ -67,16 +67,16 @@ client = partial(quick_client, timeouts=Timeouts(20.0, attempt=10.0))
 # --- a network between the two
 
 
-#: What the network makes of some bytes on their way to the client; None ends it.
+#: Mangles bytes on their way to the client; None ends the connection.
 Mangle = Callable[[bytes], Sequence[bytes | None]]
 
 
 class Relay:
     """
-    A TCP relay that mangles what comes back.
+    A TCP relay that mangles answers.
 
     Attributes:
-        mangle: What becomes of each piece; it may be changed at any time.
+        mangle: Mangles each piece; it may be changed at any time.
         opened: How many connections were made through it.
     """
 
@@ -179,7 +179,7 @@ async def test_fragmented_responses_are_read_alike() -> None:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["ended", "reset"])
 async def test_a_response_cut_at_any_byte_is_not_a_phone(reset: bool) -> None:  # noqa: FBT001
-    """Every third place is tried: only a whole answer is one."""
+    """Every third place is tried: only a complete answer is accepted."""
     async with relayed(retry=ONCE) as (diga, relay, _):
         for length in range(0, len(phone()), 3):
 
@@ -195,7 +195,7 @@ async def test_a_response_cut_at_any_byte_is_not_a_phone(reset: bool) -> None:  
 
 
 async def test_flipped_bits_return_no_other_phone() -> None:
-    """Over TLS nothing that was changed is taken at all."""
+    """Over TLS no changed answer is accepted."""
     dice = random.Random(2)  # noqa: S311
 
     def flips(data: bytes) -> list[bytes]:
@@ -227,7 +227,7 @@ async def test_repeated_responses_answer_no_other_request() -> None:
 
 
 async def test_a_late_response_answers_no_other_request() -> None:
-    """It belongs to one who has given up."""
+    """It belongs to a caller that has given up."""
     held: list[tuple[Wire, UUID]] = []
 
     async def late(wire: Wire) -> None:
@@ -269,7 +269,7 @@ async def test_swapped_responses_return_no_wrong_phone() -> None:
 
 
 async def test_a_silent_network_costs_one_attempt_a_connection() -> None:
-    """No reset says that it is gone; the next attempt goes over another one."""
+    """No reset reports the loss; the next attempt uses another connection."""
     async with relayed() as (diga, relay, _):
         await diga.phones.get(OTHER_ID)
         relay.mangle = lambda _: []
@@ -318,8 +318,8 @@ async def test_a_handshake_that_drips_ends_on_time() -> None:
         slow.set()
 
 
-async def test_a_flood_of_session_tickets_is_no_answer() -> None:
-    """They come behind the handshake, on a connection that then waits."""
+async def test_a_flood_of_session_tickets_is_not_an_answer() -> None:
+    """They come after the handshake, on a connection that is then idle."""
     tls = server_tls()
     tls.num_tickets = 100
     async with (
@@ -332,7 +332,7 @@ async def test_a_flood_of_session_tickets_is_no_answer() -> None:
         assert len(server.wires) < 10
 
 
-# --- what a server says
+# --- the server's answers
 
 
 async def test_server_text_cannot_steer_a_terminal_or_forge_a_log_line() -> None:
@@ -371,7 +371,7 @@ async def test_fields_named_like_our_attributes_are_ordinary() -> None:
 
 
 async def test_a_limit_in_every_response_delays_no_lookup_past_its_deadline() -> None:
-    """And what refuses nothing holds nobody for longer than five minutes."""
+    """An accepted answer blocks calls for five minutes at most."""
     adaptive = Limits()
     none_left = {"RateLimit": '"x";r=0;t=299'}
     move = says(answer(phone_fields(), **none_left))
@@ -398,7 +398,7 @@ async def test_a_limit_in_every_response_delays_no_lookup_past_its_deadline() ->
     ids=["digits", "links", "a key", "not printable", "a date"],
 )
 async def test_no_text_costs_more_than_its_length(text: str) -> None:
-    """No pattern of ours goes over it again and again."""
+    """No pattern of ours scans it repeatedly."""
     fields = phone_fields(released_at=text)
     for move in (says(answer({"message": text}, "400 No")), says(answer(fields))):
         async with ByteServer(move) as server, client(server.url) as diga:
@@ -425,7 +425,7 @@ async def test_many_interim_responses_delay_no_other_lookup() -> None:
         await asyncio.wait([lookup])
 
 
-# --- what a caller does
+# --- the caller's code
 
 
 class Drivers(UUID):
@@ -436,7 +436,7 @@ class Drivers(UUID):
 
 
 class Masked(str):
-    """Text that says something else when it is asked."""
+    """Text whose ``str()`` is different."""
 
     __slots__ = ()
 
@@ -460,12 +460,12 @@ async def test_uuid_subclasses_are_looked_up_by_their_value(kind: Any) -> None:
 
 
 async def cancelled_by_somebody() -> None:
-    """Wait for what somebody else cancels."""
+    """Wait for a future that other code cancels."""
     raise asyncio.CancelledError
 
 
 async def test_a_source_cancelled_from_within_is_not_exhausted() -> None:
-    """The ids it had still to give would be missing, and nobody would know."""
+    """Its remaining ids would be lost silently."""
 
     async def source() -> AsyncIterator[UUID]:
         yield UUID(PHONE_ID)
@@ -519,7 +519,7 @@ async def test_eager_tasks_lose_no_outcome(count: int) -> None:
 
 
 async def test_a_run_left_in_an_anyio_scope_ends_its_source() -> None:
-    """Such a scope cancels whoever waits again and again, also on the way out."""
+    """Such a scope cancels its task repeatedly, even while the task cleans up."""
     ended = asyncio.Event()
 
     async def source() -> AsyncIterator[UUID]:
@@ -542,7 +542,7 @@ async def test_a_run_left_in_an_anyio_scope_ends_its_source() -> None:
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 async def test_live_objects_cannot_be_copied(copied: Callable[[Any], Any]) -> None:
-    """The copy's end would have closed the connections of the first."""
+    """The end of the copy would have closed the connections of the original."""
     async with ByteServer(answers) as server, client(server.url) as diga:
         lookups = diga.phones.iter_many([PHONE_ID, OTHER_ID])
         await anext(lookups)
@@ -566,7 +566,7 @@ async def test_a_forked_child_that_drops_the_client_leaves_the_parents_intact() 
             del diga
             gc.collect()
             os._exit(0)
-        os.waitpid(child, 0)  # noqa: ASYNC222 - it exits at once
+        os.waitpid(child, 0)  # noqa: ASYNC222 - it exits immediately
 
         assert (await diga.phones.get(OTHER_ID)).id == OTHER_ID
         assert server.asked == [0, 0]
@@ -574,7 +574,7 @@ async def test_a_forked_child_that_drops_the_client_leaves_the_parents_intact() 
 
 
 async def test_a_source_may_use_the_same_client() -> None:
-    """Who waits for the source holds no slot."""
+    """A worker that waits for the source holds no slot."""
     async with ByteServer(answers) as server:
         narrow = Limits(concurrency=1, adaptive=False)
         async with client(server.url, limits=narrow) as diga:
@@ -613,10 +613,10 @@ async def test_two_cancelled_closes_leave_nothing() -> None:
 
         assert isinstance(run.exception(), ClientClosedError)
         await until(lambda: all(wire.is_left for wire in server.wires))
-        gc.collect()  # or another test would hear of a session left open
+        gc.collect()  # or another test would report a session left open
 
 
-async def test_ten_thousand_at_once_and_all_of_them_cancelled_leave_nothing() -> None:
+async def test_ten_thousand_concurrent_lookups_leave_nothing_when_cancelled() -> None:
     async with ByteServer(hangs(), answers) as server, client(server.url) as diga:
         ids = [PHONE_ID] * 5000 + [uuid4() for _ in range(500)]
         tasks = [asyncio.ensure_future(diga.phones.get(i)) for i in ids]

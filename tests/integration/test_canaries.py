@@ -1,10 +1,9 @@
 """
-Traps of the libraries beneath us, each shown on the bare library.
+Traps of the libraries that we use, each shown on the bare library.
 
-A canary fails on the day its trap is mended upstream.
-Its docstring names the room that answers the trap: look there whether the
-answer may go, and then let the canary go with it.
-That of aioresponses is in `test_aioresponses`.
+A canary fails when its trap is fixed upstream. Its docstring names the module with the
+workaround: check whether that can go, and remove the canary with it.
+The canary of aioresponses is in `test_aioresponses`.
 """
 
 import asyncio
@@ -63,12 +62,12 @@ of_today = pytest.mark.skipif(
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Make a session as anybody would, without any of our answers."""
+    """Make a plain session, without any of our workarounds."""
     async with aiohttp.ClientSession() as session:
         yield session
 
 
-# --- aiohttp: whose answer it is
+# --- aiohttp: answers to other requests
 
 
 def idle_of(session: aiohttp.ClientSession) -> Any:
@@ -81,7 +80,7 @@ def idle_of(session: aiohttp.ClientSession) -> Any:
 async def test_aiohttp_answers_with_bytes_that_came_before_the_request(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_connections`: `_is_clean` (upstream #13656)."""
+    """`connections`: `_is_clean` (upstream #13656)."""
     async with ByteServer(answers) as server:
         async with session.get(server.url + PATH) as response:
             await response.read()
@@ -94,7 +93,7 @@ async def test_aiohttp_answers_with_bytes_that_came_before_the_request(
 async def test_aiohttp_keeps_such_a_connection_when_the_response_is_closed(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_connections`: `_is_clean` asks the connection, and not its response."""
+    """`connections`: `_is_clean` checks the connection, not its response."""
     async with ByteServer(answers) as server:
         response = await session.get(server.url + PATH)
         await response.read()
@@ -108,7 +107,7 @@ async def test_aiohttp_keeps_such_a_connection_when_the_response_is_closed(
 async def test_aiohttp_has_the_attributes_that_the_guard_reads(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_connections`: `_is_clean` and `_is_readable` know these insides."""
+    """`connections`: `_is_clean`, with `is_readable`, knows these internals."""
     async with ByteServer(answers) as server:
         assert aiohttp.client_proto.ResponseHandler(session._loop)._parser is None
         async with session.get(server.url + PATH) as response:
@@ -132,11 +131,11 @@ async def test_aiohttps_parser_in_python_takes_the_first_of_two_lengths() -> Non
     assert await body.read() == b"a"
 
 
-# --- aiohttp: what it does by itself
+# --- aiohttp: what it does unasked
 
 
 async def test_with_this_aiohttp_requests_go_past_its_session() -> None:
-    """`self_check`: else every lookup costs 2.7 times as much."""
+    """`self_check`: otherwise every lookup costs 2.7 times as much."""
     assert self_check._difference() is None
     assert not self_check._replaced(self_check.methods())
 
@@ -145,7 +144,7 @@ async def test_with_this_aiohttp_requests_go_past_its_session() -> None:
 async def test_aiohttp_sends_a_request_again(
     session: aiohttp.ClientSession, move: Any
 ) -> None:
-    """`_connections`: `_Guard` hands out one connection a request."""
+    """`connections`: `_Guard` hands out one connection a request."""
     async with ByteServer(move) as server:
         with pytest.raises(aiohttp.ClientError):
             await session.get(server.url + PATH)
@@ -154,7 +153,7 @@ async def test_aiohttp_sends_a_request_again(
 
 
 async def test_aiohttps_test_client_does_not() -> None:
-    """`byte_server`: it is why tests use a session as everybody has it."""
+    """`byte_server`: therefore tests use a default session."""
     seen: list[str] = []
 
     async def hangs_up(request: web.Request) -> web.Response:
@@ -174,7 +173,7 @@ async def test_aiohttps_test_client_does_not() -> None:
 
 @asynccontextmanager
 async def crowded() -> AsyncIterator[tuple[aiohttp.ClientSession, ByteServer]]:
-    """A pool of one connection, which somebody is using."""
+    """A pool of one connection, which is in use."""
     connector = aiohttp.TCPConnector(limit=1)
     async with (
         ByteServer(hangs(), answers) as server,
@@ -188,7 +187,7 @@ async def crowded() -> AsyncIterator[tuple[aiohttp.ClientSession, ByteServer]]:
 
 
 async def test_aiohttp_cancels_requests_that_wait_in_a_closed_pool() -> None:
-    """`_connections`: `_Guard.connect` tells that from a cancellation."""
+    """`connections`: `_Guard.connect` tells that from a cancellation."""
     async with crowded() as (session, server):
         waiting = asyncio.ensure_future(session.get(server.url))
         for _ in range(5):
@@ -200,7 +199,7 @@ async def test_aiohttp_cancels_requests_that_wait_in_a_closed_pool() -> None:
 
 
 async def test_aiohttp_counts_the_wait_in_its_pool_against_the_total() -> None:
-    """`_scheduler` queues before the pool, whose own limit is none."""
+    """`scheduler` queues before the pool, which has no limit."""
     async with crowded() as (session, server):
         brief = aiohttp.ClientTimeout(total=0.02)
         with pytest.raises(TimeoutError):
@@ -248,7 +247,7 @@ async def test_aiohttp_tells_a_proxy_the_authorization_of_a_session() -> None:
 
 
 async def test_aiohttp_sends_a_key_of_a_middleware_to_another_host() -> None:
-    """`_transport` follows no redirect, and `_protocol` needs no middleware."""
+    """`transport` follows no redirect, and `protocol` uses no middleware."""
 
     async def signs(request: Any, handler: Any) -> Any:
         request.headers["Authorization"] = "Bearer sk-1"
@@ -268,7 +267,7 @@ async def test_aiohttp_sends_a_key_of_a_middleware_to_another_host() -> None:
 async def test_aiohttp_cannot_use_a_netrc_beside_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`_transport.environment_proxy` reads the proxy, and nobody the netrc."""
+    """`transport.environment_proxy` reads the proxy, and nothing reads netrc."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password mine")
     netrc.chmod(0o600)
@@ -282,13 +281,13 @@ async def test_aiohttp_cannot_use_a_netrc_beside_a_key(
             await session.get(server.url + PATH, headers=headers)
 
 
-# --- aiohttp: errors that lie
+# --- aiohttp: misleading errors
 
 
 async def test_aiohttp_reports_malformed_http_as_400_and_keeps_the_key(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_transport` makes a failure of it that has neither status nor request."""
+    """`failures` makes an error of it that has neither status nor request."""
     headers = {"Authorization": f"Bearer {KEY}"}
     async with ByteServer(says(b"what?\r\n\r\n")) as server:
         with pytest.raises(aiohttp.ClientResponseError) as caught:
@@ -303,7 +302,7 @@ async def test_aiohttp_reports_malformed_http_as_400_and_keeps_the_key(
 async def test_aiohttps_timeouts_are_of_three_families(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_transport._failure` asks for `TimeoutError` alone, and first."""
+    """`failures.failure_of` checks for `TimeoutError` alone, and first."""
     kinds = []
     async with ByteServer(hangs()) as server:
         for limit in ("total", "sock_read"):
@@ -319,7 +318,7 @@ async def test_aiohttps_timeouts_are_of_three_families(
 async def test_aiohttp_raises_runtime_error_for_a_closed_session(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_transport._ERRORS` holds it."""
+    """`failures.ERRORS` includes it."""
     await session.close()
 
     with pytest.raises(RuntimeError, match="closed"):
@@ -343,7 +342,7 @@ async def test_aiohttp_fails_on_a_name_without_addresses(
     cached: bool,  # noqa: FBT001
     error: type[Exception],
 ) -> None:
-    """`_transport._is_nowhere` knows it again."""
+    """`failures._is_lookup` recognises it."""
     connector = aiohttp.TCPConnector(resolver=Nowhere(), use_dns_cache=cached)
     async with aiohttp.ClientSession(connector=connector) as session:
         with pytest.raises(error):
@@ -351,7 +350,7 @@ async def test_aiohttp_fails_on_a_name_without_addresses(
 
 
 async def test_aiohttp_keeps_the_very_object_it_is_given() -> None:
-    """`_wire.Secret` relies on it, or its frames would show the key."""
+    """`messages.Secret` relies on it, or its frames would show the key."""
     request = aiohttp.ClientRequest(
         "GET",
         URL("http://127.0.0.1"),
@@ -375,7 +374,7 @@ async def body_of(session: aiohttp.ClientSession, move: Any) -> bytes:
 async def test_aiohttp_accepts_part_of_a_body(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_decoding.read_json` calls it undecodable, and `_policy` asks again."""
+    """`decoding.read_json` calls it undecodable, and `retry` retries it."""
     cut = closes(answer(b'{"id": "3c90c3', Content_Length=""))
 
     assert await body_of(session, cut) == b'{"id": "3c90c3'
@@ -384,7 +383,7 @@ async def test_aiohttp_accepts_part_of_a_body(
 async def test_aiohttp_accepts_part_of_a_gzip(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_decoding.inflate` looks for its end."""
+    """`decoding.inflate` checks for its end."""
     text = json.dumps(phone_fields()).encode()
     cut = answer(gzip.compress(text)[:-12], Content_Encoding="gzip")
 
@@ -394,7 +393,7 @@ async def test_aiohttp_accepts_part_of_a_gzip(
 async def test_aiohttp_decompresses_without_a_bound(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_connections.Pool` switches it off; `_decoding.inflate` has a bound."""
+    """`connections.Pool` switches it off; `decoding.inflate` has a bound."""
     bomb = answer(gzip.compress(bytes(4 << 20)), Content_Encoding="gzip")
 
     assert len(await body_of(session, says(bomb))) == 4 << 20
@@ -411,7 +410,7 @@ async def test_aiohttp_decompresses_without_a_bound(
 async def test_aiohttps_json_fails_on_valid_bodies(
     session: aiohttp.ClientSession, move: Any, error: type[Exception]
 ) -> None:
-    """`_decoding.read_json` reads bytes, and catches what that can raise."""
+    """`decoding.read_json` reads bytes, and catches the errors of that."""
     async with ByteServer(move) as server, session.get(server.url + PATH) as response:
         with pytest.raises(error):
             await response.json(content_type=None)
@@ -420,7 +419,7 @@ async def test_aiohttps_json_fails_on_valid_bodies(
 async def test_aiohttps_json_of_nothing_is_none(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_decoding.read_json` says that the body is empty."""
+    """`decoding.read_json` says that the body is empty."""
     empty = says(answer())
     async with ByteServer(empty) as server, session.get(server.url + PATH) as response:
         assert await response.json(content_type=None) is None
@@ -432,7 +431,7 @@ async def test_aiohttps_json_of_nothing_is_none(
 async def test_aiohttps_sock_read_misses_a_drip(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_connections.Attempt` has one timer over all of it."""
+    """`deadlines.Attempt` has one limit over all of it."""
     drip = drips(answer(length=5000), b" ", 0.01)
     async with ByteServer(drip) as server:
         limits = aiohttp.ClientTimeout(sock_read=0.05)
@@ -448,7 +447,7 @@ async def test_aiohttps_sock_read_misses_a_drip(
 
 
 async def test_aiohttps_sock_connect_misses_a_name_that_hangs() -> None:
-    """`_transport._timeout`: `connect` counts it, and `Attempt` in a lent pool."""
+    """`transport`: `connect` counts it, and `Attempt` in a lent pool."""
 
     class Never(Nowhere):
         async def resolve(self, *_: Any, **__: Any) -> list[ResolveResult]:
@@ -468,7 +467,7 @@ async def test_aiohttps_sock_connect_misses_a_name_that_hangs() -> None:
 
 @contextmanager
 def moments(loop: asyncio.AbstractEventLoop) -> Iterator[list[float]]:
-    """Take note of the moments that timers are set to."""
+    """Record the moments that timers are set to."""
     noted: list[float] = []
     original = loop.call_at
 
@@ -484,7 +483,7 @@ def moments(loop: asyncio.AbstractEventLoop) -> Iterator[list[float]]:
 async def test_aiohttp_rounds_what_is_over_five_seconds(
     session: aiohttp.ClientSession,
 ) -> None:
-    """`_transport._timeout`: `ceil_threshold`."""
+    """`deadlines` sets timers of its own."""
     loop = asyncio.get_running_loop()
     limits = aiohttp.ClientTimeout(connect=55.25)
     async with ByteServer(answers) as server:
@@ -499,7 +498,7 @@ async def test_aiohttp_rounds_what_is_over_five_seconds(
 
 
 def test_yarl_walks_up_the_path() -> None:
-    """`_protocol.phone_id_of` lets no dots through."""
+    """`phones.phone_id_of` rejects dots."""
     assert str(URL("https://api.diga.io/v1/phone/..")) == "https://api.diga.io/v1/"
 
 
@@ -515,12 +514,12 @@ def test_yarl_walks_up_the_path() -> None:
     ids=["urn", "braces", "full width", "plus", "0x"],
 )
 def test_uuid_reads_other_texts_as_uuids(text: str) -> None:
-    """`_decoding.UUID_TEXT` is matched first; the last two are *other* ids."""
+    """`decoding.UUID_TEXT` is matched first; the last two are *other* ids."""
     assert (UUID(text) == UUID(PHONE_ID)) == (text[0] not in "+0")
 
 
 def test_json_reads_endless_digits_and_nan() -> None:
-    """`_decoding`: `parse_int` has a bound, and a number is no text."""
+    """`decoding`: `parse_int` has a bound, and a number is not text."""
     with pytest.raises(ValueError, match="4300"):
         json.loads("9" * 5000)
     assert math.isnan(json.loads("NaN"))
@@ -530,7 +529,7 @@ def test_json_reads_endless_digits_and_nan() -> None:
 
 
 def test_cattrs_coerces_wrong_types() -> None:
-    """`_decoding` has hooks for each type."""
+    """`decoding` has hooks for each type."""
     structure = cattrs.Converter().structure
 
     assert structure(None, str) == "None"
@@ -546,7 +545,7 @@ class Colour(StrEnum):
 
 
 def test_cattrs_takes_a_hook_for_str_for_every_enum_of_texts() -> None:
-    """`_decoding` registers a nearer class for `OpenStrEnum`."""
+    """`decoding` registers a nearer class for `OpenStrEnum`."""
     converter = cattrs.Converter()
     converter.register_structure_hook(str, lambda value, _: f"hooked {value}")
 
@@ -554,7 +553,7 @@ def test_cattrs_takes_a_hook_for_str_for_every_enum_of_texts() -> None:
 
 
 def test_cattrs_has_no_use_for_a_predicate_on_str() -> None:
-    """`_decoding` registers the class."""
+    """`decoding` registers the class."""
     converter = cattrs.Converter()
     converter.register_structure_hook_func(lambda kind: kind is str, lambda *_: "x")
 
@@ -567,7 +566,7 @@ class Numbered:
 
 
 def test_cattrs_keeps_the_value_in_the_traceback_of_its_complaint() -> None:
-    """`_decoding.structure` raises an error of its own, outside the handler."""
+    """`decoding.structure` raises its own error outside the handler."""
     with pytest.raises(ClassValidationError) as caught:
         cattrs.Converter().structure({"number": "secret"}, Numbered)
 
@@ -592,7 +591,7 @@ class Keyed(Exception):  # noqa: N818 - an example of how not to
 
 
 def test_attrs_breaks_frozen_exceptions_over_a_builtin() -> None:
-    """`_errors` are defined, neither frozen nor slotted."""
+    """`errors` are defined, neither frozen nor slotted."""
     with pytest.raises(TypeError, match="lay-out conflict"):
         type("Both", (Cold, TimeoutError), {})
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -600,7 +599,7 @@ def test_attrs_breaks_frozen_exceptions_over_a_builtin() -> None:
 
 
 def test_attrs_makes_exceptions_of_keywords_that_cannot_be_copied() -> None:
-    """`_errors.DigaError.__reduce__` rebuilds them by name."""
+    """`errors.DigaError.__reduce__` rebuilds them by name."""
     with pytest.raises(TypeError, match="positional"):
         copy.copy(Keyed(reason="why"))
 
@@ -609,7 +608,7 @@ def test_attrs_makes_exceptions_of_keywords_that_cannot_be_copied() -> None:
 
 
 async def test_asyncio_leaves_an_abandoned_generator_open() -> None:
-    """`_phones.PhoneLookups` is a class with `aclose`, and no generator."""
+    """`lookups.PhoneLookups` is a class with `aclose`, not a generator."""
     ended = asyncio.Event()
 
     async def numbers() -> AsyncIterator[int]:
@@ -628,7 +627,7 @@ async def test_asyncio_leaves_an_abandoned_generator_open() -> None:
 
 
 async def test_asyncio_ends_the_consumer_by_a_timeout_across_a_yield() -> None:
-    """`_bulk.Run` has tasks of its own, and yields nothing inside of a block."""
+    """`run.Run` has its own tasks, and does not yield inside a block."""
 
     async def numbers() -> AsyncIterator[int]:
         async with asyncio.timeout(0.01):
@@ -642,7 +641,7 @@ async def test_asyncio_ends_the_consumer_by_a_timeout_across_a_yield() -> None:
 
 
 async def test_an_exception_keeps_the_frames_it_went_through() -> None:
-    """`_stages` returns errors, and `_outcome.Failed` has none with a traceback."""
+    """`engine` returns errors, and `outcomes.Failed` has none with a traceback."""
     big = [bytearray(1)]
 
     def fail(held: Any) -> None:
@@ -656,14 +655,14 @@ async def test_an_exception_keeps_the_frames_it_went_through() -> None:
 
 
 def test_asyncio_timers_keep_the_context_they_were_made_in() -> None:
-    """`_connections.Attempt.__exit__` lets go of its timer."""
+    """`deadlines.Attempt.__exit__` drops its timer."""
     handle = asyncio.TimerHandle(1.0, print, (), asyncio.new_event_loop())
 
     assert handle._context is not None
     handle._loop.close()
 
 
-# --- what the tests use
+# --- libraries of the tests
 
 
 def test_pytest_asyncio_lets_a_task_that_is_left_pass(

@@ -1,4 +1,4 @@
-"""The example beyond one machine, on a cluster of worker processes of this one."""
+"""The example for several machines, on a cluster of local worker processes."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ DRIVER = Path(__file__).parents[1] / "dask_driver.py"
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """What the driver has seen, part by part; a cluster takes two seconds to start."""
+    """The driver's results, part by part; a cluster takes two seconds to start."""
     need("distributed")
     need("pyarrow")
     run = subprocess.run(

@@ -1,9 +1,9 @@
 """
-The fault matrix: what goes wrong, and what a caller gets for it.
+The fault matrix: faults, and the errors that callers get for them.
 
 `ANSWERED` are the faults of a server that was reached, `UNREACHED` those before
-the first byte, `FINE` what looks odd and is none, `NOT_SENT` what never leaves.
-With two attempts allowed, a fault that may pass is seen twice, any other once.
+the first byte, `FINE` what looks odd and is not a fault, `NOT_SENT` what is never sent.
+With two attempts allowed, a transient fault is seen twice, any other once.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ class Row:
         move: How.
         error: What the caller gets.
         facts: What the error says.
-        retried: Whether it may pass.
+        retried: Whether it is transient.
         seconds: How long one attempt takes.
         clean: Whether the answer was complete, so that its connection
             may carry another request.
@@ -116,7 +116,7 @@ class Row:
         return 2 if self.retried else 1
 
     def client(self, server: ByteServer) -> DigaClient:
-        """Make a client that waits no longer for an attempt than it takes."""
+        """Make a client whose attempts time out as soon as the row needs."""
         return client(server.url, timeouts=Timeouts(5.0, attempt=self.seconds or 3.0))
 
 
@@ -196,7 +196,7 @@ ANSWERED = [
         "a flood of 103", drips(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200, 0.001)
     ),
     late("half an answer", hangs(answer(TEXT)[:-9])),
-    # --- it is no HTTP
+    # --- not HTTP
     lost("garbage", says(b"\x16\x03\x01 what is this\r\n\r\n")),
     lost("bytes of nothing", says(bytes(64) + b"\r\n\r\n")),
     lost("HTTP/0.9", closes(TEXT)),
@@ -254,11 +254,11 @@ ANSWERED = [
         drips(CHUNKED, b"400\r\n%1024b\r\n" % b"" * 64, 0.0),
         clean=False,
     ),
-    # --- the body is no JSON
+    # --- the body is not JSON
     unread("an empty 200", says(answer())),
     unread("HTML", says(answer(b"<html>hello</html>", Content_Type="text/html"))),
     unread("invalid UTF-8", says(answer(TEXT.replace(b"+34", b"\xff\xfe\xfd")))),
-    # --- the body is no phone
+    # --- the body is not a phone
     useless("no content", says(b"HTTP/1.1 204 No\r\n\r\n"), status=204),
     useless("201", says(answer(TEXT, "201 Created")), status=201),
     useless("205", says(answer(b"", "205 Reset")), status=205),
@@ -307,7 +307,7 @@ ANSWERED = [
         InvalidResponseError,
         {"foreign": True, "problems": ("$.id: not the id asked for",)},
     ),
-    # --- the server says no
+    # --- error statuses
     *(refused(status) for status in (400, 402, 405, 406, 409, 410, 413, 421, 451)),
     refused(400, DIGAS, error_code="MISSING_ID", message="No id"),
     refused(404, {"detail": "Not Found"}, NotFoundError, message="Not Found"),
@@ -362,7 +362,7 @@ def named(rows: list[Row]) -> pytest.MarkDecorator:
 
 
 def check(error: DigaError, row: Row) -> None:
-    """Compare an error with its row, and with what holds for every error."""
+    """Compare an error with its row, and with the rules for every error."""
     assert type(error) is row.error
     assert {name: getattr(error, name) for name in row.facts} == row.facts
     assert error.attempts == row.attempts
@@ -390,7 +390,7 @@ async def test_a_fault_ends_as_the_matrix_says(row: Row) -> None:
 
 @named([row for row in ANSWERED if row.retried])
 async def test_a_transient_fault_is_survived(row: Row) -> None:
-    """And a connection is used again only when its answer was complete."""
+    """A connection is used again only when its answer was complete."""
     async with ByteServer(row.move, answers) as server, row.client(server) as diga:
         found = await diga.phones.get(PHONE_ID)
 
@@ -433,7 +433,7 @@ async def test_a_refused_key_ends_a_run(row: Row) -> None:
         assert server.attempts == 1
 
 
-# --- what is odd and no fault
+# --- odd, but not a fault
 
 FINE: list[tuple[str, Move]] = [
     ("gzip", squeezed(gzip.compress(TEXT))),
@@ -508,7 +508,7 @@ async def test_a_connection_closed_on_reuse_costs_one_attempt() -> None:
 
 
 class Names(AbstractResolver):
-    """A resolver that a test speaks through."""
+    """A resolver that a test controls."""
 
     def __init__(self, ask: Callable[[], Any]) -> None:
         self._ask = ask
@@ -538,7 +538,7 @@ async def nothing() -> list[ResolveResult]:
 
 @attrs.frozen
 class Scene:
-    """Where a client is sent, and how to see what it tried there."""
+    """A server's address, and how to see the client's attempts there."""
 
     url: str
     options: dict[str, Any] = attrs.field(factory=dict)
@@ -603,7 +603,7 @@ async def full_backlog() -> AsyncIterator[Scene]:
 
 @asynccontextmanager
 async def mute_port() -> AsyncIterator[Scene]:
-    """A server that never says a word, not even of the handshake."""
+    """A server that sends nothing, not even a handshake."""
     async with ByteServer(hangs(), first=hangs()) as server:
         yield Scene(
             server.url.replace("http:", "https:"), {"ssl": client_tls()}, server
@@ -661,13 +661,13 @@ async def old_tls() -> AsyncIterator[Scene]:
 @attrs.frozen
 class Unreached:
     """
-    One line of the matrix about what happens before the first byte.
+    One line of the matrix about faults before the first byte.
 
     Attributes:
         fault: What is wrong.
         place: Where.
         phase: How far an attempt gets.
-        retried: Whether it may pass.
+        retried: Whether it is transient.
         late: Whether every attempt takes all its time.
         limit: Which of the limits ends it then.
     """
@@ -915,7 +915,7 @@ async def test_the_total_ends_the_wait_for_a_slot() -> None:
 
 
 async def test_a_pause_beyond_the_deadline_is_not_started() -> None:
-    """The last error comes at once."""
+    """The last error comes immediately."""
     bulk = RetryPolicy(max_attempts=9, base_delay=1e9, max_delay=1e9)
     async with (
         ByteServer(resets()) as server,
@@ -927,7 +927,7 @@ async def test_a_pause_beyond_the_deadline_is_not_started() -> None:
         assert (type(caught.value), server.attempts) == (APIConnectionError, 1)
 
 
-# --- what never leaves
+# --- what is never sent
 
 
 NO_IDS = {

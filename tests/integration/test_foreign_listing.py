@@ -190,7 +190,7 @@ async def test_every_filter_is_understood(diga: DigaClient) -> None:
     ]
 
 
-async def test_a_status_it_does_not_know_is_its_422(diga: DigaClient) -> None:
+async def test_an_unknown_status_is_answered_422(diga: DigaClient) -> None:
     with pytest.raises(UnprocessableEntityError) as caught:
         await listed(diga, status="sold")
 

@@ -1,4 +1,4 @@
-"""The client against a server nobody here wrote: FastAPI, uvicorn and pydantic."""
+"""The client against an independent server: FastAPI, uvicorn and pydantic."""
 
 import asyncio
 import json
@@ -231,7 +231,7 @@ async def test_many_phones_come_over_few_connections(
     assert errors == {InvalidPhoneIdError}
 
 
-async def test_one_batch_of_all_of_them(diga: DigaClient) -> None:
+async def test_a_batch_of_all_phones(diga: DigaClient) -> None:
     batch = await diga.phones.get_many([*KNOWN, NOWHERE, *KNOWN])
 
     assert list(batch.phones) == KNOWN
@@ -257,7 +257,7 @@ def test_phones_written_by_strict_pydantic_are_read_alike(
     try:
         served = SCHEMA.validate_json(json.dumps(fields))
     except ValidationError:
-        return  # a value of tomorrow's, to it an error
+        return  # a future value, an error to pydantic
     found = Phone.from_json(served.model_dump_json())
 
     for name, value in served:
@@ -285,7 +285,7 @@ def aware(moment: datetime, beside: datetime) -> datetime:
 def test_strict_pydantic_reads_our_phones_except_unknown_values(
     body: bytes,
 ) -> None:
-    """Two readers that share no code: what one takes for a phone is one."""
+    """Two readers that share no code agree on what a phone is."""
     try:
         found = Phone.from_json(body)
     except InvalidResponseError:

@@ -39,8 +39,8 @@ await diga.close()
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_one_client_serves_every_cell(shell, tmp_path):
-    """Between cells the loop of IPython's shell stands still; Jupyter's does not."""
+def test_a_client_serves_every_cell(shell, tmp_path):
+    """Between cells the loop of IPython's shell does not run; Jupyter's does."""
     if "IPython" in shell:
         need("IPython")
     with Sandbox(phones=1) as sandbox:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own instrumentation of aiohttp, with a client that knows nothing."""
+"""OpenTelemetry's instrumentation of aiohttp, with a client unaware of it."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def provider(exporter):
 
 @pytest.fixture
 def instrument(provider):
-    """Instrument every session that is made from now on, as programs do."""
+    """Instrument every session made from now on, as programs do."""
     instrumentor = instrumentation.AioHttpClientInstrumentor()
 
     def instrument():
@@ -60,7 +60,7 @@ def instrument(provider):
 
 @pytest.fixture(params=["instrument()", "trace_configs"])
 def options(request, provider):
-    """What a client is given, for each of the two ways to instrument it."""
+    """The client's arguments for each of the two ways to instrument it."""
     if request.param == "trace_configs":
         config = instrumentation.create_trace_config(tracer_provider=provider)
         return {"trace_configs": [config]}
@@ -69,7 +69,7 @@ def options(request, provider):
 
 
 async def test_every_request_is_a_span_of_its_caller(options, provider, exporter):
-    """Also those that other tasks send: the limiter, the workers of a run."""
+    """Even requests that other tasks send, such as the workers of a run."""
     tracer = provider.get_tracer("test")
     async with (
         Sandbox(phones=20, faults=Faults(errors=0.3)) as sandbox,
@@ -121,7 +121,7 @@ async def test_a_client_with_a_lent_session_is_traced_too(instrument, exporter):
     ids=["none", "errors", "resets", "truncated", "garbage", "forbidden"],
 )
 async def test_the_key_is_in_no_span(options, exporter, faults):
-    """Nor in what a span keeps of an exception: its message, its traceback."""
+    """Nor in the message and the traceback that a span keeps of an exception."""
     async with (
         Sandbox(phones=3, faults=faults) as sandbox,
         DigaClient(
@@ -140,7 +140,7 @@ async def test_the_key_is_in_no_span(options, exporter, faults):
 async def test_headers_that_are_captured_can_leave_the_key_out(
     monkeypatch, instrument, exporter
 ):
-    """The names of the headers to redact are the user's to give."""
+    """The user names the headers to redact."""
     monkeypatch.setenv(f"{CAPTURE}_CLIENT_REQUEST", ".*")
     monkeypatch.setenv(f"{CAPTURE}_SANITIZE_FIELDS", "authorization")
     instrument()

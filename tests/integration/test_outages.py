@@ -1,4 +1,4 @@
-"""Runs through outages, and through failures that are none."""
+"""Runs through outages, and through failures that are not outages."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ def ids(count: int) -> list[UUID]:
     return [uuid4() for _ in range(count)]
 
 
-async def test_a_block_of_broken_ids_is_no_outage() -> None:
+async def test_a_block_of_broken_ids_is_not_an_outage() -> None:
     before, block, behind = ids(50), ids(60), ids(200)
     server_of = Broken(block)
     async with (
@@ -77,7 +77,7 @@ async def test_a_block_of_broken_ids_is_no_outage() -> None:
     assert server_of.controls == 0  # an id that was found before is asked instead
 
 
-async def test_nothing_but_broken_ids_is_no_outage_where_the_listing_answers() -> None:
+async def test_broken_ids_alone_are_not_an_outage_where_the_listing_answers() -> None:
     block = ids(40)
     server_of = Broken(block)
     async with ByteServer(server_of) as server, quick_client(server.url) as diga:

@@ -1,4 +1,4 @@
-"""The key goes to one origin, and is seen nowhere else."""
+"""The key goes to one origin, and nowhere else."""
 
 import asyncio
 import functools
@@ -61,24 +61,24 @@ client = functools.partial(quick_client, attempts=2)
 
 
 def assert_hidden(*texts: object, key: str = KEY) -> None:
-    """Fail if the key, or enough of it, is in what *texts* show."""
+    """Fail if the key, or enough of it, is in *texts*."""
     shown = " ".join(str(text) for text in texts)
     for start in range(len(key) - PART):
         assert key[start : start + PART] not in shown
 
 
 def everything_of(error: BaseException) -> str:
-    """Return what any way of keeping or showing an error brings to light."""
+    """Return the texts of every way of keeping or showing an error."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     kept = pickle.dumps(error) if isinstance(error, DigaError) else b""
     return f"{error!r} {error} {vars(error)} {kept!r} {''.join(report.format())}"
 
 
-# --- what a crash reporter prints
+# --- crash reports
 
 
 class Sent:
-    """A request on its way in a task of its own, through all of aiohttp's frames."""
+    """A request under way in its own task, through all of aiohttp's frames."""
 
     def __init__(self, url: str, **options: Any) -> None:
         given = {"connector": None, "trace_configs": (), "proxy": None, "ssl": None}
@@ -262,11 +262,11 @@ async def test_a_callable_with_a_bad_key_shows_no_key(
     assert_hidden(repr(caught.value))
 
 
-# --- what can be reached
+# --- reachable objects
 
 
 def reached(thing: Any, seen: dict[int, Any], depth: int = 0) -> Iterator[Any]:
-    """Go through whatever attributes, slots and items lead to."""
+    """Visit every object that attributes, slots and items lead to."""
     opaque = (type, ModuleType, FunctionType, asyncio.AbstractEventLoop, ssl.SSLContext)
     if id(thing) in seen or isinstance(thing, opaque) or depth > 12:
         return
@@ -293,7 +293,7 @@ async def test_no_attribute_of_a_client_leads_to_the_key() -> None:
         await diga.phones.get_many([PHONE_ID, OTHER_ID])
         found = list(reached(diga, {}))
 
-        assert ResponseHandler in map(type, found)  # that is deep inside of aiohttp
+        assert ResponseHandler in map(type, found)  # that is deep inside aiohttp
         for thing in found:
             assert_hidden(repr(thing))
             if isinstance(thing, str | bytes | bytearray):
@@ -324,7 +324,7 @@ async def test_a_client_and_what_it_holds_cannot_be_pickled() -> None:
 
 
 async def test_tracing_shows_stars_where_headers_are_printed() -> None:
-    """Who asks for the value itself gets it, as the docs say."""
+    """Code that requests the value itself gets it, as the docs say."""
     seen: list[str] = []
 
     async def note(session: Any, context: Any, params: Any) -> None:
@@ -347,7 +347,7 @@ async def test_tracing_shows_stars_where_headers_are_printed() -> None:
     assert_hidden(*seen)
 
 
-# --- what is logged
+# --- logs
 
 
 async def test_nothing_is_logged_or_warned_of_with_the_key(
@@ -393,7 +393,7 @@ PRIVATE = ("live-link", "sip.nobody.test", "nobodys-name", "192.0.2.77")
 async def test_a_phones_data_are_in_no_log_and_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """At DEBUG, in warnings, and in what a record that is refused says of itself."""
+    """At DEBUG, in warnings, and in the error of a rejected record."""
     asyncio.get_running_loop().set_debug(True)
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="asyncio")
@@ -424,11 +424,11 @@ async def test_a_phones_data_are_in_no_log_and_no_error(
     caplog.clear()  # slow callbacks: asyncio was asked to tell
 
 
-# --- what a server echoes
+# --- echoes of a server
 
 
 def echo(key: str) -> dict[str, bytes]:
-    """Answer in every way that quotes what was sent."""
+    """Answer in every way that quotes the request."""
     long = "https://diga.test/" + "x" * 1930
     loc = ["header", f"Bearer {key}"]
     return {
@@ -582,7 +582,7 @@ async def test_a_proxy_of_the_environment_is_not_used_for_plain_http(
 
 
 class Proxied:
-    """A server behind a proxy that writes down every byte it is told in clear."""
+    """A server behind a proxy that records every byte sent in clear."""
 
     def __init__(self, server: ByteServer, proxy: ByteServer) -> None:
         self.server = server
@@ -664,7 +664,7 @@ async def test_no_proxy_leaves_the_proxy_out(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_proxy_cannot_pose_as_the_server() -> None:
-    """No byte of a request is sent through, and nothing is tried again."""
+    """No byte of a request is sent through, and nothing is retried."""
     async with proxied(tls=server_tls("api.other.test")) as at:
         url = at.proxy.url
         async with client(at.server.url, proxy=url, ssl=client_tls()) as diga:

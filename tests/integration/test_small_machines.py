@@ -38,7 +38,7 @@ def sandbox():
 
 
 def in_a_process_of_its_own(code, sandbox):
-    """Run *code*, which knows address, key and ids of *sandbox*; return its JSON."""
+    """Run *code* with the address, key and ids of *sandbox*; return its JSON."""
     facts = json.dumps([sandbox.url, KEY, [str(i) for i in sandbox.phone_ids]])
     started = "import asyncio, json, os, resource, sys, time\n"
     started += "from diga_async import *\nURL, KEY, IDS = json.loads(sys.argv[1])\n"
@@ -193,7 +193,7 @@ async def test_a_lent_pool_that_its_owner_uses_up_is_waited_for():
         await asyncio.wait(owners)
 
 
-async def test_it_grows_again_when_there_is_room(monkeypatch):
+async def test_the_limit_grows_again_when_resources_are_free(monkeypatch):
     monkeypatch.setattr("diga_async._flow.local_limit.GROW_SECONDS", 0.05)
     limits = Limits(concurrency=16, adaptive=False)
     async with (

@@ -1,4 +1,4 @@
-"""The names of tasks: what a debugger and `python -m asyncio ps PID` show."""
+"""The names of tasks, as a debugger and `python -m asyncio ps PID` show them."""
 
 import asyncio
 import os

@@ -44,7 +44,7 @@ def alter(sandbox, chance):
 
 
 async def hear(changes, sandbox, heard):
-    """Take changes until what was heard is what is served."""
+    """Take changes until they add up to the phones served."""
     async with asyncio.timeout(20):
         while there(heard) != served(sandbox):
             change = await anext(changes)
@@ -56,7 +56,9 @@ async def hear(changes, sandbox, heard):
 @pytest.mark.parametrize("numbered", [True, False])
 @pytest.mark.parametrize("sort_by", [None, "nickname"])
 @pytest.mark.parametrize("watches_all", [True, False], ids=["all", "given"])
-async def test_what_is_heard_is_what_is_served(numbered, sort_by, watches_all):
+async def test_the_changes_delivered_add_up_to_what_is_served(
+    numbered, sort_by, watches_all
+):
     chance = random.Random(f"{numbered} {sort_by}")  # noqa: S311 - repeatable
     async with (
         Sandbox(250, numbered_pages=numbered, sort_by=sort_by) as sandbox,
@@ -80,7 +82,7 @@ def spare(sandbox):
     return with_more.phone_ids[len(sandbox.phones) :]
 
 
-async def test_nothing_is_told_of_a_project_that_stays_as_it_is():
+async def test_a_project_that_stays_the_same_has_no_changes():
     async with (
         Sandbox(250, sort_by="nickname") as sandbox,
         quick_client(sandbox.url, sandbox.api_key, attempts=2) as diga,

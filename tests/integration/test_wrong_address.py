@@ -1,4 +1,4 @@
-"""A wrong address is named; it never makes ids missing."""
+"""A wrong address is reported; it never makes ids missing."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -62,7 +62,7 @@ def test_other_paths_are_accepted(path: str) -> None:
 
 @attrs.define
 class Gateway:
-    """Serves the API below a path of its own; every phone of it is missing."""
+    """Serves the API below a path; every phone of it is missing."""
 
     listings: int = 0
     phones: frozenset[UUID] = frozenset()

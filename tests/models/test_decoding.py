@@ -33,7 +33,7 @@ def refusal_of(body: bytes | str) -> InvalidResponseError:
 
 
 def assert_has_no_past(error: InvalidResponseError) -> None:
-    """What json and zlib raise holds the whole body, even where it is not shown."""
+    """Errors of json and zlib hold the whole body, even where they do not show it."""
     assert (error.__cause__, error.__context__) == (None, None)
 
 
@@ -88,7 +88,7 @@ def test_blanks_around_json_are_accepted(body: bytes) -> None:
     ],
 )
 def test_text_that_is_not_json_is_undecodable(body: bytes) -> None:
-    """It cannot be told from a truncated answer, so it is worth another try."""
+    """It cannot be told from a truncated answer, so it is worth a retry."""
     refused = refusal_of(body)
 
     assert str(refused) == "the body is not JSON"
@@ -163,7 +163,7 @@ def test_any_bytes_are_json_or_an_invalid_response(body: bytes) -> None:
         assert error.transient  # noqa: PT017 - of those that are refused
 
 
-# --- encodings nobody asked for
+# --- unrequested encodings
 
 BODY = b'{"number": "+34910000001"}'
 
@@ -226,7 +226,7 @@ def test_a_decompression_bomb_is_not_retried(size: int) -> None:
 
 @attrs.frozen
 class Box:
-    """Something nobody has published."""
+    """A value that is not published."""
 
     label: str
     sizes: tuple[str, ...] = ()
@@ -309,5 +309,5 @@ def test_unknown_fields_are_kept_unchanged(value: Any) -> None:
 
 
 def test_tuples_in_unknown_fields_become_lists() -> None:
-    """`from_dict` may be given what was never JSON text."""
+    """`from_dict` may be given values that were never JSON text."""
     assert structure({"label": "", "new": (1, (2,))}, Box).extra["new"] == [1, [2]]

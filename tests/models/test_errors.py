@@ -1,4 +1,4 @@
-"""The family of what can go wrong: what a caller catches, keeps and sends on."""
+"""Errors: how callers catch, keep and pickle them."""
 
 import copy
 import gc
@@ -38,7 +38,7 @@ from diga_async._models.errors import MAX_FACTS, MAX_TEXT_BYTES, shorten
 PHONE_ID = UUID("3c90c3cc-0d44-4b50-8888-8dd25736052a")
 MAX_PICKLED = 2048
 
-# class: (its parents, whether the same lookup may go well later)
+# class: (its parents, whether it is transient)
 FAMILY: dict[type[DigaError], tuple[tuple[type, ...], bool]] = {
     DigaError: ((Exception,), False),
     ConfigurationError: ((DigaError, ValueError), False),
@@ -215,7 +215,7 @@ class OwnError(APIStatusError):
 HOSTILE = st.text(max_size=300) | st.sampled_from(
     ["x", "é", "☎", "📞", "\ud800", "\x00", "\U000e0001"]
 ).map(lambda character: character * 300)
-# A location comes cleaned and cut from the protocol.
+# A location arrives cleaned and cut.
 STEPS = st.lists(
     st.text(max_size=100)
     | st.sampled_from(["x" * 100, "📞" * 100])
@@ -415,7 +415,7 @@ def test_the_text_of_a_detail_names_place_and_problem() -> None:
     )
 
 
-# --- what may pass
+# --- transient errors
 
 
 @pytest.mark.parametrize(

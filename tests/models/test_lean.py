@@ -1,4 +1,4 @@
-"""The lean decoder makes what the strict hooks make, or leaves a value to them."""
+"""The lean decoder makes the same values as the strict hooks, or defers to them."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ NAMES = [a.name for a in attrs.fields(Phone)]
 
 
 def made(decode: Any, value: Any, kind: type[Any] = Phone) -> tuple[object, ...]:
-    """Return what *decode* makes of *value*: every field, or every complaint."""
+    """Return the result of *decode* for *value*: every field, or every complaint."""
     try:
         record = decode(copy.deepcopy(value), kind, "$.data[3]")
     except InvalidResponseError as error:
@@ -36,7 +36,7 @@ def test_a_phone_is_the_same_either_way(fields: dict[str, Any]) -> None:
 
 
 @given(fields=phones(), name=st.sampled_from(NAMES), value=json_values())
-def test_so_are_the_complaints_about_a_value(
+def test_complaints_about_a_value_are_the_same_either_way(
     fields: dict[str, Any], name: str, value: Any
 ) -> None:
     changed = {**fields, name: value}
@@ -46,7 +46,7 @@ def test_so_are_the_complaints_about_a_value(
 
 @given(fields=phones(), name=st.sampled_from([a.name for a in attrs.fields(SipConfig)]),
        value=json_values())  # fmt: skip
-def test_and_about_a_value_inside(
+def test_complaints_about_a_nested_value_are_the_same_either_way(
     fields: dict[str, Any], name: str, value: Any
 ) -> None:
     changed = {
@@ -58,17 +58,19 @@ def test_and_about_a_value_inside(
 
 
 @given(fields=spoiled_records())
-def test_and_about_a_record_that_is_spoiled(fields: dict[str, Any]) -> None:
+def test_complaints_about_a_spoiled_record_are_the_same_either_way(
+    fields: dict[str, Any],
+) -> None:
     assert made(structure, fields) == made(strictly, fields)
 
 
 @given(value=json_values() | st.dictionaries(st.sampled_from(NAMES), json_values()))
-def test_and_about_what_is_no_phone(value: Any) -> None:
+def test_complaints_about_other_json_are_the_same_either_way(value: Any) -> None:
     assert made(structure, value) == made(strictly, value)
 
 
 @given(fields=phones(), gone=st.sets(st.sampled_from(NAMES)))
-def test_and_about_fields_that_are_not_sent(
+def test_complaints_about_missing_fields_are_the_same_either_way(
     fields: dict[str, Any], gone: set[str]
 ) -> None:
     kept = {name: value for name, value in fields.items() if name not in gone}
@@ -107,7 +109,7 @@ def test_odd_values_are_the_same_either_way(odd: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("version", PAYLOADS)
-def test_what_was_ever_published_is_decoded_without_the_hooks(
+def test_every_published_version_is_decoded_without_the_hooks(
     monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     monkeypatch.setattr(decoding, "strictly", None)
@@ -131,7 +133,7 @@ def test_a_record_that_was_made_leanly_is_frozen_and_whole() -> None:
     assert attrs.evolve(phone, nickname="x").nickname == "x"
 
 
-def test_an_id_that_was_made_leanly_is_a_uuid_like_any() -> None:
+def test_an_id_that_was_made_leanly_is_a_normal_uuid() -> None:
     text = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
     lean_id, other = decoding.uuid_of(text), UUID(text)
 
@@ -183,7 +185,7 @@ class _Counted:
     extra: Any = NO_EXTRA
 
     def __attrs_post_init__(self) -> None:
-        """Do what no decoder knows of."""
+        """Do something unknown to decoders."""
 
 
 @pytest.mark.parametrize("kind", [_Plain, _Checked, _Counted])

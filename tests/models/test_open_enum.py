@@ -1,4 +1,4 @@
-"""What the server may send tomorrow: enum values and fields not published yet."""
+"""Future answers: enum values and fields that are not published yet."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def test_an_unknown_value_is_named_by_its_text() -> None:
 def test_only_published_values_are_known(kind: type[OpenStrEnum]) -> None:
     assert all(member.known for member in kind)
     assert not kind("quantum").known
-    # Values are compared as they are, names do not count.
+    # Values are compared, not names.
     assert not kind(next(iter(kind)).name).known
 
 
@@ -143,7 +143,7 @@ def test_extra_is_read_only() -> None:
 
 
 def test_reading_extra_returns_copies() -> None:
-    """A value in a set or a cache must not change its inside, or its equality."""
+    """A value in a set or a cache must not change, nor its equality."""
     extra = Extra({"new": {"x": [1]}})
     extra["new"]["x"].append(2)
     extra.get("new", {}).clear()
@@ -174,7 +174,7 @@ def test_extra_pickles_and_copies(protocol: int) -> None:
 
 
 def test_repr_of_extra_shows_names_alone() -> None:
-    """What nobody has published may be personal."""
+    """An unpublished value may be personal."""
     assert repr(Extra(FIELDS)) == "<Extra: colour, sizes, none>"
 
 

@@ -126,7 +126,7 @@ def test_a_group_is_sorted_by_except_star() -> None:
 
 
 def test_a_batch_without_failures_raises_nothing() -> None:
-    """A missing phone is an answer, and so is what was not asked."""
+    """A missing phone is an answer, and an unanswered id is not a failure."""
     attrs.evolve(BATCH, failures={}).raise_for_failures()
 
 
@@ -136,7 +136,7 @@ def test_batches_and_numbers_are_keyword_only() -> None:
 
 
 def test_stats_have_no_defaults() -> None:
-    """A new one would else be zero wherever it is forgotten."""
+    """Otherwise a new one would be zero wherever it is forgotten."""
     for kind in (LookupStats, ClientStats):
         assert all(a.default is attrs.NOTHING for a in attrs.fields(kind))
 
@@ -148,7 +148,7 @@ def test_a_batch_is_as_long_as_its_phones_and_iterates_over_them() -> None:
     assert (len(batch), list(batch)) == (1, [phone])
 
 
-def test_a_run_makes_the_same_found_as_anybody() -> None:
+def test_a_run_makes_the_same_found_as_its_constructor() -> None:
     phone = Phone.from_dict(phone_fields())
     made, other = (
         make(phone.id, phone, 2, 0.5, "a request") for make in (found, Found)

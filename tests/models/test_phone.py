@@ -1,4 +1,4 @@
-"""What a phone is: every published answer, and what is no phone."""
+"""`Phone`: every published answer, and answers that are not phones."""
 
 import copy
 import inspect
@@ -176,7 +176,7 @@ PHONE_PROPERTIES = {
     "assigned_at": (datetime | None, None),
     "inbound_agent_id": (UUID | None, None),
     "outbound_agent_id": (UUID | None, None),
-    # of today's alone
+    # only of today's schema
     "sip_config": (SipConfig | None, None),
     "checkout_url": (str | None, None),
     "reservation_expires_at": (datetime | None, None),
@@ -238,7 +238,7 @@ def test_a_sip_config_requires_nothing() -> None:
 
 @pytest.mark.parametrize("name", sorted(PHONE_PROPERTIES.keys() - set(REQUIRED)))
 def test_null_in_an_optional_field_reads_as_missing(name: str) -> None:
-    """A server that begins to write null for what it left out breaks nothing."""
+    """A server that begins to send null for a missing field breaks nothing."""
     fields = payload(TODAY)
     fields.pop(name, None)
     found = Phone.from_dict(fields | {name: None})
@@ -254,7 +254,7 @@ def test_null_in_a_sip_config_reads_as_missing(name: str) -> None:
     assert config == SipConfig()
 
 
-# --- what is no phone
+# --- not a phone
 
 
 @pytest.mark.parametrize("version", PAYLOADS)
@@ -589,7 +589,7 @@ def test_phones_are_equal_when_every_field_is_extra_included() -> None:
 
 
 def test_hashes_ignore_extra() -> None:
-    """It may hold what cannot be hashed."""
+    """It may hold values that cannot be hashed."""
     assert hash(phone("future")) == hash(phone("future", spam_score=[1]))
     assert hash(sip_config()) == hash(sip_config(new={}))
     assert len({phone("future"), phone("future"), phone("2025-12")}) == 2

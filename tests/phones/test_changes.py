@@ -26,7 +26,7 @@ def phone(n=1, **fields):
 
 
 def told(tracker):
-    """Deliver all; return what each change says in short."""
+    """Deliver all; return the changes in short."""
     changes = []
     while (change := tracker.deliver()) is not None:
         before = change.before and change.before.nickname
@@ -79,7 +79,7 @@ def test_fields_are_names_of_attributes():
     assert changed_fields(phone(), every) < names
 
 
-def test_a_new_unknown_field_is_no_change_and_its_next_value_is():
+def test_a_new_unknown_field_is_not_a_change_but_its_next_value_is():
     tracker = ChangeTracker([X], {X: phone()})
     tracker.read([phone(tomorrow=1)])
     assert told(tracker) == []
@@ -117,7 +117,7 @@ def test_a_phone_that_is_gone_has_no_after_and_one_that_returns_no_before():
     assert tracker.deliver() == Change(X, None, phone(), frozenset())
 
 
-def test_what_went_back_to_what_it_was_is_not_told():
+def test_a_phone_back_in_its_former_state_has_no_change():
     tracker = ChangeTracker([X, Y], {X: phone(1), Y: None})
     tracker.read([phone(1, nickname="a"), phone(2)])
     tracker.read([phone(1)])
@@ -146,7 +146,7 @@ def test_the_state_is_that_of_the_last_change_delivered():
     assert tracker.phones == {X: phone(1, nickname="a"), Y: phone(2)}
 
 
-def test_the_state_is_a_plain_dictionary_of_ones_own():
+def test_the_state_is_a_plain_dictionary_and_a_copy():
     tracker = ChangeTracker(None, {X: phone(1), Y: None})
     state = tracker.phones
 
@@ -155,7 +155,7 @@ def test_the_state_is_a_plain_dictionary_of_ones_own():
     assert tracker.phones == {X: phone(1), Y: None}
 
 
-def test_ids_that_are_not_watched_are_neither_kept_nor_told():
+def test_ids_that_are_not_watched_are_neither_kept_nor_delivered():
     tracker = ChangeTracker([X], {Y: phone(2)})
     tracker.read([phone(1), phone(2, nickname="b")])
 
@@ -210,7 +210,7 @@ def test_a_phone_that_could_not_be_read_when_the_listing_ended_is_not_new():
     assert told(tracker) == [(2, None, "new")]
 
 
-def test_what_the_listing_does_not_show_is_looked_up():
+def test_a_phone_that_the_listing_omits_is_looked_up():
     finished, gone = phone(3, status="finished"), number(4)
     baseline = {X: phone(1), Y: phone(2), finished.id: finished, gone: None}
     tracker = ChangeTracker(None, baseline)
@@ -221,7 +221,7 @@ def test_what_the_listing_does_not_show_is_looked_up():
     assert tracker.left({X}) == []
 
 
-def test_a_new_phone_that_is_gone_before_it_was_told_is_not_told():
+def test_a_new_phone_that_is_gone_before_delivery_has_no_change():
     tracker = ChangeTracker(None, {})
     tracker.read([phone(1)])
     tracker.missed([X])
@@ -245,7 +245,7 @@ records = st.one_of(
 @st.composite
 def histories(draw):
     """
-    Draw polls of a project, and after each what a consumer does.
+    Draw polls of a project, and the consumer's actions after each.
 
     A poll reads or misses each phone, or cannot read it. The consumer takes some
     changes, and may be killed after one, before it has stored the state.
@@ -334,7 +334,7 @@ def test_pages_are_read_while_they_are_fewer_than_the_ids_left(pages, total, ids
     assert next_page_pays(pages, total, ids) is pays
 
 
-def test_one_id_is_never_worth_a_page():
+def test_a_single_id_is_never_worth_a_page():
     assert not ListingCost().is_worth_a_page(1)
     assert ListingCost().is_worth_a_page(2)
 

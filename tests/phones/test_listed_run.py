@@ -124,7 +124,7 @@ class TestOutcomes:
         pages = [e for e in events if e not in lookups]
         assert {(e.phone_id, e.answer) for e in pages} == {(None, "listed")}
 
-    async def test_one_run_is_logged_as_one(self, sandbox, diga, caplog):
+    async def test_a_listed_run_is_logged_as_one_run(self, sandbox, diga, caplog):
         caplog.set_level(logging.INFO, logger="diga_async")
         await diga.phones.get_many([*sandbox.phone_ids, *UNKNOWN], via="list")
 
@@ -193,7 +193,7 @@ class TestRequests:
                 await anext(lookups)
 
 
-class TestWhatCannotBeRead:
+class TestUnreadablePages:
     @pytest.mark.parametrize(
         "fault", [fails, is_garbage, has_a_broken_record, is_empty]
     )
@@ -217,7 +217,7 @@ class TestWhatCannotBeRead:
         assert len(project.seen) == 42
 
     @pytest.mark.parametrize("status", [403, 404, 422])
-    async def test_nor_where_the_listing_is_refused(self, status):
+    async def test_with_a_refused_listing_every_id_is_asked_singly(self, status):
         project = Project.of(ids(40), faults=[refuses(status)])
         batch = await many(project, ids(40), "auto")
 
@@ -240,7 +240,7 @@ class TestWhatCannotBeRead:
 
         assert len(batch.phones) == 500
 
-    async def test_what_the_listing_hides_is_found_singly(self):
+    async def test_a_phone_that_the_listing_hides_is_found_singly(self):
         hidden = set(ids(500)[::7])
         project = Project.of(ids(500), hidden=hidden)
         batch = await many(project, ids(500), "list")
@@ -373,7 +373,7 @@ class TestEnds:
         assert isinstance(error, ClientClosedError)
         assert {*found, *lookups.unanswered} == set(sandbox.phone_ids)
 
-    async def test_what_the_source_raises_comes_after_the_ids_before(self, diga):
+    async def test_an_error_of_the_source_comes_after_the_ids_before_it(self, diga):
         def source():
             yield from UNKNOWN
             raise LookupError
@@ -385,7 +385,7 @@ class TestEnds:
         assert isinstance(await collect(lookups, outcomes), LookupError)
         assert outcomes == UNKNOWN
 
-    async def test_what_a_source_of_no_ids_raises_is_raised(self, diga):
+    async def test_an_error_of_a_source_without_ids_is_raised(self, diga):
         def source():
             yield "nope"
             raise LookupError

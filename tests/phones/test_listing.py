@@ -133,7 +133,7 @@ class TestTheListing:
 
         assert phones.stats.throttled > 0
 
-    async def test_after_the_end_there_is_no_more(self, diga):
+    async def test_after_the_end_nothing_is_left(self, diga):
         async with diga.phones.list() as phones:
             async for _ in phones:
                 pass
@@ -187,7 +187,7 @@ WRONG = [
 @pytest.mark.parametrize(("wrong", "kind"), WRONG, ids=str)
 @pytest.mark.parametrize("method", ["list", "list_page"])
 def test_arguments_are_checked_at_the_call(method, wrong, kind):
-    """Nothing is awaited: there is not even a loop."""
+    """Nothing is awaited: there is no loop."""
     phones = quick_client("http://127.0.0.1:9").phones
 
     with pytest.raises(kind):
@@ -235,8 +235,8 @@ async def settled():
         await asyncio.sleep(0)
 
 
-class TestWhatOtherLibrariesGetWrong:
-    """Each of these is a fault in the tracker of some library that pages."""
+class TestBugsOfOtherLibraries:
+    """Each of these is a reported bug of some library that pages."""
 
     async def test_an_empty_page_that_has_more_does_not_end_it(self):
         project = Project.of(ids(50), faults=[None, is_empty])
@@ -270,7 +270,9 @@ class TestWhatOtherLibrariesGetWrong:
 
         assert read == ids(50)
 
-    async def test_nor_when_it_left_the_filter(self, sandbox, diga):
+    async def test_it_does_not_end_silently_when_the_cursor_s_phone_left_the_filter(
+        self, sandbox, diga
+    ):
         sandbox.filtered_cursors = True
         for phone_id in sandbox.phone_ids:
             sandbox.change(phone_id, status="reserved")
@@ -493,7 +495,7 @@ class TestAWalk:
 )
 @settings(max_examples=60, deadline=None)
 def test_a_phone_that_is_there_throughout_is_delivered_once(drawn, size, gone):
-    """While others come and go, or an error says that it cannot make sure."""
+    """While others come and go; or an error says that this is uncertain."""
     stable, order, goings, comings = drawn
     project = Project.of(order, gone=gone, changes=changes_of(goings, comings))
 

@@ -22,7 +22,7 @@ def page(*phone_ids, more=True, total=None, number=None):
 
 
 class Plan:
-    """A plan, asked for all the pages it allows at a time."""
+    """A plan, from which all pages allowed are requested."""
 
     def __init__(self, via, left):
         self.plan = PagePlan(via)
@@ -133,7 +133,7 @@ class TestNumberedPages:
         assert plan.request(0) is None
         assert not plan.waits
 
-    def test_one_that_fails_is_passed_over(self):
+    def test_a_page_that_fails_is_passed_over(self):
         plan, _ = self.begun("auto", 1000, 5)
 
         assert plan.answer(FAILED) == [3, 4, 5]
@@ -177,7 +177,7 @@ class TestPagesWithoutNumbers:
         assert listed.answer(first) == [str(first.cursor)]
 
     @pytest.mark.parametrize("contradiction", CONTRADICTIONS.values(), ids=str)
-    def test_a_number_that_pages_contradict_counts_as_not_said(self, contradiction):
+    def test_a_number_that_pages_contradict_is_ignored(self, contradiction):
         for via, most in {"auto": 0, "list": 1}.items():
             plan = Plan(via, 1000)
             plan.ask()

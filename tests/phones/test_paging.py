@@ -1,4 +1,4 @@
-"""The pager decides how a listing goes on."""
+"""The pager decides how a listing continues."""
 
 import tracemalloc
 from functools import cached_property
@@ -50,7 +50,7 @@ def refused(status):
 
 
 class Listing:
-    """Plays answers to a pager; keeps what it asks for and delivers."""
+    """Plays answers to a pager; records its requests and phones."""
 
     def __init__(self, pager, *answers):
         self.asked = []
@@ -128,7 +128,7 @@ class TestAServerThatRepeatsItself:
         assert read.delivered == [A, B, C, D]
         assert read.error.problems == ("$.last_id: a cursor that was there before",)
 
-    def test_nor_the_one_that_the_listing_began_with(self):
+    def test_the_cursor_that_the_listing_began_with_is_not_followed(self):
         read = listing(page(A, B, cursor=E), after=E)
 
         assert isinstance(read.error, InvalidResponseError)
@@ -219,7 +219,7 @@ class TestACursorThatMayBeGone:
         assert read.delivered == [A, B]
         assert read.ended
 
-    def test_an_overlap_that_ends_at_the_cursor_again_is_no_endless_loop(self, answer):
+    def test_an_overlap_that_ends_at_the_cursor_again_does_not_loop(self, answer):
         read = listing(page(A, B), answer, page(B))
 
         assert place_of(read.pager.request().path) == ("id", B)
@@ -250,7 +250,7 @@ class TestACursorThatStands:
 
 
 class TestErrors:
-    def test_a_404_without_a_cursor_is_no_diga_api(self):
+    def test_a_404_without_a_cursor_means_there_is_no_diga_api(self):
         assert isinstance(listing(refused(404)).error, ConfigurationError)
 
     @pytest.mark.parametrize("status", [400, 403, 422, 500])

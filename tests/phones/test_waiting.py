@@ -205,7 +205,9 @@ async def test_finished_can_be_waited_for(project):
         (APIConnectionError("refused", phase="tls"), APIConnectionError),
     ],
 )
-async def test_what_a_get_does_not_retry_is_raised_immediately(project, answer, error):
+async def test_an_error_that_a_get_does_not_retry_is_raised_immediately(
+    project, answer, error
+):
     async with project.client() as diga:
         wait = await soon(diga.phones.wait_until(X, status="assigned", timeout=DAY))
         project.answer = lambda _: answer
@@ -261,7 +263,7 @@ async def test_without_a_timeout_a_long_outage_ends_the_wait(project):
             await wait
 
 
-async def test_one_phone_that_fails_while_others_are_answered_is_no_outage(project):
+async def test_a_phone_that_fails_while_others_are_answered_is_not_an_outage(project):
     project.add(2)
     async with project.client(retry=ONCE) as diga:
         project.answer = lambda path: response(500) if str(X) in path else None

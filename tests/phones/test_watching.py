@@ -151,7 +151,7 @@ async def test_the_first_poll_makes_the_baseline_and_yields_nothing():
         assert watching.changes.phones == stored(watching.project)
 
 
-async def test_changes_of_all_phones_are_told():
+async def test_changes_of_all_phones_are_delivered():
     project = Project(1, 2, 3)
     async with Watching(project) as watching:
         project.change(1, status="released", nickname="a")
@@ -176,7 +176,7 @@ async def test_changes_of_all_phones_are_told():
 
 
 @pytest.mark.parametrize("ids", [[1], [1, 2, 3]], ids=["by id", "by listing"])
-async def test_changes_of_given_ids_are_told(ids):
+async def test_changes_of_given_ids_are_delivered(ids):
     project = Project(1, 2, 3)
     async with Watching(project, map(number, ids)) as watching:
         project.change(1, status="released")
@@ -225,7 +225,7 @@ async def test_an_empty_baseline_tells_every_phone():
         assert watching.consumer.take() == [(1, "new"), (2, "new")]
 
 
-async def test_an_id_that_the_baseline_does_not_hold_is_not_told():
+async def test_an_id_missing_from_the_baseline_has_no_first_change():
     project = Project(1, 2)
     async with Watching(project, [X, Y], baseline={X: None}) as watching:
         assert watching.consumer.take() == [(1, "new")]
@@ -233,7 +233,7 @@ async def test_an_id_that_the_baseline_does_not_hold_is_not_told():
         assert await watching.poll() == [(2, "nickname")]
 
 
-async def test_polls_begin_every_so_many_seconds_from_start_to_start():
+async def test_the_interval_of_polls_counts_from_start_to_start():
     project = Project(1)
     project.seconds = 5.0
     async with Watching(project, [X], every=20.0):
@@ -307,7 +307,7 @@ async def test_throttling_loses_nothing_and_is_counted():
         assert watching.stats.retries == 2
 
 
-# --- what a poll cannot see
+# --- phones that a poll cannot see
 
 
 async def test_a_phone_that_the_listing_does_not_show_is_not_gone():
@@ -401,7 +401,7 @@ async def test_until_the_listing_was_read_to_its_end_no_phone_is_new():
 
 
 async def test_a_listing_whose_cursor_is_gone_has_no_end():
-    """An empty page is what many servers answer when the cursor's phone is gone."""
+    """Many servers answer with an empty page when the cursor's phone is gone."""
     project = Project(*range(1, 7), page_size=2)
 
     def remove_the_cursor(path):
@@ -541,7 +541,7 @@ async def test_a_refused_key_ends_a_watch(status, error, ids):
         assert [change async for change in changes] == []
 
 
-async def test_one_record_that_may_not_be_read_does_not_end_a_watch():
+async def test_a_record_that_may_not_be_read_does_not_end_a_watch():
     project = Project(1, 2)
     project.hidden = {X}
     forbidden = response(403)

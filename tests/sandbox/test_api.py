@@ -1,4 +1,4 @@
-"""What the sandbox answers, beside what a real FastAPI service answers."""
+"""The answers of the sandbox, compared with those of a real FastAPI service."""
 
 import json
 from collections.abc import MutableMapping
@@ -104,7 +104,7 @@ def ours(
 
 
 def without_wording(body: bytes) -> Any:
-    """Leave out what pydantic words anew from release to release."""
+    """Leave out texts that pydantic changes from release to release."""
     content = json.loads(body) if body else None
     if content and isinstance(content.get("detail"), list):
         for detail in content["detail"]:
@@ -242,7 +242,7 @@ async def test_parameters_are_read_as_fastapi_reads_them(query: str) -> None:
 
 
 def as_sent(query: ListingQuery) -> dict[str, Any]:
-    """Return what is asked for, with dates as timestamps: a naive one is UTC."""
+    """Return the query, with dates as timestamps: a naive one is UTC."""
     names = ("after", "before", "page", "limit", "order", "status")
     agents = ("inbound_agent_id", "outbound_agent_id")
     dates = ("start_assigned_at", "end_assigned_at")

@@ -1,4 +1,4 @@
-"""What a client receives when the sandbox breaks an answer."""
+"""The bytes that a client receives when the sandbox breaks an answer."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""How often the sandbox makes something go wrong, and which requests it throttles."""
+"""How often the sandbox makes requests fail, and which ones it throttles."""
 
 import math
 from collections import Counter

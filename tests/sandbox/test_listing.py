@@ -1,4 +1,4 @@
-"""The pages that the sandbox cuts out of its phones."""
+"""The pages of the sandbox's listing."""
 
 from itertools import chain
 from random import Random
@@ -60,7 +60,7 @@ def collected(
     pages: int = 50,
     **settings: Any,
 ) -> list[list[int]]:
-    """Follow the cursors to the end, or for so many pages."""
+    """Follow the cursors to the end, or for a number of pages."""
     found, cursor = [], ""
     for _ in range(pages):
         page = page_of(phones, query + cursor, fault, **settings)
@@ -220,7 +220,7 @@ def test_a_cursor_that_left_the_filter_stands_unless_told_otherwise() -> None:
     assert numbers(page_of(phones, f"after={at(3)}", filtered_cursors=True)) == [2, 1]
 
 
-def test_filtered_cursors_also_lose_a_hidden_phone() -> None:
+def test_filtered_cursors_lose_a_hidden_phone_too() -> None:
     with pytest.raises(CursorGoneError):
         page_of(
             phones_of(5), f"after={at(1)}", filtered_cursors=True, hidden={at(1), at(2)}
@@ -350,7 +350,7 @@ def how_broken(record: Record | None) -> str:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_a_listing_without_phones_has_no_fault_of_its_own(fault: Fault) -> None:
+def test_a_listing_without_phones_has_no_fault(fault: Fault) -> None:
     page = page_of({}, "", fault)
 
     assert page == Page(

@@ -1,4 +1,4 @@
-"""A loop that stands still: what has arrived is read first, and no time is taken."""
+"""A blocked loop: arrived data is read first, and the blocked time does not count."""
 
 import asyncio
 import logging
@@ -24,13 +24,13 @@ ONCE = RetryPolicy(max_attempts=1)
 
 @pytest.fixture
 def sandbox():
-    """A server that goes on while the loop of the test stands still."""
+    """A server that continues while the loop of the test is blocked."""
     with Sandbox(60, latency=0.02, api_key=KEY) as sandbox:
         yield sandbox
 
 
 def blocks(seconds):
-    """Stand still, as pandas, a debugger or a stopped process does."""
+    """Block the loop, as pandas, a debugger or a stopped process does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
@@ -49,7 +49,7 @@ async def test_a_get_is_answered_that_came_while_the_loop_stood_still(sandbox):
         assert diga.stats.requests == 2
 
 
-async def test_even_at_the_end_of_its_total(sandbox):
+async def test_an_answer_that_arrived_counts_even_at_the_end_of_its_total(sandbox):
     limits = Timeouts(0.3, attempt=0.3, connect=0.2)
     async with client(sandbox.url, retry=ONCE, timeouts=limits) as diga:
         await diga.phones.get(sandbox.phone_ids[0])
@@ -193,7 +193,7 @@ async def test_a_lost_connection_is_followed_by_a_new_one():
 
 
 class Task:
-    """An attempt's task: tells when it was cancelled."""
+    """An attempt's task, which records its cancellation."""
 
     def __init__(self, limits, seconds, *, most=float("inf")):
         self.attempt = Attempt(limits, seconds, most=most)
@@ -230,7 +230,7 @@ async def test_time_that_stood_still_is_added_but_never_beyond_a_true_deadline()
     assert at_most < spent
 
 
-async def test_a_short_delay_is_no_standstill():
+async def test_a_short_delay_does_not_count_as_blocked():
     limits = TimeLimits()
     running = asyncio.ensure_future(Task(limits, 0.3).run())
     await asyncio.sleep(0)

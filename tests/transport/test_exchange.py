@@ -1,4 +1,4 @@
-"""Which way a request takes to the head of its answer, and that both are the same."""
+"""The two ways of a request, and that both have the same results."""
 
 import asyncio
 import functools
@@ -42,7 +42,7 @@ def phone_with(**headers: str) -> bytes:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Take note of the requests that go past the session."""
+    """Record the requests that go past the session."""
     paths: list[str] = []
     send, take = Direct.send, Direct.take
 
@@ -118,7 +118,7 @@ ODD = {
     "a phone": says(phone()),
     "in pieces": says(phone()[:9], phone()[9:90], phone()[90:]),
     "interim heads": says(head("103 Early Hints", "Link: x"), phone()),
-    "interim heads and phone at once": says(head("100 Continue") * 3 + phone()),
+    "interim heads and phone together": says(head("100 Continue") * 3 + phone()),
     "only interim heads": closes(head("100 Continue") * 3),
     "an upgrade": closes(
         head("101 Switching", "Upgrade: x", "Connection: upgrade") + phone()
@@ -150,7 +150,7 @@ ODD = {
         + BODY
     ),
     "the last of its connection": says(phone_with(Connection="close")),
-    "two answers at once": says(phone() * 2),
+    "two answers together": says(phone() * 2),
     "two lengths": says(head("200 OK", LENGTH, "Content-Length: 3") + BODY),
     "the same length twice": says(head("200 OK", LENGTH, LENGTH) + BODY),
     "a field that is too long": says(phone_with(X=9000 * "x")),
@@ -166,7 +166,7 @@ ODD = {
 
 
 async def what_comes_of(move: Move) -> tuple[object, ...]:
-    """Return what a lookup makes of it, what the next one does, and over what."""
+    """Return the result of a lookup and of the next, and their connections."""
     async with ByteServer(move, answers) as server:
         async with client(server.url, attempts=1) as diga:
             made = []
@@ -216,7 +216,7 @@ async def test_a_request_that_is_traced_goes_through_the_session(
 async def test_defaults_given_to_every_session_are_kept(
     short: list[str], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """As the instrumentation of OpenTelemetry does it with traces."""
+    """As OpenTelemetry's instrumentation does with traces."""
     seen = []
 
     async def middleware(request: Any, handler: Any) -> Any:
@@ -270,7 +270,7 @@ async def test_a_changed_session_is_used(name: str, value: Any) -> None:
 async def test_a_replacement_of_the_request_method_is_called(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As aioresponses and vcrpy do it, and some tracers; also while a client works."""
+    """As aioresponses, vcrpy and some tracers do, even while a client works."""
     seen = []
 
     @functools.wraps(REQUEST)
@@ -341,7 +341,7 @@ async def test_a_session_of_another_class_is_used(
 async def test_replacements_of_other_methods_are_called(
     short: list[str], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
-    """As some tracers do it, to add headers or to take the time, and aresponses."""
+    """As aresponses does, and tracers that add headers or measure time."""
     calls = []
     original = getattr(owner, name)
 
@@ -498,7 +498,7 @@ async def test_the_read_timer_of_an_earlier_request_ends(
 
 
 class _Slow:
-    """A transport that has not yet got rid of everything."""
+    """A transport that has not yet sent everything."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -513,7 +513,7 @@ class _Slow:
 async def test_a_connection_answered_too_early_is_closed(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest of the request would stand before the next one."""
+    """The rest of the request would precede the next one."""
 
     async def slow_down(connection: Any) -> None:
         connection.protocol.transport = _Slow(connection.transport)
@@ -579,7 +579,7 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used(
         await until(lambda: server.wires[0].is_left)
 
 
-async def test_idle_connections_are_closed_though_nobody_asks(
+async def test_idle_connections_are_closed_without_another_request(
     short: list[str],
 ) -> None:
     async with ByteServer(answers) as server, client(server.url) as diga:

@@ -1,4 +1,4 @@
-"""What each exception below us means: an error that says where and why."""
+"""Each exception becomes an error that says where and why."""
 
 import errno
 import pickle
@@ -131,8 +131,8 @@ def test_a_failed_connection_says_where_and_why(error, phase, text):
             aiohttp.ClientPayloadError("+34911234567"),
             "the answer is incomplete, or is not valid HTTP",
         ),
-        (HttpProcessingError(message="+34911234567"), "what came is not valid HTTP"),
-        (ValueError("+34911234567"), "what came is not valid HTTP"),
+        (HttpProcessingError(message="+34911234567"), "the answer is not valid HTTP"),
+        (ValueError("+34911234567"), "the answer is not valid HTTP"),
         (MemoryError(), "out of memory"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_deadline_before_the_first_request_says_that_nothing_was_sent():
 
 
 @pytest.mark.parametrize("number", sorted(LOCAL))
-def test_what_this_machine_lacks_is_a_shortage(number):
+def test_a_missing_local_resource_is_a_shortage(number):
     short = failure_of(connector_error(number), BEFORE, API)
 
     assert isinstance(short, Shortage)
@@ -211,7 +211,7 @@ def test_after_the_request_was_sent_nothing_is_a_shortage():
     assert not isinstance(failure_of(error, AFTER, API), Shortage)
 
 
-def test_a_resolver_without_descriptors_has_not_said_anything_of_the_name():
+def test_a_resolver_without_descriptors_proves_nothing_about_the_name():
     error = aiohttp.ClientConnectorDNSError(KEY, OSError(-3, "Temporary failure"))
     lacking = Progress(lacking=errno.EMFILE)
 

@@ -1,4 +1,4 @@
-"""Trace hooks of the user: what one raises is raised, and no connection is left."""
+"""Trace hooks of the user: their errors are raised, and no connection is left."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -56,20 +56,20 @@ async def make(request):
 
 @pytest.mark.parametrize("error", [TypeError("m"), OSError(24, "m"), MineError("m")])
 @pytest.mark.parametrize("signal", SENT)
-async def test_what_a_hook_raises_is_raised_unchanged(make, signal, error):
+async def test_an_error_of_a_hook_is_raised_unchanged(make, signal, error):
     async with ByteServer(answers) as server:
         async with make(server, trace_configs=[tracing(signal, error)]) as diga:
             with pytest.raises(type(error)) as caught:
                 await twice(diga)
             assert caught.value.args == error.args
             assert diga.stats.in_flight == 0
-        assert server.attempts <= 2  # nothing was tried again
-    # The system may still look the name up, in a thread, with a socket of its own.
+        assert server.attempts <= 2  # nothing was retried
+    # The system may still look the name up, in a thread, with its own socket.
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
 @pytest.mark.parametrize("signal", ["on_request_start", "on_request_end"])
-async def test_what_a_hook_raises_ends_a_run_and_leaves_its_ids_unanswered(signal):
+async def test_an_error_of_a_hook_ends_a_run_and_leaves_its_ids_unanswered(signal):
     ids = [uuid4() for _ in range(20)]
     async with (
         ByteServer(answers) as server,
@@ -144,7 +144,7 @@ async def test_a_hook_that_is_cancelled_leaves_no_connection():
         await until(lambda: server.wires[0].is_left)
 
 
-async def test_what_makes_a_context_may_raise_as_well():
+async def test_an_error_of_a_context_factory_is_raised():
     def fail(**_):
         raise MineError("m")
 

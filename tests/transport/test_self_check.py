@@ -1,4 +1,4 @@
-"""Past aiohttp's session with any aiohttp that behaves; with another, through it."""
+"""Requests go past the session of any aiohttp that behaves as expected."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ PARSER = aiohttp.http.HttpResponseParser
 
 @pytest.fixture(autouse=True)
 def verdict(monkeypatch: pytest.MonkeyPatch) -> self_check._Verdict:
-    """Begin as a process does: nothing is known of aiohttp."""
+    """Begin like a new process: nothing is known about aiohttp."""
     fresh = self_check._Verdict()
     monkeypatch.setattr(self_check, "_VERDICT", fresh)
     return fresh
@@ -38,7 +38,7 @@ def said(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 async def lookups(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> int:
-    """Look a phone up so often, with a client each; return how many went past."""
+    """Look up a phone with each of several clients; return how many went past."""
     past: list[object] = []
     send = Direct.send
 
@@ -78,7 +78,7 @@ async def test_no_version_is_asked_for(
 
 def without_the_parser(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delattr(aiohttp.http, "HttpResponseParser")
-    return "aiohttp has no HttpResponseParser any more"
+    return "aiohttp no longer has HttpResponseParser"
 
 
 def with_another_constructor(monkeypatch: pytest.MonkeyPatch) -> str:
@@ -163,11 +163,11 @@ async def test_with_an_aiohttp_that_has_changed_requests_go_through_its_session(
     ]
 
 
-# --- what only a connection can show
+# --- checked on a connection only
 
 
 def keeping_its_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let transports take no other protocol, without a word."""
+    """Let transports silently ignore another protocol."""
     loop_of = type(asyncio.get_running_loop())
     connect = loop_of.create_connection
 
@@ -254,7 +254,7 @@ async def test_the_check_takes_less_than_a_millisecond() -> None:
     assert min(took) < 1e-3
 
 
-# --- what a parser does not tell
+# --- what a parser does not report
 
 
 def response(body: bytes = b"{}", *fields: str) -> bytes:
@@ -276,7 +276,7 @@ async def test_a_response_in_two_pieces_is_read_as_one(cut: int) -> None:
 
 @pytest.mark.parametrize("more", [b"x", b"\r\n", response()[:-1], response()])
 @pytest.mark.parametrize("cut", [0, 9, -3])
-async def test_what_comes_behind_a_response_is_noticed_or_an_error(
+async def test_bytes_after_a_response_are_noticed_or_an_error(
     more: bytes, cut: int
 ) -> None:
     reader = ResponseReader(asyncio.get_running_loop())
@@ -300,7 +300,7 @@ async def test_what_comes_behind_a_response_is_noticed_or_an_error(
         ("a field", b"x" * 9999),
     ],
 )
-async def test_no_flood_that_is_no_body_is_read_for_long(
+async def test_a_flood_beside_the_body_is_soon_given_up(
     flood: str, piece: bytes
 ) -> None:
     """Older parsers of aiohttp have no bound of their own for some of these."""

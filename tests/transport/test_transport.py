@@ -100,7 +100,7 @@ async def make(
 Make = Callable[..., DigaClient]
 
 
-# --- what is sent
+# --- requests
 
 
 async def test_a_request_is_exactly_these_bytes() -> None:
@@ -128,7 +128,7 @@ async def test_a_path_in_the_base_url_is_kept() -> None:
         assert server.heads[0].startswith(start.encode())
 
 
-# --- aiohttp does not ask again by itself
+# --- aiohttp does not retry unasked
 
 
 @pytest.mark.parametrize("move", [closes(), resets()], ids=["close", "reset"])
@@ -141,7 +141,7 @@ async def test_three_attempts_are_three_requests(make: Make, move: Move) -> None
         assert diga.stats.requests == 3
 
 
-async def test_one_attempt_is_one_request_even_on_a_used_connection(make: Make) -> None:
+async def test_an_attempt_is_one_request_even_on_a_used_connection(make: Make) -> None:
     async with ByteServer(answers, closes()) as server:
         async with make(server.url, retry=ONCE) as diga:
             await diga.phones.get(PHONE_ID)
@@ -151,7 +151,7 @@ async def test_one_attempt_is_one_request_even_on_a_used_connection(make: Make) 
         assert server.asked == [0, 0]
 
 
-# --- no answer is taken for another's
+# --- answers are never mixed up
 
 
 def missing(detail: str = "Not Found") -> bytes:
@@ -159,7 +159,7 @@ def missing(detail: str = "Not Found") -> bytes:
 
 
 async def doubles(wire: Wire) -> None:
-    """Answer twice at once."""
+    """Send the answer twice together."""
     await wire.send(phone(wire.asked_for) * 2)
 
 
@@ -186,7 +186,7 @@ async def test_a_404_that_comes_twice_is_read_once(make: Make) -> None:
 async def test_a_stray_response_that_comes_later_answers_no_request(
     make: Make, stray: bytes, turns: int
 ) -> None:
-    """Also what the system holds and asyncio has not read yet."""
+    """Even bytes that the system holds and asyncio has not read yet."""
     async with ByteServer(answers) as server, make(server.url, retry=ONCE) as diga:
         for phone_id in [uuid4() for _ in range(4)]:
             assert (await diga.phones.get(phone_id)).id == phone_id
@@ -237,7 +237,7 @@ async def test_bytes_in_the_socket_are_seen_without_a_turn_of_the_loop() -> None
 
 
 async def test_a_run_never_mixes_up_responses(make: Make) -> None:
-    """A worker asks for the next id in the very turn that brought the last answer."""
+    """A worker requests the next id in the turn that brought the last answer."""
     sent: list[UUID] = []
 
     async def strays(wire: Wire) -> None:
@@ -254,7 +254,7 @@ async def test_a_run_never_mixes_up_responses(make: Make) -> None:
 
 
 async def test_another_phone_is_never_returned(make: Make) -> None:
-    """The connections are not trusted any more, and it is asked again."""
+    """The connections are no longer used, and the request is retried."""
     async with ByteServer(says(phone(OTHER_ID))) as server, make(server.url) as diga:
         with pytest.raises(InvalidResponseError) as caught:
             await diga.phones.get(PHONE_ID)
@@ -274,7 +274,7 @@ async def test_a_shifted_response_is_retried_on_a_new_connection(make: Make) -> 
 
 
 async def test_a_retired_pool_serves_its_open_requests() -> None:
-    """And closes behind the last of them."""
+    """The server closes after the last of them."""
     held = asyncio.Event()
 
     async def late(wire: Wire) -> None:
@@ -297,7 +297,7 @@ async def test_a_retired_pool_serves_its_open_requests() -> None:
 async def test_no_response_is_lost_or_mixed_up_under_stray_responses(
     make: Make,
 ) -> None:
-    """Promises 1 and 2, under everything that shifts answers, at once."""
+    """Promises 1 and 2, under all faults that shift answers, combined."""
     dice = random.Random(7)  # noqa: S311
     gone = {uuid4() for _ in range(40)}
 
@@ -328,7 +328,7 @@ async def test_no_response_is_lost_or_mixed_up_under_stray_responses(
 @pytest.mark.parametrize("first", [says(phone()), says(missing())], ids=["200", "404"])
 async def test_a_server_that_speaks_first_gets_no_extra_requests(first: Move) -> None:
     """
-    In TLS 1.2 its words come with the handshake, and the next connection is no better.
+    In TLS 1.2 the data comes with the handshake, on the next connection too.
 
     Asking for a clean one over and over opened 240 connections in half a second.
     """
@@ -345,7 +345,7 @@ async def test_a_server_that_speaks_first_gets_no_extra_requests(first: Move) ->
 
 
 async def test_two_content_lengths_are_malformed() -> None:
-    """The parsers of aiohttp disagree; nobody knows where such an answer ends."""
+    """The parsers of aiohttp disagree; the end of such an answer is unknown."""
     body = json.dumps(phone_fields()).encode()
     length = b"Content-Length: %d\r\n" % len(body)
     move = says(b"HTTP/1.1 200 OK\r\n" + length * 2 + b"\r\n" + body)
@@ -368,7 +368,7 @@ class Timer:
 
 @contextmanager
 def timers(loop: asyncio.AbstractEventLoop) -> Iterator[list[Timer]]:
-    """Take note of the timers that are set, in either way."""
+    """Record the timers that are set, in either way."""
     noted: list[Timer] = []
     at, later = loop.call_at, loop.call_later
 
@@ -508,13 +508,13 @@ class Names(AbstractResolver):
 @attrs.frozen
 class Held:
     """
-    A lookup that has come to a certain phase, and stays there.
+    A lookup that has reached a phase, and stays there.
 
     Attributes:
         diga: Its client.
         lookup: The task.
-        server: Where it goes.
-        free: Takes away what holds it.
+        server: The server.
+        free: Lets it continue.
     """
 
     diga: DigaClient
@@ -607,7 +607,7 @@ async def in_body() -> AsyncIterator[Held]:
     async with ByteServer(half, answers) as server, client(server.url) as diga:
         lookup = begin(diga)
         await server.arrived.wait()
-        for _ in range(10):  # the half is on its way by itself
+        for _ in range(10):  # the half is sent without further help
             await asyncio.sleep(0)
         yield Held(diga, lookup, server)
 
@@ -639,7 +639,7 @@ async def test_a_cancelled_lookup_ends_immediately_and_the_next_works(
 async def test_bytes_before_the_first_request_shift_no_responses(
     monkeypatch: pytest.MonkeyPatch, *, is_tls: bool
 ) -> None:
-    """Or each lookup on that connection would be given the answer before its own."""
+    """Otherwise each lookup on that connection would get the previous answer."""
     connected = asyncio.Event()
 
     async def early(wire: Wire) -> None:
@@ -686,7 +686,7 @@ async def test_closing_ends_waiting_lookups_immediately(held: Held) -> None:
 
 
 async def test_a_timeout_of_the_caller_stays_the_callers(held: Held) -> None:
-    """It is no `APITimeoutError`: the caller would look for its cause at Diga."""
+    """Not an `APITimeoutError`, whose cause the caller would look for at Diga."""
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.01):
             await held.diga.phones.get(PHONE_ID)
@@ -720,7 +720,7 @@ async def test_a_cancellation_in_the_turn_of_a_timeout_is_not_swallowed(
 
 
 async def test_a_client_collected_unclosed_closes_its_connections() -> None:
-    """With one warning of ours and none of aiohttp's; also retired ones, over TLS."""
+    """With one warning of ours and none of aiohttp's; retired ones and TLS included."""
     script = [answers, says(phone(OTHER_ID)), answers]
     async with ByteServer(*script, tls=server_tls()) as server:
         diga = client(server.url, ssl=client_tls())
@@ -738,7 +738,7 @@ async def test_a_client_collected_unclosed_closes_its_connections() -> None:
 
 
 async def test_a_mismatch_after_closing_opens_no_connection() -> None:
-    """The answer may come in the very turn in which its client is let go of."""
+    """The answer may come in the turn in which its client is dropped."""
     async with ByteServer(says(phone(OTHER_ID))) as server:
         transport = own_transport()
         request = get_phone(UUID(PHONE_ID)).request(
@@ -836,7 +836,7 @@ def basic_auth() -> Any:
         return aiohttp.BasicAuth("owner", "word")
 
 
-#: What a session may have that is none of ours.
+#: Attributes of a session that its owner may set.
 LENT: dict[str, dict[str, Any]] = {
     "a default Authorization": {"headers": {"Authorization": "Bearer of-the-owner"}},
     "other headers": {"headers": {"X-Owner": "yes", "User-Agent": "owner"}},
@@ -860,7 +860,7 @@ LENT: dict[str, dict[str, Any]] = {
 async def test_settings_of_a_lent_session_do_not_apply(
     options: dict[str, Any],
 ) -> None:
-    """What is sent is what a client with a pool of its own sends."""
+    """The requests are those of a client with its own pool."""
     script = [answers, says(missing())]
     async with ByteServer(*script) as plain, client(plain.url) as diga:
         await diga.phones.get(PHONE_ID)
@@ -973,7 +973,7 @@ async def test_waiting_in_a_lent_pool_counts_against_the_attempt(
 async def test_closing_a_lent_pool_ends_waiting_lookups(
     crowded: Crowded,
 ) -> None:
-    """By aiohttp he is cancelled, and nobody asked for that."""
+    """The cancellation is aiohttp's, not a caller's."""
     session, server = crowded
     async with client(server.url, session=session) as diga:
         lookup = begin(diga)
@@ -1035,7 +1035,7 @@ def test_a_lent_session_of_another_loop_is_rejected_before_any_io() -> None:
         owners.run(session.close())
 
 
-# --- whatever comes
+# --- random answers
 
 
 CHUNKS = (
@@ -1120,7 +1120,7 @@ async def test_a_follower_with_more_time_gets_the_shared_response() -> None:
 async def test_a_source_that_will_not_end_keeps_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever closes the client is not kept waiting by a generator's ``finally``."""
+    """A generator's ``finally`` does not delay closing the client."""
     monkeypatch.setattr("diga_async._runtime.CLOSE_SECONDS", 0.01)
     ending = asyncio.Event()
 
