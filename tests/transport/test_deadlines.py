@@ -156,7 +156,7 @@ async def test_the_limit_of_a_connection_is_kept(connect):
         with on_time(connect), pytest.raises(APITimeoutError) as caught:
             await diga.phones.get(PHONE_ID)
 
-    assert str(caught.value).endswith(f"within {connect} s (Timeouts.connect)")
+    assert caught.value.describe().endswith(f"within {connect} s (Timeouts.connect)")
 
 
 async def test_the_deadline_that_came_first_is_named():
