@@ -8,6 +8,8 @@ from diga_async._models.decoding import UUID_TEXT, read_json, structure, uuid_of
 from diga_async._models.errors import InvalidPhoneIdError, InvalidResponseError
 from diga_async._models.phone import Phone
 
+_CHARACTERS, _DIGITS = 36, 32
+
 
 def phone_id_of(value: object) -> UUID:
     """
@@ -27,14 +29,32 @@ def phone_id_of(value: object) -> UUID:
         match = UUID_TEXT.fullmatch(value)
         if match is not None:
             return uuid_of(match[0])
+        form = _form_of(value)
         raise InvalidPhoneIdError(
-            "a phone id is a UUID or its canonical 36 characters, "
-            f"not a text of {len(value)}"
+            f"a phone id is a UUID or its canonical 36 characters, not {form}"
         )
     raise InvalidPhoneIdError(
         "a phone id is a UUID or its canonical 36 characters, "
         f"not {type(value).__name__}"
     )
+
+
+def _form_of(text: str) -> str:
+    """
+    Say what is wrong with a text that is not a phone id, without repeating it.
+
+    >>> _form_of("3c90c3cc0d444b5088888dd25736052a")
+    'one without hyphens'
+    """
+    if UUID_TEXT.fullmatch(text.strip()):
+        return "one with blanks or a line break around it"
+    if UUID_TEXT.fullmatch(text.removeprefix("urn:uuid:").strip("{}")):
+        return "one with a prefix or braces"
+    if len(text) == _DIGITS and text.isalnum():
+        return "one without hyphens"
+    if len(text) == _CHARACTERS:
+        return "36 others (a wrong digit, or a misplaced hyphen)"
+    return f"a text of {len(text)}"
 
 
 def get_phone(phone_id: UUID) -> Operation[Phone]:

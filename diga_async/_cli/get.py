@@ -71,6 +71,7 @@ async def _print_phones(
                 if isinstance(found, Phone):
                     print_phone(found, as_json=as_json)
                 else:
+                    await require_api(client, found)
                     say(complaint(phone_id, found, is_alone=len(phone_ids) == 1))
                     code = ExitCode.NOT_ALL_FOUND
         finally:
@@ -78,6 +79,23 @@ async def _print_phones(
                 lookup.cancel()
             await asyncio.gather(*lookups, return_exceptions=True)
     return code
+
+
+async def require_api(client: DigaClient, error: DigaError) -> None:
+    """
+    After a first 404, make sure that the server has the API at all.
+
+    Raises:
+        ConfigurationError: There is no Diga API at the client's address.
+    """
+    stats = client.stats
+    if isinstance(error, NotFoundError) and not (stats.found or stats.listed):
+        try:
+            await client.phones.list_page(page_size=1)
+        except ConfigurationError:
+            raise
+        except DigaError:
+            return  # the question stays open; the 404 is reported
 
 
 async def _look_up(

@@ -13,6 +13,7 @@ import attrs
 from diga_async import InvalidPhoneIdError
 from diga_async._api.phones import phone_id_of
 from diga_async._cli.rows import OUTCOMES, unguarded
+from diga_async._models.decoding import UUID_TEXT
 
 SEPARATORS = ",;\t"
 KEY_CHARACTERS = 100
@@ -128,6 +129,8 @@ class IdReader:
             if is_earlier_out and len(cells) > 1 and _is_settled(given, cells[1]):
                 self.left_out += 1
             elif given and not given.startswith("#"):
+                if index is None and len(cells) > 1:
+                    _refuse_several(given, cells[1:])
                 yield given
 
     def _column_in(self, header: list[str]) -> int | None:
@@ -181,6 +184,22 @@ def _cells_of(line: str, separator: str) -> list[str]:
         return next(csv.reader([line], delimiter=separator), [])
     except csv.Error:
         return line.split(separator)
+
+
+def _refuse_several(given: str, cells: list[str]) -> None:
+    """
+    Refuse a row of nothing but ids: all but the first would be lost.
+
+    Raises:
+        UnreadableRowError: It is such a row.
+    """
+    others = [_clean(part) for cell in cells for part in _SEPARATOR.split(cell)]
+    row = [given, *filter(None, others)]
+    if len(row) > 1 and all(map(UUID_TEXT.fullmatch, row)):
+        raise UnreadableRowError(
+            f"it holds {len(row)} ids; write one id a line, or add a header that names "
+            "the column of the ids"
+        )
 
 
 def _line_rows(lines: Iterable[str]) -> Iterator[list[str]]:

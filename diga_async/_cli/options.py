@@ -75,10 +75,23 @@ list_rows = together(
     ),
     _CSV_RAW,
 )
+
+
+def _once(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> str | None:
+    """Refuse an option that is given again: the first value would be dropped."""
+    if len(values) > 1:
+        raise click.BadParameter("it can be given once: the API filters by one value")
+    return values[0] if values else None
+
+
 filters = together(
     click.option(
         "--status",
         metavar="S",
+        multiple=True,
+        callback=_once,
         help="Only phones of this status: reserved, pending_verification, assigned, "
         "released, finished.",
     ),

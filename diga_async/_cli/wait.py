@@ -17,7 +17,7 @@ from diga_async import (
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.ending import code_at_the_end, problem_in
 from diga_async._cli.exit_codes import CommandError, ExitCode, message_of
-from diga_async._cli.get import complaint, print_phone
+from diga_async._cli.get import complaint, print_phone, require_api
 from diga_async._cli.reporting import Reporter, ends_after_an_outage
 from diga_async._cli.signals import Interruption
 from diga_async._cli.terminal import Messages, say
@@ -89,12 +89,16 @@ def wait_for_phone(options: ClientOptions, job: WaitJob) -> ExitCode:
             assert task is not None  # noqa: S101 - for the type checker
             interruption.listen(task.cancel)
             async with client, reporter.reporting():
-                phone = await client.phones.wait_until(
-                    job.phone_id,
-                    status=job.statuses,
-                    every=job.every,
-                    timeout=job.timeout,
-                )
+                try:
+                    phone = await client.phones.wait_until(
+                        job.phone_id,
+                        status=job.statuses,
+                        every=job.every,
+                        timeout=job.timeout,
+                    )
+                except NotFoundError as error:
+                    await require_api(client, error)
+                    raise
             print_phone(phone, as_json=job.as_json)
 
         problem = problem_in(lambda: asyncio.run(wait()))

@@ -225,3 +225,22 @@ def test_a_field_name_that_contains_the_key_is_masked() -> None:
     refused = invalid(200, phone_fields(new={KEY: {"in": "\ud800"}}))
 
     assert KEY not in repr(refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (f"{PHONE_ID}\n", "with blanks or a line break around it"),
+        (PHONE_ID.replace("-", ""), "without hyphens"),
+        (f"urn:uuid:{PHONE_ID}", "with a prefix or braces"),
+        (f"{{{PHONE_ID}}}", "with a prefix or braces"),
+        (f"{PHONE_ID[:-1]}g", "a wrong digit"),
+        ("+34911234567", "a text of 12"),
+    ],
+    ids=["line break", "no hyphens", "urn", "braces", "digit", "number"],
+)
+def test_the_error_for_a_bad_id_names_the_mistake(text: str, form: str) -> None:
+    with pytest.raises(InvalidPhoneIdError, match=form) as caught:
+        phone_id_of(text)
+
+    assert text not in str(caught.value)

@@ -1,7 +1,9 @@
 """`diga phone get`, from arguments to the exit code."""
 
+import http.server
 import json
 import signal
+import threading
 
 import pytest
 
@@ -137,3 +139,38 @@ def test_ctrl_c_ends_the_lookups(diga, sandbox, monkeypatch):
     monkeypatch.setattr(get, "print_phone", interrupted)
     ended = diga("phone", "get", *sandbox.phone_ids)
     assert ended == (130, "", "diga: interrupted\n")
+
+
+X = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+
+
+class NotFound(http.server.BaseHTTPRequestHandler):
+    """A server that is not Diga."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        """Write nothing."""
+
+
+@pytest.fixture
+def wrong_server(monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("DIGA_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("DIGA_API_KEY", "sk-0123456789abcdef")
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "command", [("get", X), ("wait", X, "--status", "assigned")], ids=["get", "wait"]
+)
+def test_a_server_without_the_api_is_named(diga, wrong_server, command):
+    code, _, err = diga("phone", *command)
+    assert code == 2
+    assert "there is no Diga API" in err

@@ -180,3 +180,11 @@ def test_distinct_ids_come_once_and_those_done_not_at_all():
 def test_an_id_has_one_key_however_it_is_written():
     assert key_of(UUID(A)) == key_of_text(A) == key_of_text(A.upper())
     assert key_of("x" * 150) == key_of_text("x" * 100)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_row_of_nothing_but_ids_is_refused(separator):
+    """All but the first would be lost."""
+    row = separator.join([str(UUID(int=n, version=4)) for n in range(3)])
+    with pytest.raises(UnreadableRowError, match="it holds 3 ids"):
+        list(IdReader([row]))

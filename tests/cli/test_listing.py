@@ -359,3 +359,10 @@ def test_progress_is_drawn_on_a_terminal(diga, project, out, monkeypatch):
     project.latency = 0.0
     assert diga("phone", "list")[0] == 0
     assert drawn == []  # rows on the screen are progress enough
+
+
+def test_a_status_given_twice_is_refused(diga, sandbox):
+    code, _, err = diga("phone", "list", "--status", "assigned", "--status", "reserved")
+    assert code == 2
+    assert "it can be given once" in err
+    assert sandbox.requests == []
