@@ -127,7 +127,7 @@ async def test_a_waiting_call_is_not_checked_in_every_turn() -> None:
     cooperative = await cooperative_under(1.0)
     steps = 0
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(cooperative.wait()) for _ in range(50 * MOST_A_TURN)]
+    tasks = [asyncio.ensure_future(cooperative.wait()) for _ in range(50 * MOST_A_TURN)]
     call_soon = loop.call_soon
 
     def counting(*given: Any, **options: Any) -> Any:
