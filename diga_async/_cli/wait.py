@@ -7,6 +7,7 @@ from uuid import UUID
 import attrs
 
 from diga_async import (
+    DigaClient,
     DigaError,
     NotFoundError,
     Phone,
@@ -64,6 +65,16 @@ class WaitJob:
         )
 
 
+async def _phone_of(client: DigaClient, job: WaitJob) -> Phone:
+    try:
+        return await client.phones.wait_until(
+            job.phone_id, status=job.statuses, every=job.every, timeout=job.timeout
+        )
+    except NotFoundError as error:
+        await require_api(client, error)
+        raise
+
+
 def wait_for_phone(options: ClientOptions, job: WaitJob) -> ExitCode:
     """
     Print the phone when it has one of the statuses.
@@ -89,16 +100,7 @@ def wait_for_phone(options: ClientOptions, job: WaitJob) -> ExitCode:
             assert task is not None  # noqa: S101 - for the type checker
             interruption.listen(task.cancel)
             async with client, reporter.reporting():
-                try:
-                    phone = await client.phones.wait_until(
-                        job.phone_id,
-                        status=job.statuses,
-                        every=job.every,
-                        timeout=job.timeout,
-                    )
-                except NotFoundError as error:
-                    await require_api(client, error)
-                    raise
+                phone = await _phone_of(client, job)
             print_phone(phone, as_json=job.as_json)
 
         problem = problem_in(lambda: asyncio.run(wait()))
