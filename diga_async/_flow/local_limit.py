@@ -7,7 +7,7 @@ connections. Where one of them is used up, a request cannot even be sent.
 
 import math
 
-ROOM = 2
+SPARE = 2
 """Requests by which a shortage lowers the limit: the program needs files too."""
 
 GROW_SECONDS, GROW_SECONDS_MOST = 1.0, 64.0
@@ -85,7 +85,7 @@ class LocalLimit:
         if self._has_grown:
             self._has_grown = False
             self._grow_seconds = min(self._grow_seconds * 2.0, GROW_SECONDS_MOST)
-        self.slots = min(self.slots, max(1, in_flight - 1 - ROOM))
+        self.slots = min(self.slots, max(1, in_flight - 1 - SPARE))
         self._since = now
         return is_first
 

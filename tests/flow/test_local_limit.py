@@ -10,7 +10,7 @@ from diga_async._flow.local_limit import (
     GROW_SECONDS_MOST,
     PAUSE,
     PAUSE_MOST,
-    ROOM,
+    SPARE,
     LocalLimit,
 )
 
@@ -28,7 +28,7 @@ def test_a_burst_of_shortages_leaves_resources_for_other_code():
     for in_flight in range(64, 30, -1):
         limit.fell_short(1.0, in_flight)
 
-    assert limit.slots == 30 - ROOM
+    assert limit.slots == 30 - SPARE
     assert limit.wait(1.0) == 0.0  # others end, and free slots
 
 
