@@ -129,6 +129,9 @@ class ScriptedTransport:
         self.blocked = 0.0
         self.size = math.inf
 
+    def take(self, **_: Any) -> None:
+        """Have no connection that is ready."""
+
     async def send(
         self,
         request: Request,

@@ -87,6 +87,9 @@ class Project:
 
     # --- the transport
 
+    def take(self, **_options):
+        """Have no connection that is ready."""
+
     async def send(self, request, *, seconds, **_options):
         self.requests.append((self.clock.now(), request.path))
         self.open += 1

@@ -12,8 +12,8 @@ from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import ConfigurationError
 from diga_async._models.options import Timeouts
 
-#: Makes one attempt; None when the deadline came first.
-Attempt = Callable[[Call[Any]], Awaitable[Answer[Any] | None]]
+#: Carries a call to its end.
+Carry = Callable[[Call[Any]], Awaitable[Answer[Any]]]
 
 
 class AddressQuestion:
@@ -23,7 +23,7 @@ class AddressQuestion:
     Args:
         check: What is known.
         control: The call; None to never ask.
-        attempt: Makes one attempt.
+        run: Carries the call.
         clock: The time.
         seconds: How long the request may wait until it is sent.
         counters: Where the request is counted.
@@ -36,7 +36,7 @@ class AddressQuestion:
         self,
         check: AddressCheck,
         control: Operation[Any] | None,
-        attempt: Attempt,
+        run: Carry,
         *,
         clock: Clock,
         seconds: float,
@@ -44,7 +44,7 @@ class AddressQuestion:
     ) -> None:
         self.check = check
         self._control = control
-        self._attempt = attempt
+        self._run = run
         self._clock = clock
         self._seconds = seconds
         self._counters = counters
@@ -61,8 +61,9 @@ class AddressQuestion:
             timeouts=timeouts,
             deadline=self._clock.now() + self._seconds,
             counters=(self._counters,),
+            once=True,
         )
-        answer = await self._attempt(call)
+        answer = await self._run(call)
         if call.started is not None:
             self.check.listing_answered(status_of(answer))
 

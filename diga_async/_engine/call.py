@@ -1,5 +1,6 @@
 """`Call`: one operation on its way, what is counted of it, and how it ended."""
 
+import math
 from collections import Counter
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -8,8 +9,9 @@ import attrs
 
 from diga_async._api.addresses import Peer
 from diga_async._api.messages import Secret
-from diga_async._api.operation import Answer, Operation
-from diga_async._flow.circuit_breaker import Silence
+from diga_async._api.operation import Operation
+from diga_async._engine.scheduler import Permit
+from diga_async._flow.circuit_breaker import Purpose, Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
     APIStatusError,
@@ -50,8 +52,16 @@ class Call(Progress, Generic[T]):
         halted: Whether nothing more may be sent for it.
         renewed: Whether another key was requested since its last answer other than 401.
         authorization: The header that its last request had.
-        attempt: The open attempt of a single call.
+        once: Whether it has one attempt only.
+        permit: The permit of its last attempt.
+        queued: For how many seconds that attempt waited for its permit.
         begun: When that attempt began.
+        seconds: How long that attempt may take, not counting time in which the event
+            loop was blocked.
+        left: How many seconds were left until the deadline when that attempt began.
+        blocked: The transport's *blocked* when that attempt began.
+        attempt: The open attempt of a single call.
+        ended: When the last attempt ended.
         last: Why the previous attempt failed.
         silence: How long its run has had no answer; None for a single call.
         is_short: Whether its last attempt was not sent, for lack of a local resource.
@@ -68,25 +78,48 @@ class Call(Progress, Generic[T]):
     halted: bool = False
     renewed: bool = False
     authorization: Secret = Secret()  # noqa: RUF009 - frozen
-    attempt: Open | None = None
+    once: bool = False
+    permit: Permit = (0.0, 0, Purpose.CALL)
+    queued: float = 0.0
     begun: float = 0.0
+    seconds: float = 0.0
+    left: float = math.inf
+    blocked: float = 0.0
+    attempt: Open | None = None
+    ended: float = 0.0
     last: DigaError | None = None
     silence: Silence | None = None
     is_short: bool = False
     rate_limit: tuple[int, float] | None = None
     request_id: str | None = None
 
-    def begin(self, now: float, queued: float) -> None:
-        """Record the start of an attempt that waited *queued* seconds."""
+    def begin(
+        self, now: float, permit: Permit, queued: float = 0.0, blocked: float = 0.0
+    ) -> None:
+        """
+        Record the start of an attempt.
+
+        Args:
+            now: The time.
+            permit: What allows it.
+            queued: For how many seconds it waited for the permit.
+            blocked: For how many seconds the event loop was blocked so far.
+        """
         self.sending = True
+        self.permit = permit
+        self.queued = queued
         self.begun = now
+        self.blocked = blocked
         self.rate_limit = None
         if self.started is None:
             self.started = now
             if self.bulk:
                 self.deadline = now + self.timeouts.total
         elif self.bulk:
-            self.deadline += queued
+            # A waiter runs after it was given its permit; long after in a busy loop.
+            self.deadline += queued + now - permit[0]
+        self.left = left = self.deadline - now
+        self.seconds = min(self.timeouts.attempt, left)
         for counters in self.counters:
             counters.requests += 1
             counters.in_flight += 1
@@ -107,23 +140,23 @@ class Call(Progress, Generic[T]):
         for counters in self.counters:
             counters.requests -= 1
 
-    def note(
-        self, answer: Answer[T], seconds: float, *, counts: bool = True
-    ) -> AnswerKind:
+    def succeed(self) -> None:
+        """Record an attempt that brought the value."""
+        self.attempts += 1
+        for counters in self.counters:
+            counters.answers[self.operation.success] += 1
+
+    def fail(self, error: DigaError, seconds: float, *, counts: bool = True) -> None:
         """
-        Record an attempt's answer and its duration; return the kind of answer.
+        Record an attempt that brought no value.
 
         Args:
-            answer: The answer.
+            error: Why.
             seconds: How long it took.
             counts: Whether it counts as an attempt; a failed probe does not.
         """
-        if isinstance(answer, DigaError):
-            self.count(answer)
-            kind = kind_of(answer, self.operation)
-        else:
-            self.attempts += 1
-            kind = self.operation.success
+        self.count(error)
+        kind = kind_of(error, self.operation)
         if not counts:
             self.uncount()
             self.deadline += seconds
@@ -131,16 +164,11 @@ class Call(Progress, Generic[T]):
             counters.answers[kind] += 1
         if kind == "throttled" and self.bulk:
             self.deadline += seconds
-        return kind
 
     def retry(self) -> None:
         """Record that another attempt follows."""
         for counters in self.counters:
             counters.retries += 1
-
-    def seconds(self, now: float) -> float:
-        """Return how long the next attempt may take."""
-        return min(self.timeouts.attempt, self.deadline - now)
 
     def follow(self, attempt: Open) -> None:
         """Remember the open attempt."""

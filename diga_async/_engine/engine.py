@@ -16,10 +16,8 @@ from typing import Any, TypeVar
 import attrs
 
 from diga_async._api.addresses import endpoint_of, peer_of
-from diga_async._api.headers import rate_limit
-from diga_async._api.messages import Secret
+from diga_async._api.messages import Request, Secret
 from diga_async._api.operation import Answer, Operation
-from diga_async._api.problems import request_id
 from diga_async._engine.address_question import AddressQuestion
 from diga_async._engine.call import (
     Call,
@@ -27,12 +25,14 @@ from diga_async._engine.call import (
     blocked_error,
     deadline_error,
     final,
+    kind_of,
     status_of,
 )
 from diga_async._engine.clock import Clock
 from diga_async._engine.credentials import Credentials, KeyRequests
 from diga_async._engine.feedback import Feedback
 from diga_async._engine.observer import Observer, lookup_event
+from diga_async._engine.replies import Replies
 from diga_async._engine.scheduler import Permit, Scheduler
 from diga_async._flow.address_check import AddressCheck
 from diga_async._flow.circuit_breaker import CircuitBreaker, Purpose, Silence
@@ -44,21 +44,16 @@ from diga_async._models.errors import (
     APIStatusError,
     APITimeoutError,
     AuthenticationError,
-    ClientClosedError,
     DigaError,
-    InternalServerError,
-    InvalidResponseError,
     NotFoundError,
 )
 from diga_async._models.events import AttemptEvent
 from diga_async._models.options import Limits, RetryPolicy
-from diga_async._transport.failures import Shortage, timeout_error
+from diga_async._transport.failures import Shortage
+from diga_async._transport.protocol import Reply
 from diga_async._transport.transport import Transport
 
 T = TypeVar("T")
-
-#: A server that sends nothing, or only its own failures, may be down.
-_FAILURES = (APIConnectionError, InternalServerError)
 
 
 @attrs.frozen(kw_only=True)
@@ -114,12 +109,14 @@ class Engine:
     ) -> None:
         self.clock = clock or Clock()
         self.counters = counters
+        self.endpoint = endpoint_of(settings.base_url, settings.headers)
+        self.peer = peer = peer_of(self.endpoint.url, settings.proxy)
         self.limiter = RateLimiter(**attrs.asdict(settings.limits))
         self.breaker = CircuitBreaker(settings.retry.max_outage)
         self.address = AddressQuestion(
             address or AddressCheck(),
             settings.control,
-            self._attempt,
+            self.run,
             clock=self.clock,
             seconds=settings.retry.max_outage,
             counters=counters,
@@ -137,10 +134,16 @@ class Engine:
             observer=self.observer,
             chance=chance,
         )
+        self._replies = Replies(
+            transport,
+            self.limiter,
+            scheduler=self.scheduler,
+            feedback=self._feedback,
+            clock=self.clock,
+            peer=peer,
+        )
         self.budget = RetryBudget()
         self.policy = settings.retry
-        self.endpoint = endpoint_of(settings.base_url, settings.headers)
-        self.peer = peer_of(self.endpoint.url, settings.proxy)
         self._credentials = credentials
         self._keys = KeyRequests(
             credentials, self.clock, chance, self.observer.key_hangs
@@ -149,41 +152,157 @@ class Engine:
         self._transport = transport
         self._chance = chance
 
-    # --- the one loop that retries
+    # --- the way of a call
 
     async def run(self, call: Call[T]) -> Answer[T]:
-        """Carry *call* to its end; return the value, or why there is none."""
+        """
+        Carry *call* to its end; return the value, or why there is none.
+
+        This is the whole way of a call. Nearly always it starts now, a connection is
+        ready and the response is the value, so only that response is awaited. What is
+        rare has a coroutine of its own: to wait for a permit or the key, to connect,
+        and to try again.
+        """
         if call.bulk and call.silence is None:
             call.silence = Silence(self.breaker)
-        while True:
-            deadline = call.deadline
-            answer = await self._attempt(call)
-            if answer is None:
-                if call.deadline > deadline:
-                    continue  # a follower with more time has joined
-                return self._too_late(call)
+        while self._starts_now(call) or await self._waits_to_start(call):
+            connection = None
+            try:
+                request = call.operation.request(self.endpoint, call.authorization)
+                connection = self._transport.take(fresh=_lost_its_connection(call.last))
+                if connection is None:
+                    reply = await self._connect_and_send(call, request)
+                else:
+                    call.attempt = None if call.bulk else connection
+                    most = math.inf if call.bulk else call.left
+                    reply = await connection.ask(request, call.seconds, most)
+                answer = self._replies.receive(call, request, connection, reply)
+            except BaseException:
+                if connection is not None:
+                    connection.close()
+                raise
+            finally:
+                call.end()
+                self.scheduler.release()
+            if self.observer.is_on:
+                self._report_attempt(call, answer)
             if not isinstance(answer, DigaError):
                 self.budget.refund(call.attempts)
                 return answer
-            call.last = answer
-            delay = await self._delay(call, answer)
-            if delay is None:
-                return self._final(call, answer)
-            if not self._can_pay(call, answer):
-                return final(call, _over_budget(answer), self.clock.now())
-            if not call.is_short:
-                call.retry()
-            if delay > 0.0:
-                await self._pause(call, answer, delay)
+            if not await self._tries_again(call, answer):
+                break
+        return self._final(call)
 
-    def _final(self, call: Call[T], error: DigaError) -> DigaError:
-        if isinstance(error, NotFoundError):
+    def _starts_now(self, call: Call[T]) -> bool:
+        """Start an attempt that waits for nothing; return whether it has started."""
+        if call.sending:
+            return True  # a control, which uses the permit of its run
+        authorization = self._credentials.held
+        if authorization is None or (call.bulk and self.breaker.is_holding):
+            return False
+        now = self.clock.now()
+        permit = self.scheduler.try_acquire(now, bulk=call.bulk)
+        if permit is None:
+            return False
+        call.authorization = authorization
+        call.begin(now, permit, 0.0, self._transport.blocked)
+        return True
+
+    def _final(self, call: Call[T]) -> DigaError:
+        """Return the error with which *call* ends."""
+        assert call.last is not None  # noqa: S101 - it has not succeeded
+        if isinstance(call.last, NotFoundError):
             self.budget.refund(call.attempts)
-        return final(call, error, self.clock.now())
+        return final(call, call.last, self.clock.now())
 
-    def _too_late(self, call: Call[T]) -> DigaError:
-        """Return the error of a call whose deadline has passed."""
-        return deadline_error(call, self.clock.now(), self.peer)
+    # --- before an attempt: the key, a permit, a connection
+
+    async def _waits_to_start(self, call: Call[T]) -> bool:
+        """
+        Wait for the key and for a permit; return whether an attempt has started.
+
+        Where a ``Retry-After`` blocks the client for longer than the call can wait,
+        the call was throttled once more.
+        """
+        while True:
+            deadline = call.deadline
+            refusal = await self._wait_to_start(call)
+            if call.sending:
+                return True
+            if refusal is not None:
+                if not await self._tries_again(call, refusal):
+                    return False
+            elif call.deadline == deadline:  # no follower with more time has joined
+                call.last = deadline_error(call, self.clock.now(), self.peer)
+                return False
+
+    async def _wait_to_start(self, call: Call[T]) -> DigaError | None:
+        """Return why *call* may not start; None at its start, or its deadline."""
+        asked = self.clock.now()
+        while True:
+            if self._credentials.held is None and await self._key(call) is None:
+                return self._no_key(call)
+            deadline = _never if call.bulk else lambda: call.deadline
+            permit = await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
+            if permit is None:
+                return self._rejection(call)
+            authorization = self._credentials.held
+            if authorization is None:  # forgotten meanwhile
+                self.scheduler.release()
+            elif permit[2] is Purpose.CONTROL and self._control is not None:
+                error = await self._send_control(call, permit, authorization)
+                if error is not None:
+                    return error
+            else:
+                call.authorization = authorization
+                queued = permit[0] - asked
+                begun = self.clock.now() if queued else permit[0]
+                call.begin(begun, permit, queued, self._transport.blocked)
+                return None
+
+    async def _connect_and_send(
+        self, call: Call[T], request: Request
+    ) -> Reply | Shortage:
+        """Send over a connection that has to be made first, or that is lent."""
+        return await self._transport.send(
+            request,
+            seconds=call.seconds,
+            connect=call.timeouts.connect,
+            most=math.inf if call.bulk else call.left,
+            on_begin=None if call.bulk else call.follow,
+            fresh=_lost_its_connection(call.last),
+        )
+
+    # --- after an error
+
+    def _report_attempt(self, call: Call[T], answer: Answer[T]) -> None:
+        if call.is_short:
+            return  # nothing was sent
+        event = AttemptEvent(
+            phone_id=call.subject,
+            attempts=call.attempts,
+            answer=kind_of(answer, call.operation),
+            status=status_of(answer),
+            waited=call.queued,
+            elapsed=call.ended - call.permit[0],
+            rate=self.limiter.rate,
+        )
+        self.observer.attempt(event)
+
+    async def _tries_again(self, call: Call[T], error: DigaError) -> bool:
+        """Wait for the next attempt; return whether there is one."""
+        call.last = error
+        delay = None if call.once else await self._delay(call, error)
+        if delay is None:
+            return False
+        if not self._can_pay(call, error):
+            call.last = _over_budget(error)
+            return False
+        if not call.is_short:
+            call.retry()
+        if delay > 0.0:
+            await self._pause(call, error, delay)
+        return True
 
     async def _pause(self, call: Call[T], error: DigaError, seconds: float) -> None:
         """Wait; in a run, a pause for throttling does not count towards `total`."""
@@ -247,115 +366,6 @@ class Engine:
         call.silence.failed(now)
         return call.silence.left(now)
 
-    # --- one attempt
-
-    async def _attempt(self, call: Call[T]) -> Answer[T] | None:
-        """
-        Make one attempt when it gets a permit; None when the deadline came first.
-
-        Where a ``Retry-After`` blocks the client for longer than the call can wait,
-        nothing is sent, and the answer is that it was throttled once more.
-        """
-        asked = now = self.clock.now()
-        while True:
-            authorization = self._credentials.held
-            if authorization is None:
-                if await self._key(call) is None:
-                    return self._no_key(call)
-                now, authorization = self.clock.now(), self._credentials.held
-            permit = self.scheduler.try_acquire(now, bulk=call.bulk)
-            if permit is None:
-                permit = await self._wait_for_permit(call)
-                authorization = self._credentials.held
-            if permit is None:
-                return self._rejection(call)
-            if authorization is None:  # forgotten meanwhile
-                self.scheduler.release()
-            elif permit[2] is Purpose.CONTROL and self._control is not None:
-                error = await self._send_control(call, permit, authorization)
-                if error is not None:
-                    return error
-            else:
-                call.authorization = authorization
-                return await self._exchange(call, permit, permit[0] - asked)
-            now = self.clock.now()
-
-    async def _wait_for_permit(self, call: Call[T]) -> Permit | None:
-        deadline = _never if call.bulk else lambda: call.deadline
-        return await self.scheduler.acquire(bulk=call.bulk, deadline=deadline)
-
-    async def _exchange(
-        self, call: Call[T], permit: Permit, queued: float
-    ) -> Answer[T]:
-        """Send one request; tell the limits what came back."""
-        sent, _, purpose = permit
-        # A waiter runs after it was given its permit; long after in a busy loop.
-        begun = self.clock.now() if queued else sent
-        call.begin(begun, queued + begun - sent)
-        try:
-            answer = await self._send(call)
-            now = self.clock.now()
-            if call.is_short:
-                self._feedback.fell_short(call, answer, now, self.scheduler.in_flight)
-                return answer
-            is_failure = isinstance(answer, _FAILURES) and not is_throttling(answer)
-            counts = purpose is Purpose.CALL or not is_failure
-            kind = call.note(answer, now - sent, counts=counts)
-            if call.rate_limit is not None:
-                self.limiter.advised(now, *call.rate_limit)
-            if is_failure:
-                self._feedback.failed(call, answer, now, permit)
-            else:
-                self._feedback.answered(call, answer, now, permit)
-            if isinstance(answer, APIStatusError) and answer.retry_after:
-                self._feedback.cool_down(answer, now, answer.retry_after)
-                self.scheduler.reject_blocked(now)
-        finally:
-            call.end()
-            self.scheduler.release()
-        if self.observer.is_on:
-            event = AttemptEvent(
-                phone_id=call.subject,
-                attempts=call.attempts,
-                answer=kind,
-                status=status_of(answer),
-                waited=queued,
-                elapsed=now - sent,
-                rate=self.limiter.rate,
-            )
-            self.observer.attempt(event)
-        return answer
-
-    async def _send(self, call: Call[T]) -> Answer[T]:
-        """Send one request; read the response."""
-        begun = self.clock.now()
-        left, blocked = call.deadline - begun, self._transport.blocked
-        response = await self._transport.send(
-            call.operation.request(self.endpoint, call.authorization),
-            seconds=call.seconds(begun),
-            connect=call.timeouts.connect,
-            most=math.inf if call.bulk else left,
-            on_begin=None if call.bulk else call.follow,
-            fresh=call.last is not None and _lost_its_connection(call.last),
-        )
-        if self._transport.blocked > blocked:
-            if call.bulk:
-                call.deadline += self._transport.blocked - blocked
-            self._feedback.stood_still(self._transport.blocked)
-        call.is_short = isinstance(response, Shortage)
-        if isinstance(response, Shortage):
-            response = response.error
-        if isinstance(response, APIConnectionError):
-            if self._transport.closed:
-                return _closed()
-            return self._named(response, call, left)
-        call.rate_limit = rate_limit(response)
-        call.request_id = request_id(response, call.authorization)
-        answer = call.operation.answer(response, call.authorization)
-        if isinstance(answer, InvalidResponseError) and answer.foreign:
-            self._transport.retire()
-        return answer
-
     def _no_key(self, call: Call[T]) -> APITimeoutError | None:
         """Return why a run got no key; None is the deadline of a single call."""
         if not call.bulk:
@@ -381,8 +391,10 @@ class Engine:
             counters=(self.counters,),
             authorization=authorization,
             silence=call.silence,
+            once=True,
         )
-        answer = await self._exchange(control, permit, 0.0)
+        control.begin(permit[0], permit, 0.0, self._transport.blocked)
+        answer = await self.run(control)
         assert call.silence is not None  # noqa: S101 - only a run's call sends it
         if call.silence.is_hopeless(self.clock.now()) and isinstance(answer, DigaError):
             return answer
@@ -392,19 +404,6 @@ class Engine:
         """Return a 404 with its URL, which may be wrong."""
         url = call.operation.request(self.endpoint, call.authorization).url
         return attrs.evolve(error, reason=f"GET {url}")
-
-    def _named(
-        self, error: APIConnectionError, call: Call[T], left: float
-    ) -> APIConnectionError:
-        """Let a timeout name `Timeouts.total`, where that left less than `attempt`."""
-        if not isinstance(error, APITimeoutError) or left >= call.timeouts.attempt:
-            return error
-        if error.phase == "connect" and left >= call.timeouts.connect:
-            return error
-        total = call.timeouts.total
-        return timeout_error(
-            self.peer, error.phase, "total", total, pooled=call.is_short
-        )
 
     def _rejection(self, call: Call[T]) -> DigaError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""
@@ -435,7 +434,7 @@ class Engine:
         await self.address.close()
 
 
-def _lost_its_connection(error: DigaError) -> bool:
+def _lost_its_connection(error: DigaError | None) -> bool:
     """Whether a call's last connection broke: other idle ones may be lost as well."""
     return isinstance(error, APIConnectionError) and error.phase == "read"
 
@@ -448,7 +447,3 @@ def _never() -> float:
 def _over_budget(error: DigaError) -> DigaError:
     reasons = (error.reason, "not retried: the retry budget is spent")
     return attrs.evolve(error, reason="; ".join(filter(None, reasons)))
-
-
-def _closed() -> ClientClosedError:
-    return ClientClosedError("the client's connections were closed")

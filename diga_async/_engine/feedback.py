@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from diga_async._api.operation import Answer, Operation
+from diga_async._api.operation import Operation
 from diga_async._engine.call import Call, status_of
 from diga_async._engine.observer import Observer
 from diga_async._engine.scheduler import Permit
@@ -73,7 +73,7 @@ class Feedback:
             self._limiter.block(now, seconds, self._chance())
 
     def failed(
-        self, call: Call[T], answer: Answer[T], now: float, permit: Permit
+        self, call: Call[T], error: DigaError, now: float, permit: Permit
     ) -> None:
         """Record an attempt without an answer, or with a 5xx."""
         self._limiter.lost(now, permit[0])
@@ -81,7 +81,7 @@ class Feedback:
             now,
             self._chance(),
             sent=permit[0],
-            kind=_kind_of_failure(answer),
+            kind=_kind_of_failure(error),
             purpose=permit[2],
         )
         if call.silence is not None:
@@ -89,40 +89,47 @@ class Feedback:
         if begins:
             self._observer.outage(is_on=True)
 
-    def answered(
-        self, call: Call[T], answer: Answer[T], now: float, permit: Permit
-    ) -> None:
-        """Record an answer, whatever it says."""
+    def succeeded(self, operation: Operation[T], now: float, permit: Permit) -> None:
+        """Record an attempt that brought the value."""
+        self._check.is_right = True
+        if operation.subject is not None:
+            self._recent.append(operation)
+        self._accepted(now, permit)
+
+    def _accepted(self, now: float, permit: Permit) -> None:
         sent, in_flight, _ = permit
-        if isinstance(answer, APIStatusError) and is_throttling(answer):
-            self._limiter.throttled(
-                now, sent, answer.retry_after, self._chance(), in_flight
-            )
-            self._observer.limiter(self._limiter, now, urgent=True)
-        else:
-            self._limiter.accepted(now, sent, in_flight)
-            self._observer.limiter(self._limiter, now, urgent=False)
-            self._remember(call.operation, answer)
+        self._limiter.accepted(now, sent, in_flight)
+        self._observer.limiter(self._limiter, now, urgent=False)
+        self._heard(now)
+
+    def _heard(self, now: float) -> None:
         self._local.succeeded(now)
         if self._breaker.succeeded():
             self._observer.outage(is_on=False)
 
-    def _remember(self, operation: Operation[T], answer: Answer[T]) -> None:
-        """Remember what an answer shows: the API is there, the call can be answered."""
-        if not isinstance(answer, DigaError):
-            self._check.is_right = True
-        elif not isinstance(answer, NotFoundError):
-            if status_of(answer) == 200:  # noqa: PLR2004
-                self._check.succeeded()
+    def answered(
+        self, call: Call[T], error: DigaError, now: float, permit: Permit
+    ) -> None:
+        """Record an answer that says why there is no value."""
+        if isinstance(error, APIStatusError) and is_throttling(error):
+            sent, in_flight, _ = permit
+            self._limiter.throttled(
+                now, sent, error.retry_after, self._chance(), in_flight
+            )
+            self._observer.limiter(self._limiter, now, urgent=True)
+            self._heard(now)
             return
-        if operation.subject is not None:
-            self._recent.append(operation)
+        self._accepted(now, permit)
+        if isinstance(error, NotFoundError):
+            if call.subject is not None:
+                self._recent.append(call.operation)
+        elif status_of(error) == 200:  # noqa: PLR2004
+            self._check.succeeded()
 
     def fell_short(
-        self, call: Call[T], error: Answer[T], now: float, in_flight: int
+        self, call: Call[T], error: DigaError, now: float, in_flight: int
     ) -> None:
         """Withdraw an attempt that could not be sent; let fewer be in flight."""
-        assert isinstance(error, DigaError)  # noqa: S101 - for the type checker
         call.withdraw(now - call.begun)
         if self._local.fell_short(now, in_flight):
             self._observer.shortage(error)

@@ -118,15 +118,17 @@ class Scheduler:
         local = self._local
         if self.in_flight >= local.slots or self.in_flight >= self._limiter.slots:
             return math.inf  # until the next release
-        delay = max(self._limiter.wait(now), local.wait(now))
-        return max(delay, self._breaker.wait(now)) if queue is self._bulk else delay
+        delay = max(self._limiter.opens_at, local.opens_at) - now
+        if queue is self._bulk and self._breaker.is_holding:
+            return max(delay, self._breaker.wait(now))
+        return delay
 
     def _start(self, queue: Queue, now: float) -> Permit:
         self.in_flight += 1
         chance = self._chance()
         self._limiter.sent(now, chance, self.in_flight)
         purpose = Purpose.CALL
-        if queue is self._bulk:
+        if queue is self._bulk and self._breaker.is_holding:
             purpose = self._breaker.sent(now, chance)
         return now, self.in_flight, purpose
 

@@ -53,6 +53,7 @@ class CircuitBreaker:
         row: The number of the present row of failures: each answer begins a new one.
         blocked: For how many seconds the event loop was blocked, in all.
         is_open: Whether an outage is on.
+        is_holding: Whether runs are held back.
     """
 
     def __init__(self, most_seconds: float) -> None:
@@ -60,16 +61,12 @@ class CircuitBreaker:
         self.row = 0
         self.blocked = 0.0
         self.is_open = False
+        self.is_holding = False
         self._failures = 0
         self._last = Failure.NOT_SENT
         self._is_control_next = False
         self._held_since = 0.0
         self._next_probe = 0.0
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether runs are held back."""
-        return self._failures >= FAILURES_TO_OPEN
 
     @property
     def is_in_doubt(self) -> bool:
@@ -102,6 +99,7 @@ class CircuitBreaker:
         was_open, self.is_open = self.is_open, False
         self.row += 1
         self._failures = 0
+        self.is_holding = False
         return was_open
 
     def failed(
@@ -152,6 +150,7 @@ class CircuitBreaker:
         self.blocked += seconds
 
     def _hold(self, now: float, chance: float) -> None:
+        self.is_holding = True
         self._held_since = now
         self._is_control_next = self._last is not Failure.NOT_SENT
         if self._last is Failure.ANSWER:

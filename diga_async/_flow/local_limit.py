@@ -36,6 +36,7 @@ class LocalLimit:
 
     Attributes:
         slots: How many requests may be in flight now: 1 to *most*.
+        opens_at: When the next request may start, on the clock of *now*.
 
     >>> limit = LocalLimit(64)
     >>> limit.fell_short(10.0, in_flight=31), limit.slots
@@ -48,9 +49,9 @@ class LocalLimit:
         "_grow_seconds",
         "_has_grown",
         "_most",
-        "_next",
         "_pause",
         "_since",
+        "opens_at",
         "slots",
     )
 
@@ -60,11 +61,11 @@ class LocalLimit:
         self._grow_seconds = GROW_SECONDS
         self._has_grown = False
         self._pause = 0.0
-        self._next = -math.inf  # nothing may start before
+        self.opens_at = -math.inf
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next request may start; 0.0 is now."""
-        return max(0.0, self._next - now)
+        return max(0.0, self.opens_at - now)
 
     def fell_short(self, now: float, in_flight: int) -> bool:
         """
@@ -81,7 +82,7 @@ class LocalLimit:
         is_first = is_quiet and self.slots >= self._most and not self._pause
         if in_flight <= 1:
             self._pause = min(self._pause * 2.0 or PAUSE, PAUSE_MOST)
-            self._next = now + self._pause
+            self.opens_at = now + self._pause
         if self._has_grown:
             self._has_grown = False
             self._grow_seconds = min(self._grow_seconds * 2.0, GROW_SECONDS_MOST)

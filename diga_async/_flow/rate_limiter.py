@@ -136,6 +136,9 @@ class RateLimiter:
         adaptive: Whether to learn. If not, only ``Retry-After`` and *per_second*
             limit, and a 429 without a delay causes a short pause that grows.
 
+    Attributes:
+        opens_at: When the next attempt may start, on the clock of *now*.
+
     >>> limiter = RateLimiter(concurrency=64)
     >>> limiter.slots, limiter.rate, limiter.wait(0.0)
     (6, None, 0.0)
@@ -158,7 +161,7 @@ class RateLimiter:
         self._most = float(concurrency)
         self._cap = math.inf if per_second is None else CAP_MARGIN * per_second
         self._gap = 1.0 / self._cap  # seconds between two attempts; 0.0 when free
-        self._next = _NEVER  # nothing may start before
+        self.opens_at = _NEVER
         self._blocked_until = _NEVER  # by a Retry-After
         self._judged_at = _NEVER  # a 429 of an earlier attempt is ignored
         self._measurement = _Measurement()
@@ -201,7 +204,7 @@ class RateLimiter:
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next attempt may start; 0.0 is now."""
-        delay = self._next - now
+        delay = self.opens_at - now
         return delay if delay > 0.0 else 0.0  # noqa: FURB136  # max() is slower
 
     def blocked_for(self, now: float) -> float:
@@ -232,8 +235,8 @@ class RateLimiter:
         """
         if self._gap:
             self._space(now, chance, in_flight)
-        elif self._next == _NEVER:
-            self._next = self._measurement.since = now
+        elif self.opens_at == _NEVER:
+            self.opens_at = self._measurement.since = now
 
     def accepted(self, now: float, sent_at: float, in_flight: int) -> None:
         """
@@ -316,7 +319,7 @@ class RateLimiter:
         """
         if remaining > 0 or not self._adaptive or not 0.0 < reset < math.inf:
             return
-        if self._next < now + reset / 2:
+        if self.opens_at < now + reset / 2:
             self._learn(now, now, reset, 1)
             self._judged_at = now
             self._pause(now, reset, 0.5)
@@ -325,7 +328,7 @@ class RateLimiter:
 
     def _space(self, now: float, chance: float, in_flight: int) -> None:
         """Set when the attempt after this one may start."""
-        late = now - self._next - CATCH_UP
+        late = now - self.opens_at - CATCH_UP
         self._binding = late <= 0.0 and self._rate < self._cap
         if late > SEVERAL * CATCH_UP and in_flight < self.slots:
             # The caller had nothing to send, which says nothing about the server.
@@ -334,13 +337,13 @@ class RateLimiter:
         gap = self._gap
         if self._rate < self._cap:
             gap *= 1.0 + JITTER * (2.0 * chance - 1.0)
-        self._next = max(self._next, now - CATCH_UP) + gap
+        self.opens_at = max(self.opens_at, now - CATCH_UP) + gap
 
     def _pause(self, now: float, seconds: float, chance: float) -> None:
         """Start nothing for *seconds*; then a few, not in step with other clients."""
         if not self._gap:
             self._slots = min(self._slots, FIRST_SLOTS)
-        self._next = max(self._next, now + seconds + chance * min(self._gap, 1.0))
+        self.opens_at = max(self.opens_at, now + seconds + chance * min(self._gap, 1.0))
 
     def _probe_pause(self, now: float) -> float:
         """Return how long to pause after a 429."""

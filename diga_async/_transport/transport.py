@@ -31,7 +31,7 @@ from diga_async._transport.failures import (
 )
 
 if TYPE_CHECKING:
-    from diga_async._transport.protocol import Reply
+    from diga_async._transport.protocol import HttpConnection, Reply
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 """Attempts have time limits of their own, which know when the loop was blocked."""
@@ -86,6 +86,18 @@ class Transport:
         """The most requests that the pool serves at a time."""
         return self._exchange.pool.size
 
+    def take(self, *, fresh: bool = False) -> "HttpConnection | None":
+        """
+        Return a connection that is ready for a request: the common case.
+
+        Who asks over it closes it when the wait for the reply ends early, and gives
+        a reply that is no response to `failure`.
+
+        Returns:
+            The connection; None where `send` does more than to ask over it.
+        """
+        return None if fresh or self._spare else self._exchange.take()
+
     async def send(  # noqa: PLR0913 - how long, and how
         self,
         request: Request,
@@ -128,7 +140,7 @@ class Transport:
             self._make_room(connection)
         if isinstance(reply, Response):
             return reply
-        return self._failure(reply, connection, request, connect)
+        return self.failure(reply, connection, request, connect)
 
     async def _send(
         self,
@@ -157,16 +169,29 @@ class Transport:
             attempt.disconnect()
             raise attempt.hook_error
         if not isinstance(reply, Response):
-            return self._failure(reply, attempt, request, connect)
+            return self.failure(reply, attempt, request, connect)
         if self._spare:
             self._make_room(attempt)
         if self._proxy_may_answer and reply.status == PROXY_LOGIN:
             return proxy_refusal(PROXY_LOGIN, self._peer_of(request))
         return reply
 
-    def _failure(
-        self, error: BaseException, attempt: Open, request: Request, connect: float
+    def failure(
+        self,
+        error: BaseException,
+        attempt: Open,
+        request: Request,
+        connect: float = math.inf,
     ) -> APIConnectionError | Shortage:
+        """
+        Return what *error* means for an attempt.
+
+        Args:
+            error: The reply.
+            attempt: The attempt, or its connection.
+            request: What was sent.
+            connect: How long a new connection might have taken.
+        """
         progress = Progress(
             connected=attempt.connected,
             expired=attempt.expired and not attempt.is_late_to_connect,

@@ -235,7 +235,8 @@ def _answer_at_once(diga, ids):
     async def send(request, **_):
         return answers[request.url.raw_path[-36:]]
 
-    diga._lifecycle.open()._transport.send = send
+    transport = diga._lifecycle.open()._transport
+    transport.take, transport.send = lambda **_: None, send
 
 
 IN_A_LOOP = {

@@ -20,7 +20,7 @@ class RateLimiter:
     def __init__(self, slots=1, gap=0.0):
         self.slots = slots
         self.gap = gap
-        self.next = 0.0
+        self.opens_at = 0.0
         self.chances = []
         self.in_flight = []
         self.blocked_until = -math.inf
@@ -28,11 +28,8 @@ class RateLimiter:
     def blocked_for(self, now):
         return max(0.0, self.blocked_until - now)
 
-    def wait(self, now):
-        return max(0.0, self.next - now)
-
     def sent(self, now, chance, in_flight):
-        self.next = now + self.gap
+        self.opens_at = now + self.gap
         self.chances.append(chance)
         self.in_flight.append(in_flight)
 
@@ -142,16 +139,16 @@ async def test_a_new_call_does_not_overtake_its_equals(
     limiter.gap = 1.0
     await queue.come("first")
     await queue.come("second")
-    limiter.slots, limiter.next = 9, 0.0
+    limiter.slots, limiter.opens_at = 9, 0.0
     await queue.come("third")
 
     assert queue.entered == ["first", "second"]
 
 
 async def test_a_new_single_call_does_not_overtake_a_queued_one(limiter, queue):
-    limiter.slots, limiter.next = 1, math.inf
+    limiter.slots, limiter.opens_at = 1, math.inf
     await queue.come("first", interactive=True)
-    limiter.next = 0.0  # the timer has not rung yet
+    limiter.opens_at = 0.0  # the timer has not rung yet
     await queue.come("second", interactive=True)
 
     assert queue.entered == ["first"]
@@ -174,7 +171,7 @@ async def test_a_faster_rate_takes_effect_immediately(limiter, clock, queue):
     limiter.slots, limiter.gap = 9, 10.0
     await queue.come("a")
     await queue.come("b")
-    limiter.next = clock.now() + 1.0
+    limiter.opens_at = clock.now() + 1.0
     await queue.leave()
 
     assert clock.waiting == [1.0]
@@ -291,7 +288,7 @@ async def test_an_outage_delays_runs_and_not_single_calls(
 async def test_a_cool_down_rejects_a_call_that_cannot_wait(
     limiter, clock, queue, left, refused
 ):
-    limiter.next = limiter.blocked_until = clock.now() + 10.0
+    limiter.opens_at = limiter.blocked_until = clock.now() + 10.0
     await queue.come("one", interactive=True, deadline=clock.now() + left)
 
     assert bool(queue.refused) is refused
@@ -323,7 +320,7 @@ async def test_a_cool_down_rejects_queued_calls_that_cannot_wait(
 
 
 async def test_a_run_waits_for_the_rest_of_a_long_cool_down(limiter, clock, queue):
-    limiter.next = limiter.blocked_until = clock.now() + 3_600.0
+    limiter.opens_at = limiter.blocked_until = clock.now() + 3_600.0
     await queue.come("run 1")
     assert queue.refused == ["run 1"]
 

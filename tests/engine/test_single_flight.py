@@ -23,6 +23,7 @@ from diga_async._api.addresses import Peer
 from diga_async._api.phones import get_phone
 from diga_async._engine.call import Counters
 from diga_async._engine.single_flight import SingleFlight
+from diga_async._flow.circuit_breaker import Purpose
 
 PHONE = Phone.from_dict(phone_fields())
 X = UUID(PHONE_ID)
@@ -155,7 +156,7 @@ async def test_a_get_after_a_cancelled_request_sends_another(server):
 @pytest.mark.parametrize(("connected", "phase"), [(True, "read"), (False, "connect")])
 async def test_a_follower_keeps_its_own_deadline(server, connected, phase):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
-    server.calls[0].begin(server.clock.now(), 0.0)
+    server.calls[0].begin(server.clock.now(), (server.clock.now(), 1, Purpose.CALL))
     server.calls[0].attempt = SimpleNamespace(connected=connected)
     await server.clock.advance(5.0)
 
@@ -223,7 +224,7 @@ async def test_a_follower_with_more_time_extends_the_open_attempt(server):
     """Its attempt began with no more than the first one had left."""
     first = await server.get(total=5.0)
     extended = []
-    server.calls[0].begin(server.clock.now(), 0.0)
+    server.calls[0].begin(server.clock.now(), (server.clock.now(), 1, Purpose.CALL))
     server.calls[0].attempt = SimpleNamespace(
         extend=lambda seconds, most: extended.append((seconds, most))
     )
@@ -321,7 +322,7 @@ async def test_a_follower_that_left_as_the_answer_came_is_skipped(server):
 def begin(server):
     """Begin an attempt; return the list of its extensions."""
     extended = []
-    server.calls[0].begin(server.clock.now(), 0.0)
+    server.calls[0].begin(server.clock.now(), (server.clock.now(), 1, Purpose.CALL))
     server.calls[0].attempt = SimpleNamespace(
         extend=lambda seconds, _: extended.append(seconds), connected=True
     )
