@@ -51,15 +51,15 @@ class Operation(Generic[T]):
 
     def answer(self, response: Response, authorization: Secret) -> Answer[T]:
         """Read *response*: the value, or the error that it means."""
-        key = key_of(authorization)
         try:
             if response.status != 200:  # noqa: PLR2004
-                return problem_of(response, key)
+                return problem_of(response, key_of(authorization))
             value = self.read(body_of(response, self.max_body))
         except InvalidResponseError as error:
             # The names of fields are the server's text as well.
+            key = key_of(authorization)
             problems = [clean(problem, key) for problem in error.problems]
             return attrs.evolve(error, status=response.status, problems=problems)
         if self.redact is None:
             return value
-        return self.redact(value, partial(clean, key=key))
+        return self.redact(value, partial(clean, key=key_of(authorization)))

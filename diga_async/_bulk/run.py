@@ -116,7 +116,8 @@ class Run(Generic[R]):
         if not self._slots.try_acquire():
             await self._slots.acquire()
         try:
-            given = await self._source.take()
+            source = self._source
+            given = source.take_now() if source.is_ready else await source.take()
         except StopAsyncIteration:
             self._stop_feeding()
             return None
@@ -158,18 +159,26 @@ class Run(Generic[R]):
 
     def _resolve(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
         if isinstance(answer, DigaError):
-            if self._halted and answer.transient:
-                return  # it did not get all its attempts
-            if self._ends_with(answer):
-                self.halt(answer)
-                return
+            self._resolve_error(entry, call, answer)
+            return
+        self._permitted = True
+        self._settle(entry, call, answer)
+
+    def _resolve_error(
+        self, entry: Entry[R], call: Call[Any], error: DigaError
+    ) -> None:
+        if self._halted and error.transient:
+            return  # it did not get all its attempts
+        if self._ends_with(error):
+            self.halt(error)
+            return
         if not self._permitted:
-            self._permitted = shows_permission(answer)
-        if isinstance(answer, NotFoundError):
-            settle = partial(self._settle, entry, call, answer)
+            self._permitted = shows_permission(error)
+        if isinstance(error, NotFoundError):
+            settle = partial(self._settle, entry, call, error)
             if self._doubt.holds(settle):
                 return
-        self._settle(entry, call, answer)
+        self._settle(entry, call, error)
 
     def _settle(self, entry: Entry[R], call: Call[Any], answer: Answer[Any]) -> None:
         result = self._plan.results.result_of(call, answer, self._clock.now())

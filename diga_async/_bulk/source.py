@@ -84,20 +84,33 @@ class Source:
                 async with self._turn:  # an async iterator serves one call at a time
                     self._require_more()
                     return await anext(self._async)
-            if self._breath:
-                async with self._turn:
-                    await asyncio.sleep(self._breath)
-                    return self._take_now()
-            return self._take_now()
         except Exception:
             self._is_over = True
             raise
+        if not self._breath:
+            return self.take_now()
+        async with self._turn:
+            await asyncio.sleep(self._breath)
+            return self.take_now()
 
-    def _take_now(self) -> Any:
+    @property
+    def is_ready(self) -> bool:
+        """Whether `take_now` gives the next item: it needs no wait."""
+        return self._async is None and not self._breath
+
+    def take_now(self) -> Any:
+        """
+        Return the next item of an iterable, without waiting; as `take` does.
+
+        Raises:
+            StopAsyncIteration: The source has ended.
+        """
         self._require_more()
         assert self._sync is not None  # noqa: S101 - it is one or the other
         begun = self._now()
+        self._is_over = True  # unless it gives an item
         for given in self._sync:
+            self._is_over = False
             self._breath = breath_after(self._now() - begun)
             return given
         raise StopAsyncIteration

@@ -85,7 +85,10 @@ class Stream(Generic[R]):
         """Return the next result."""
         if self._closed:
             raise StopAsyncIteration
-        return await self._started().next()
+        run = self._run
+        if run is None:
+            run = self._started()
+        return await run.next()
 
     async def aclose(self) -> None:
         """

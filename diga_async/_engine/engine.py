@@ -110,7 +110,7 @@ class Engine:
         self.clock = clock or Clock()
         self.counters = counters
         self.endpoint = endpoint_of(settings.base_url, settings.headers)
-        self.peer = peer = peer_of(self.endpoint.url, settings.proxy)
+        self.peer = peer_of(self.endpoint.url, settings.proxy)
         self.limiter = RateLimiter(**attrs.asdict(settings.limits))
         self.breaker = CircuitBreaker(settings.retry.max_outage)
         self.address = AddressQuestion(
@@ -135,12 +135,7 @@ class Engine:
             chance=chance,
         )
         self._replies = Replies(
-            transport,
-            self.limiter,
-            scheduler=self.scheduler,
-            feedback=self._feedback,
-            clock=self.clock,
-            peer=peer,
+            transport, self.scheduler, self._feedback, self.clock, self.peer
         )
         self.budget = RetryBudget()
         self.policy = settings.retry

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from diga_async._api.operation import Operation
 from diga_async._engine.call import Call, status_of
 from diga_async._engine.observer import Observer
-from diga_async._engine.scheduler import Permit
 from diga_async._flow.address_check import AddressCheck
 from diga_async._flow.circuit_breaker import CircuitBreaker, Failure
 from diga_async._flow.local_limit import LocalLimit
@@ -72,32 +71,53 @@ class Feedback:
         if error.transient and is_short and not is_throttling(error):
             self._limiter.block(now, seconds, self._chance())
 
-    def failed(
-        self, call: Call[T], error: DigaError, now: float, permit: Permit
-    ) -> None:
+    def advised(self, call: Call[T], now: float) -> None:
+        """Record what a response says about a rate limit."""
+        if call.rate_limit is not None:
+            self._limiter.advised(now, *call.rate_limit)
+
+    def failed(self, call: Call[T], error: DigaError, now: float) -> None:
         """Record an attempt without an answer, or with a 5xx."""
-        self._limiter.lost(now, permit[0])
+        sent, _, purpose = call.permit
+        self._limiter.lost(now, sent)
         begins = self._breaker.failed(
             now,
             self._chance(),
-            sent=permit[0],
+            sent=sent,
             kind=_kind_of_failure(error),
-            purpose=permit[2],
+            purpose=purpose,
         )
         if call.silence is not None:
             call.silence.failed(now)
         if begins:
             self._observer.outage(is_on=True)
 
-    def succeeded(self, operation: Operation[T], now: float, permit: Permit) -> None:
+    def succeeded(self, call: Call[T], now: float) -> None:
         """Record an attempt that brought the value."""
+        if call.rate_limit is not None:
+            self.advised(call, now)
         self._check.is_right = True
-        if operation.subject is not None:
-            self._recent.append(operation)
-        self._accepted(now, permit)
+        self._accepted(call, now)
+        self._remember(call)
 
-    def _accepted(self, now: float, permit: Permit) -> None:
-        sent, in_flight, _ = permit
+    def answered(self, call: Call[T], error: DigaError, now: float) -> None:
+        """Record an answer that says why there is no value."""
+        if isinstance(error, APIStatusError) and is_throttling(error):
+            sent, in_flight, _ = call.permit
+            self._limiter.throttled(
+                now, sent, error.retry_after, self._chance(), in_flight
+            )
+            self._observer.limiter(self._limiter, now, urgent=True)
+            self._heard(now)
+            return
+        self._accepted(call, now)
+        if isinstance(error, NotFoundError):
+            self._remember(call)
+        elif status_of(error) == 200:  # noqa: PLR2004
+            self._check.succeeded()
+
+    def _accepted(self, call: Call[T], now: float) -> None:
+        sent, in_flight, _ = call.permit
         self._limiter.accepted(now, sent, in_flight)
         self._observer.limiter(self._limiter, now, urgent=False)
         self._heard(now)
@@ -107,24 +127,10 @@ class Feedback:
         if self._breaker.succeeded():
             self._observer.outage(is_on=False)
 
-    def answered(
-        self, call: Call[T], error: DigaError, now: float, permit: Permit
-    ) -> None:
-        """Record an answer that says why there is no value."""
-        if isinstance(error, APIStatusError) and is_throttling(error):
-            sent, in_flight, _ = permit
-            self._limiter.throttled(
-                now, sent, error.retry_after, self._chance(), in_flight
-            )
-            self._observer.limiter(self._limiter, now, urgent=True)
-            self._heard(now)
-            return
-        self._accepted(now, permit)
-        if isinstance(error, NotFoundError):
-            if call.subject is not None:
-                self._recent.append(call.operation)
-        elif status_of(error) == 200:  # noqa: PLR2004
-            self._check.succeeded()
+    def _remember(self, call: Call[T]) -> None:
+        """Remember a call that can be answered, to send it as a control."""
+        if call.operation.subject is not None:
+            self._recent.append(call.operation)
 
     def fell_short(
         self, call: Call[T], error: DigaError, now: float, in_flight: int

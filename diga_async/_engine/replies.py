@@ -12,7 +12,6 @@ from diga_async._engine.clock import Clock
 from diga_async._engine.feedback import Feedback
 from diga_async._engine.scheduler import Scheduler
 from diga_async._flow.circuit_breaker import Purpose
-from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._flow.retry import is_throttling
 from diga_async._models.errors import (
     APIConnectionError,
@@ -39,25 +38,21 @@ class Replies:
 
     Args:
         transport: Has sent the requests.
-        limiter: How fast the client may send.
         scheduler: Has given the permits.
         feedback: Tells the limits of the answers.
         clock: The time.
         peer: What requests are sent to, as errors name it.
     """
 
-    def __init__(  # noqa: PLR0913 - parts of an engine, and made by it alone
+    def __init__(
         self,
         transport: Transport,
-        limiter: RateLimiter,
-        *,
         scheduler: Scheduler,
         feedback: Feedback,
         clock: Clock,
         peer: Peer,
     ) -> None:
         self._transport = transport
-        self._limiter = limiter
         self._scheduler = scheduler
         self._feedback = feedback
         self._clock = clock
@@ -94,9 +89,7 @@ class Replies:
             self._learn(call, answer, now)
         else:
             call.succeed()
-            if call.rate_limit is not None:
-                self._limiter.advised(now, *call.rate_limit)
-            self._feedback.succeeded(call.operation, now, call.permit)
+            self._feedback.succeeded(call, now)
         return answer
 
     def _read(self, call: Call[T], response: Response) -> Answer[T]:
@@ -134,12 +127,11 @@ class Replies:
         is_failure = isinstance(error, _FAILURES) and not is_throttling(error)
         counts = purpose is Purpose.CALL or not is_failure
         call.fail(error, now - sent, counts=counts)
-        if call.rate_limit is not None:
-            self._limiter.advised(now, *call.rate_limit)
+        self._feedback.advised(call, now)
         if is_failure:
-            self._feedback.failed(call, error, now, call.permit)
+            self._feedback.failed(call, error, now)
         else:
-            self._feedback.answered(call, error, now, call.permit)
+            self._feedback.answered(call, error, now)
         if isinstance(error, APIStatusError) and error.retry_after:
             self._feedback.cool_down(error, now, error.retry_after)
             self._scheduler.reject_blocked(now)

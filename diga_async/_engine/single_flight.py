@@ -47,9 +47,6 @@ class _Follower(Generic[T]):
         self.since = self._clock.now()
         self._patience: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        if deadline < math.inf:
-            left = deadline - self.since
-            self._timer = self._clock.call_later(left, self._expire)
 
     def resolve(self, answer: Answer[T]) -> None:
         """Give the caller its own copy of the answer."""
@@ -72,12 +69,18 @@ class _Follower(Generic[T]):
             again = partial(self._expire, turns - 1)
             asyncio.get_running_loop().call_soon(again)
             return
-        # At the last deadline the call itself ends, with a more precise error.
-        if self._deadline < self._call.deadline:
-            self.resolve(deadline_error(self._call, self._clock.now(), self._peer))
+        self.resolve(deadline_error(self._call, self._clock.now(), self._peer))
 
-    def share(self) -> None:
-        """Keep the caller's own limit of an attempt when another caller allows more."""
+    def share(self, now: float) -> None:
+        """
+        Keep the caller's own limits when another caller allows more.
+
+        At the last deadline the call itself ends, with a more precise error, so the
+        only caller needs no timer.
+        """
+        if self._deadline < self._call.deadline and self._timer is None:
+            left = self._deadline - now
+            self._timer = self._clock.call_later(left, self._expire)
         if self._limit < self._call.timeouts.attempt and self._patience is None:
             self._wait_for_attempt(self._limit)
 
@@ -117,7 +120,7 @@ class _SharedCall(Generic[T]):
         self.followers.add(follower)
         self.call.extend(deadline, timeouts.attempt, follower.since)
         for each in self.followers:
-            each.share()
+            each.share(follower.since)
 
     def leave(self, follower: _Follower[T]) -> None:
         """Remove a follower; the last one cancels the call."""
@@ -181,7 +184,14 @@ class SingleFlight:
             blocked = self._engine.limiter.blocked_for(now)
             if blocked > total:
                 raise final(shared.call, blocked_error(blocked), now)
-        answer = await self._follow(shared, timeouts, now + total)
+        follower = _Follower(shared.call, timeouts, now + total, self._engine)
+        shared.join(follower, timeouts, now + total)
+        try:
+            answer = await follower.answer
+        finally:
+            shared.leave(follower)
+            if not shared.followers:
+                self._forget(shared)
         if not isinstance(answer, DigaError):
             return answer
         try:
@@ -248,15 +258,3 @@ class SingleFlight:
     def _forget(self, shared: _SharedCall[T]) -> None:
         if self._shared.get(shared.key) is shared:
             del self._shared[shared.key]
-
-    async def _follow(
-        self, shared: _SharedCall[T], timeouts: Timeouts, deadline: float
-    ) -> Answer[T]:
-        follower = _Follower(shared.call, timeouts, deadline, self._engine)
-        shared.join(follower, timeouts, deadline)
-        try:
-            return await follower.answer
-        finally:
-            shared.leave(follower)
-            if not shared.followers:
-                self._forget(shared)

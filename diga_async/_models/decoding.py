@@ -217,8 +217,12 @@ def uuid_of(text: str) -> UUID:
     return made  # type: ignore[no-any-return]
 
 
-# A project has few agents, and their ids come with thousands of phones.
-_same_uuid_of = lru_cache(maxsize=1024)(uuid_of)
+@lru_cache(maxsize=1024)
+def _checked_uuid(text: str) -> UUID:
+    """Read an id: a project has few agents, whose ids come with thousands of phones."""
+    if _is_uuid(text) is None:
+        raise _Mismatch("not a UUID")
+    return uuid_of(text)
 
 
 def _text(value: Any, _: Any = str) -> str:
@@ -256,9 +260,7 @@ def _member(value: Any, kind: type[OpenStrEnum]) -> OpenStrEnum:
 def _uuid(value: Any, _: Any = UUID) -> UUID:
     if type(value) is not str:
         raise _Mismatch.of_kind("a string", value)
-    if _is_uuid(value) is None:
-        raise _Mismatch("not a UUID")
-    return _same_uuid_of(value)
+    return _checked_uuid(value)
 
 
 def _own_uuid(value: Any, kind: Any = UUID) -> UUID:
