@@ -80,8 +80,8 @@ class CooperativeYield:
         self._until_sample -= 1
         if not self._until_sample:
             self._measure()
-        if self._is_saturated:
-            yield
+        if self._is_saturated and not self._waiting:
+            yield  # a call that queues waits for a turn anyway
         if not self._left or self._waiting:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
