@@ -106,10 +106,14 @@ def methods() -> tuple[object, ...]:
 
 
 def _replaced(found: tuple[object, ...]) -> bool:
-    return not all(
-        type(one) is FunctionType and one.__globals__["__name__"].startswith("aiohttp.")
-        for one in found[:-1]
-    )
+    return not all(map(_is_of_aiohttp, found[:-1]))
+
+
+def _is_of_aiohttp(method: object) -> bool:
+    if type(method) is not FunctionType:
+        return False
+    module = method.__globals__.get("__name__")  # generated code may have none
+    return isinstance(module, str) and module.startswith("aiohttp.")
 
 
 # --- the verdict, one for the process

@@ -74,6 +74,25 @@ async def test_a_few_calls_start_in_each_turn_of_a_saturated_loop(part: float) -
     assert turns == [0, MOST_A_TURN, 0, MOST_A_TURN, 1]
 
 
+async def test_a_call_that_queues_does_not_wait_for_a_turn_first() -> None:
+    cooperative = await cooperative_under(1.0)
+    before = [asyncio.ensure_future(later(cooperative)) for _ in range(MOST_A_TURN + 1)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one of them is queued
+    wait = cooperative.wait()
+
+    waits_for = wait.send(None)
+
+    assert isinstance(waits_for, asyncio.Future)
+    waits_for.cancel()
+    wait.close()
+    await asyncio.gather(*before)
+
+
+async def later(cooperative: CooperativeYield) -> None:
+    await cooperative.wait()
+
+
 async def test_a_loop_counts_as_saturated_at_first() -> None:
     assert await passed(CooperativeYield(time.monotonic), MOST_A_TURN) == [
         0,

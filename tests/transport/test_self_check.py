@@ -140,6 +140,15 @@ def with_a_patched_session(monkeypatch: pytest.MonkeyPatch) -> str:
     return "another library has replaced methods of aiohttp"
 
 
+def with_a_session_patched_by_generated_code(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Such code belongs to no module."""
+    names: dict[str, Any] = {"old": aiohttp.ClientSession._request}
+    code = "async def new(*given, **options): return await old(*given, **options)"
+    exec(code, names)  # noqa: S102 - as written above
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", names["new"])
+    return "another library has replaced methods of aiohttp"
+
+
 CHANGES = [
     without_the_parser,
     with_another_constructor,
@@ -147,6 +156,7 @@ CHANGES = [
     with_a_lenient_end,
     with_heads_as_dictionaries,
     with_a_patched_session,
+    with_a_session_patched_by_generated_code,
 ]
 
 
