@@ -1465,7 +1465,11 @@ def test_the_demo_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    svg = module.draw()
+    wide, tall = module.draw().values()
 
-    assert "100&#160;lookups" in svg
-    assert "https://" not in svg
+    for svg in (wide, tall):
+        assert "100&#160;lookups" in svg
+        assert "https://" not in svg
+    assert ">nickname<" in wide
+    assert ">status" in tall
+    assert ">provider" not in tall
