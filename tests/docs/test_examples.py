@@ -1333,9 +1333,24 @@ def test_the_figures_of_the_front_pages_are_measured() -> None:
     chart = re.findall(r"^(\w.*?) +([\d.]+) █+$", readme, MULTILINE)
 
     assert len(chart) == 3
+    front = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert f"**{chart[0][1]}** of the CPU" in front
     for name, ratio in chart:
         row = rf"^\| {name.replace('iter_many', '`iter_many`')} \| {ratio} \("
         assert re.search(row, page, MULTILINE), name
+
+
+def test_the_front_pages_agree_with_the_page_of_the_rate_limiter() -> None:
+    page = (DOCS / "explanation" / "rate-limiter.md").read_text(encoding="utf-8")
+    throttled = re.findall(
+        r"^\| the same \| 10,000 \|.* ([\d.]+ %) \|$", page, MULTILINE
+    )
+    memory = re.findall(r"^\| a million ids .* \| ([\d.]+ MiB) at", page, MULTILINE)
+
+    for front in (ROOT / "README.md", DOCS / "index.md"):
+        text = front.read_text(encoding="utf-8").replace("**", "")
+        for (figure,) in (throttled, memory):
+            assert figure in text
 
 
 def test_the_readme_counts_the_attacks() -> None:
@@ -1470,6 +1485,6 @@ def test_the_demo_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     for svg in (wide, tall):
         assert "100&#160;lookups" in svg
         assert "https://" not in svg
-    assert ">nickname<" in wide
-    assert ">status" in tall
-    assert ">provider" not in tall
+        assert ">status" in svg
+    assert ">nickname" in wide
+    assert ">nickname" not in tall
