@@ -12,6 +12,7 @@ from rich.table import Table
 
 from diga_async._cli import demo
 
+CHARACTER = 12.2  # the width that rich gives one
 # For each picture the columns of its terminal, and those of the table of phones.
 SIZES = {"wide": (80, 4), "tall": (46, 2)}
 # The names in braces are rich's. Its own frame would load a font from elsewhere.
@@ -30,7 +31,7 @@ font-size: {{char_height}}px; line-height: {{line_height}}px; }}}}
 {{styles}}
 </style>
 <rect width="100%" height="100%" rx="8" fill="#292929"/>
-<g class="{{unique_id}}-matrix" transform="translate(18, 8) scale(.963)">
+<g class="{{unique_id}}-matrix" transform="translate(18, 8) scale({scale:.3f})">
 {{matrix}}
 </g>
 </svg>
@@ -75,7 +76,9 @@ def picture_of(printed: list[RenderableType], size: str) -> str:
             shown = ", ".join(str(column.header) for column in what.columns)
         console.print(what)
     svg = console.export_svg(
-        code_format=PICTURE.format(size=size, columns=shown),
+        code_format=PICTURE.format(
+            size=size, columns=shown, scale=1 - 36 / (CHARACTER * width)
+        ),
         unique_id=f"demo-{size}",
     )
     # rich writes a text for each end of a line, and clips all of them.
