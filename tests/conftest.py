@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,18 @@ def programs_keep_their_bytecode():
     yield
     if before is not None:
         os.environ["PYTHONDONTWRITEBYTECODE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aiohttp_is_checked():
+    """Check it before a test replaces its methods: the result is one for a process."""
+    check = importlib.import_module("diga_async._transport.self_check")
+
+    async def check_once():
+        check.check()
+
+    with closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(check_once())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -90,11 +90,14 @@ class Transport:
         """
         Return a connection that is ready for a request: the common case.
 
-        Who asks over it closes it when the wait for the reply ends early, and gives
-        a reply that is no response to `failure`.
+        The caller closes it when the wait for the reply is cancelled, and asks
+        `failure` what a reply other than a response means.
+
+        Args:
+            fresh: Whether a new connection is needed.
 
         Returns:
-            The connection; None where `send` does more than to ask over it.
+            The connection; None when the request needs `send`.
         """
         return None if fresh or self._spare else self._exchange.take()
 
