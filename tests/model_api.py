@@ -118,6 +118,9 @@ class ModelTransport:
         self.project = project
         self.gate = gate
 
+    def take(self, **_: Any) -> None:
+        """Have no connection that is ready."""
+
     async def send(self, request: Request, **_: Any) -> Response:
         if self.gate is not None:
             await self.gate.acquire()
