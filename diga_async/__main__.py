@@ -1,8 +1,36 @@
 """The command `diga`; without the extra `cli`, one line that says how to get it."""
 
+import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
 
+INTERRUPTED = 130
 _EXTRA_MODULES = {"click", "rich", "rich_click"}
+
+
+def process() -> None:
+    """
+    Run the command line as a process of its own: Ctrl-C prints no traceback.
+
+    .. versionadded:: 0.2.0
+    """
+    # While modules are imported, nothing is open, and `KeyboardInterrupt` would be
+    # raised wherever the import is. What a command has open, it protects itself.
+    signal.signal(signal.SIGINT, _end)
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is decided
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    with suppress(AttributeError, OSError, ValueError):  # closed, or not a file
+        show_cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""
+        os.write(sys.stderr.fileno(), show_cursor + b"diga: interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def main() -> None:
@@ -28,4 +56,4 @@ def _without_extra() -> int:
 
 
 if __name__ == "__main__":  # pragma: no cover - runs in processes of its own
-    main()
+    process()

@@ -18,7 +18,9 @@ from diga_async import (
 )
 from diga_async._api.phones import phone_id_of
 from diga_async._cli.exit_codes import ExitCode, message_of, usage_error
+from diga_async._cli.redaction import shown
 from diga_async._cli.rows import json_text
+from diga_async._cli.signals import run
 from diga_async._cli.terminal import say
 
 AT_THE_SAME_TIME = 64
@@ -42,7 +44,7 @@ def get_phones(
         DigaError: The key was refused, or every lookup would fail alike.
     """
     checked = [checked_id(text) for text in phone_ids]
-    return asyncio.run(_print_phones(client, checked, as_json=as_json))
+    return run(_print_phones(client, checked, as_json=as_json))
 
 
 def checked_id(text: str) -> UUID:
@@ -55,7 +57,7 @@ def checked_id(text: str) -> UUID:
     try:
         return phone_id_of(text)
     except InvalidPhoneIdError as error:
-        raise usage_error(f"{text[:100]!r} is not a phone id: {error}") from None
+        raise usage_error(f"{shown(text)} is not a phone id: {error}") from None
 
 
 async def _print_phones(

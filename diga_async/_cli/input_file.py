@@ -24,9 +24,12 @@ from diga_async._cli.ids import (
     Id,
     IdReader,
     NoSuchColumnError,
+    UnclearColumnError,
     UnreadableRowError,
     id_or_text,
 )
+from diga_async._cli.redaction import HIDDEN, may_be_key, shown
+from diga_async._cli.terminal import counted
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 LINES_TO_FIND_AN_ID = 100
@@ -87,7 +90,8 @@ class InputFile:
         Read until there is an id.
 
         Raises:
-            CommandError: None of the first 100 lines holds one.
+            CommandError: None of the first 100 lines holds one, or the header does
+                not say which column does.
         """
         try:
             found = self._read_to_an_id()
@@ -103,7 +107,17 @@ class InputFile:
                 return read
         if read or (self.reader.header and not self.reader.is_named):
             raise self._no_ids()
-        return read  # an empty list is not a mistake
+        # A table that has a header and no rows, or nothing to look up again, is an
+        # empty list; a file of nothing is more likely a mistake before this command.
+        if not (self.reader.is_named or self.reader.left_out):
+            raise self._nothing()
+        return read
+
+    def _nothing(self) -> CommandError:
+        if not self._lines_read:
+            return usage_error(f"{self.name} is empty: it has no ids")
+        lines = counted(self._lines_read, "line")
+        return usage_error(f"{self.name} has no ids ({lines}: empty, or comments)")
 
     def _no_ids(self) -> CommandError:
         first = _shortened(self._first_line.strip())
@@ -131,15 +145,22 @@ class InputFile:
             raise self._unreadable(error) from None
         except UnreadableRowError as error:
             raise CommandError(
-                ExitCode.STOPPED,
-                f"line {self._lines_read:,} of {self.name} cannot be read: {error}; "
-                "correct it first",
+                ExitCode.STOPPED, f"{self._line} cannot be read: {error}"
             ) from None
         except NoSuchColumnError as error:
             raise usage_error(
-                f"{self.name} has no column {self.reader.column!r}; its first row is: "
-                f"{_shortened(str(error))}"
+                f"{self._line} has no column {shown(self.reader.column or '')}; it "
+                f"has: {_shortened(str(error))}"
             ) from None
+        except UnclearColumnError as error:
+            columns = _shortened(", ".join(error.columns))
+            raise usage_error(
+                f"{self.name} has {error}; give --column NAME, one of: {columns}"
+            ) from None
+
+    @property
+    def _line(self) -> str:
+        return f"line {self._lines_read:,} of {self.name}"
 
     def _unreadable(self, error: Exception) -> CommandError:
         doing = f"cannot read {self.name}"
@@ -224,7 +245,8 @@ def input_file(name: str, *, column: str | None) -> Iterator[InputFile]:
         hint = ""
         if isinstance(id_or_text(name), UUID):
             hint = f"; to look up a single phone: diga phone get {name}"
-        raise usage_error(f"cannot read {name}: {reason_of(error)}{hint}") from None
+        named = HIDDEN if may_be_key(name) else name
+        raise usage_error(f"cannot read {named}: {reason_of(error)}{hint}") from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise usage_error(f"cannot read {name}: it is a directory")

@@ -149,6 +149,11 @@ class Engine:
         self._transport = transport
         self._chance = chance
 
+    @property
+    def last_error(self) -> DigaError | None:
+        """Why the last attempt had no answer or a 5xx; None once the server answers."""
+        return self._feedback.last_error
+
     # --- the one loop that retries
 
     async def run(self, call: Call[T]) -> Answer[T]:
@@ -322,6 +327,7 @@ class Engine:
                 waited=queued,
                 elapsed=now - sent,
                 rate=self.limiter.rate,
+                reason=answer.describe() if isinstance(answer, DigaError) else None,
             )
             self.observer.attempt(event)
         return answer

@@ -35,8 +35,11 @@ class AttemptEvent:
         elapsed: Seconds from then to the answer.
         rate: Requests a second that the rate limiter allows now; None when it is
             free.
+        reason: What the error says; None when there is none.
 
     .. versionadded:: 0.1.0
+    .. versionchanged:: 0.2.0
+        Added `reason`.
     """
 
     __module__ = "diga_async"
@@ -48,6 +51,7 @@ class AttemptEvent:
     waited: float
     elapsed: float
     rate: float | None
+    reason: str | None = None
 
 
 @attrs.frozen(kw_only=True)

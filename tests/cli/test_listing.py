@@ -14,7 +14,7 @@ import pytest
 from diga_async import Phone
 from diga_async._cli import listing
 from diga_async._cli.exit_codes import CommandError
-from diga_async._cli.listing import moment_of
+from diga_async._cli.filters import moment_of
 from diga_async.sandbox import Faults, Sandbox
 
 pytestmark = pytest.mark.usefixtures("blocking_is_fine")
