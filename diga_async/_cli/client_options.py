@@ -171,7 +171,7 @@ def key_origin(key_file: Path | None) -> str | None:
 
 def _path_of_key(key_file: Path | None) -> Path | None:
     if key_file is not None:
-        return key_file
+        return Path(key_file)
     name = os.environ.get("DIGA_API_KEY_FILE")
     return Path(name) if name and not os.environ.get("DIGA_API_KEY") else None
 

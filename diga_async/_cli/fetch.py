@@ -308,7 +308,7 @@ def _conclude(
         rows = counted(reader.left_out, "row")
         job.messages.note(f"left out {rows} of {run.source.name} that are not failed")
     elif not reader.read and problem is None:
-        job.messages.note(f"{run.source.name} has a header and no ids")
+        job.messages.note(f"no ids in {run.source.name}, only a header")
     if not (isinstance(output, OutputFile) and output.is_damaged):
         for line in summary(output.outcomes, run.lookups.stats):
             job.messages.note(line)

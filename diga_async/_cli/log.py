@@ -12,7 +12,7 @@ from diga_async._cli.terminal import say
 _REASONS = {"lost": "no usable answer", "invalid": "an answer that is not a phone"}
 _ANSWERS = {
     "found": "found it",
-    "missing": "says that there is no such phone",
+    "missing": "says there is no such phone",
     "listed": "brought it",
 }
 
@@ -56,7 +56,7 @@ def attempt_line(event: AttemptEvent) -> str | None:
     if event.answer in {"lost", "invalid", "server_errors"}:
         return f"{what}: attempt {event.attempts} failed: {reason}"
     if event.attempts > 1:
-        answer = _ANSWERS.get(event.answer, f"{event.answer}: {reason}")
+        answer = _ANSWERS.get(event.answer, f"was rejected: {reason}")
         return f"{what}: attempt {event.attempts} {answer}"
     return None
 

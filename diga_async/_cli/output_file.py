@@ -368,7 +368,9 @@ def no_folder_message(path: Path, error: OSError) -> str:
     if path.parent.is_dir():
         return f"cannot open {path}: {reason_of(error)}"
     folder = shlex.quote(str(path.parent))
-    return f"cannot create {path}: there is no folder {folder}; mkdir -p {folder}"
+    return (
+        f"cannot open {path}: {reason_of(error)}; create its folder: mkdir -p {folder}"
+    )
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:

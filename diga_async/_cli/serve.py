@@ -68,8 +68,8 @@ def _write_ids(sandbox: Sandbox, ids_file: Path) -> None:
     except FileExistsError:
         if not _holds(ids_file, text):
             raise usage_error(
-                f"{ids_file} exists and holds something else; nothing was touched. "
-                "Name another file for --write-ids, or remove it"
+                f"cannot write {ids_file}: it exists, and holds something else; name "
+                "another file for --write-ids, or remove this one"
             ) from None
     except FileNotFoundError as error:
         raise usage_error(no_folder_message(ids_file, error)) from None

@@ -119,8 +119,8 @@ def test_verbose_shows_retries(diga, sandbox):
     sandbox.faults = Faults(garbage=1.0)
     code, _, err = diga("phone", "get", phone_id, "--verbose")
     assert code == 1
-    assert f"{phone_id}: attempt 1 brought a broken answer" in err
-    assert f"{phone_id}: attempt 4 brought a broken answer" in err
+    assert f"{phone_id}: attempt 1 failed: the body is " in err
+    assert f"{phone_id}: attempt 4 failed: the body is " in err
 
 
 @pytest.fixture

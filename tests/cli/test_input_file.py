@@ -140,9 +140,21 @@ def test_a_long_first_line_is_cut(tmp_path, text, options):
     assert len(refusal_of(tmp_path / "ids.txt", text, **options)) < 500
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "# none today\n", "phone_id\n"])
-def test_a_file_of_nothing_is_an_empty_list(tmp_path, text):
-    assert ids_in(tmp_path / "ids.txt", text.encode()) == []
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty: it has no ids"),
+        ("\n\n", "has no ids (2 lines: empty, or comments)"),
+        ("# none today\n", "has no ids (1 line: empty, or comments)"),
+    ],
+)
+def test_a_file_of_nothing_is_refused(tmp_path, text, words):
+    assert words in refusal_of(tmp_path / "ids.txt", text.encode())
+
+
+@pytest.mark.parametrize("text", ["phone_id\n", "id,name\n", "name;phone_id\n\n"])
+def test_a_table_without_rows_is_an_empty_list(tmp_path, text):
+    assert ids_in(tmp_path / "ids.csv", text.encode()) == []
 
 
 @pytest.mark.parametrize("name", ["names.txt", "names.csv"])
@@ -163,8 +175,14 @@ def test_a_workbook_is_recognised(tmp_path):
 
 def test_a_column_that_is_not_there_is_named(tmp_path):
     message = refusal_of(tmp_path / "ids.csv", b"a,b\n1,2\n", column="c")
-    assert "no column 'c'" in message
-    assert "a, b" in message
+    assert message.endswith("ids.csv has no column 'c'; it has: a, b")
+    assert message.startswith("line 1 of ")
+
+
+def test_columns_that_are_unclear_are_listed(tmp_path):
+    content = f"agent,phone\n{IDS[0]},{IDS[1]}\n".encode()
+    message = refusal_of(tmp_path / "ids.csv", content)
+    assert message.endswith("give --column NAME, one of: agent, phone")
 
 
 def test_a_gzip_that_is_cut_short_keeps_the_ids_before(tmp_path):

@@ -128,6 +128,7 @@ async def test_an_event_without_a_response_has_no_status():
         await diga.phones.get_many([X])
 
     assert [(e.answer, e.status) for e in events[:2]] == [("lost", None)] * 2
+    assert events[0].reason.startswith("no answer from 127.0.0.1:")
     assert events[-1].error == "APIConnectionError"
 
 
