@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
-from contextlib import suppress
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 INTERRUPTED = 130
 _EXTRA_MODULES = {"click", "rich", "rich_click"}
@@ -17,8 +19,8 @@ def process() -> None:
 
     .. versionadded:: 0.2.0
     """
-    # While modules are imported, nothing is open, and `KeyboardInterrupt` would be
-    # raised wherever the import is. What a command has open, it protects itself.
+    # While modules are imported, nothing is open, and a `KeyboardInterrupt` would be
+    # raised wherever the import is. A command handles the signal itself.
     signal.signal(signal.SIGINT, _end)
     try:
         main()
@@ -26,11 +28,12 @@ def process() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is decided
 
 
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    with suppress(AttributeError, OSError, ValueError):  # closed, or not a file
+def _end(_number: int, _frame: "FrameType | None") -> "NoReturn":
+    try:
         show_cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""
         os.write(sys.stderr.fileno(), show_cursor + b"diga: interrupted\n")
-    os._exit(INTERRUPTED)
+    finally:
+        os._exit(INTERRUPTED)
 
 
 def main() -> None:
