@@ -27,6 +27,7 @@ from diga_async._engine.call import (
     blocked_error,
     deadline_error,
     final,
+    reason_of,
     status_of,
 )
 from diga_async._engine.clock import Clock
@@ -327,7 +328,7 @@ class Engine:
                 waited=queued,
                 elapsed=now - sent,
                 rate=self.limiter.rate,
-                reason=answer.describe() if isinstance(answer, DigaError) else None,
+                reason=reason_of(answer),
             )
             self.observer.attempt(event)
         return answer

@@ -35,7 +35,8 @@ class AttemptEvent:
         elapsed: Seconds from then to the answer.
         rate: Requests a second that the rate limiter allows now; None when it is
             free.
-        reason: What the error says; None when there is none.
+        reason: Why there is no usable answer, never in the server's words; None when
+            there is one, or the status says it.
 
     .. versionadded:: 0.1.0
     .. versionchanged:: 0.2.0
