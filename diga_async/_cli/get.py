@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 from diga_async import (
@@ -57,7 +58,10 @@ def checked_id(text: str) -> UUID:
     try:
         return phone_id_of(text)
     except InvalidPhoneIdError as error:
-        raise usage_error(f"{shown(text)} is not a phone id: {error}") from None
+        hint = ""
+        if Path(text).is_file():
+            hint = f"; to look up the ids in a file: diga phone fetch {text}"
+        raise usage_error(f"{shown(text)} is not a phone id: {error}{hint}") from None
 
 
 async def _print_phones(

@@ -194,7 +194,9 @@ class OutputFile:
                 if row is None and self._format.is_torn(record) and not file.read(1):
                     return
                 if row is None:
-                    raise self._refusal(f"row {number} is not one of ours")
+                    raise self._refusal(
+                        f"row {number} is not one that this command writes"
+                    )
                 yield record, *row
 
     def _has_header(self, line: bytes) -> bool:
@@ -206,7 +208,7 @@ class OutputFile:
             self._end = len(line) if is_whole else 0
             return is_whole
         if line.endswith(b"\n") or not header.startswith(line):
-            raise self._refusal("its columns are not those that this version writes")
+            raise self._refusal("its columns are not those that this command writes")
         return False
 
     def _refusal(self, why: str) -> CommandError:
@@ -324,6 +326,8 @@ def output_file(
 
 def exists_error(path: Path) -> CommandError:
     """Return the error for an OUT that exists."""
+    if path.is_dir():
+        return usage_error(f"{path} exists and is a directory; name a file in it")
     return usage_error(
         f"{path} exists; nothing was touched. --resume continues where it ends"
     )

@@ -1,5 +1,6 @@
 """What is said of a wrong command line: the mistake, and what was probably meant."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -14,6 +15,18 @@ _WAYS_TO_GIVE_A_KEY = (
 _NO_KEY_OPTION = (
     "There is no option for the key, since others on the same machine can read command "
     f"lines: {_WAYS_TO_GIVE_A_KEY}"
+)
+
+
+_PLAIN_WORDS = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"is not a valid integer( range)?\.", "is not a whole number."),
+        (r"is not a valid float( range)?\.", "is not a number."),
+        (r"is not in the range x>=(\S+)\.", r"is less than \1."),
+        (r"is not in the range x>(\S+)\.", r"is not above \1."),
+        (r"is not in the range (\S+?)<=x<=(\S+)\.", r"is not from \1 to \2."),
+    )
 )
 
 
@@ -84,13 +97,35 @@ def _clarified(
         options = [name for p in ctx.command.get_params(ctx) for name in p.opts]
         message = _no_such_option(error.option_name, options)
     else:
-        message = error.format_message()
+        message = _in_plain_words(error.format_message())
         if message.startswith("Got unexpected extra"):
             message = f"{message.rstrip('.')}. {_what_it_takes(ctx)}"
+        elif message.startswith("Missing"):
+            message = f"{message} {_example(ctx)}".rstrip()
     hidden = without_keys(message, given)
     if hidden != message:
         hidden += f" If {HIDDEN} is the key: {_WAYS_TO_GIVE_A_KEY}"
     return click.UsageError(hidden, error.ctx or ctx)
+
+
+def _in_plain_words(message: str) -> str:
+    """
+    Say what a number must be, instead of naming a type and a range.
+
+    >>> _in_plain_words("'ten' is not a valid integer range.")
+    "'ten' is not a whole number."
+    >>> _in_plain_words("-1.0 is not in the range x>0.")
+    '-1.0 is not above 0.'
+    """
+    for pattern, words in _PLAIN_WORDS:
+        message = pattern.sub(words, message)
+    return message
+
+
+def _example(ctx: click.Context) -> str:
+    """Return the example in the help of a command."""
+    lines = map(str.strip, (ctx.command.help or "").splitlines())
+    return next((line for line in lines if line.startswith("Example: ")), "")
 
 
 def _no_such_option(name: str, options: Iterable[str]) -> str:

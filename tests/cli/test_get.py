@@ -114,6 +114,13 @@ def test_a_wrong_key_is_not_shown(diga, sandbox, monkeypatch, key):
     assert key is None or key not in err
 
 
+def test_a_file_in_the_place_of_an_id_is_recognised(diga, ids):
+    for command in ("get", "watch"):
+        code, _, words = diga("phone", command, "ids.txt")
+        assert code == 2
+        assert words.endswith("the ids in a file: diga phone fetch ids.txt\n")
+
+
 def test_verbose_shows_retries(diga, sandbox):
     phone_id = sandbox.phone_ids[0]
     sandbox.faults = Faults(garbage=1.0)

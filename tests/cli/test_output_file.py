@@ -109,6 +109,11 @@ async def test_a_file_that_the_run_created_can_be_removed_until_it_has_a_row(
     assert stock(path).outcomes.total() == 1
 
 
+def test_a_folder_in_the_place_of_a_file_is_recognised(path):
+    path.mkdir()
+    assert refused(path, resume=False).endswith("is a directory; name a file in it")
+
+
 async def test_a_file_that_was_there_is_never_removed(path):
     path.touch()
     with opened(path, resume=True, retry_failed=False) as output:
@@ -177,7 +182,7 @@ def test_another_set_of_columns_is_refused(tmp_path):
 def test_a_file_of_other_content_is_refused(tmp_path, text):
     path = tmp_path / "out.jsonl"
     path.write_text(text)
-    assert "row 1 is not one of ours" in refused(path)
+    assert "row 1 is not one that this command writes" in refused(path)
     assert path.read_text() == text
 
 
@@ -187,7 +192,7 @@ async def test_a_bad_row_in_the_middle_is_refused(path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1 + (path.suffix == ".csv")] = b'{"phone_id": \n'
     path.write_bytes(b"".join(lines))
-    assert "row 2 is not one of ours" in refused(path)
+    assert "row 2 is not one that this command writes" in refused(path)
     assert path.read_bytes() == b"".join(lines)
 
 

@@ -30,6 +30,24 @@ def usage_error(diga):
         (["check", "now"], "argument (now). 'diga check' takes options only."),
         (["phone", "fetch", "a", "b"], "cat A B | diga phone fetch -"),
         (["phone", "wait", "a", "b", "--status", "x"], "takes one ID."),
+        (
+            ["phone", "get"],
+            "Missing argument 'ID...'. Example: diga phone get 3c90c3cc-",
+        ),
+        (
+            ["phone", "wait", "a"],
+            "Missing option '--status'. Example: diga phone wait ",
+        ),
+        (
+            ["phone", "wait", "a", "--status", ""],
+            "'--status': it is empty; name a status",
+        ),
+        (["phone", "list", "--status", " "], "'--status': it is empty; name a status"),
+        (["phone", "fetch", "--concurrency", "ten"], "'ten' is not a whole number."),
+        (["phone", "fetch", "--concurrency", "0"], "0 is less than 1."),
+        (["phone", "fetch", "--timeout", "5s"], "'5s' is not a number."),
+        (["phone", "fetch", "--timeout", "-1"], "-1.0 is not above 0."),
+        (["sandbox", "--port", "70000"], "70000 is not from 0 to 65535."),
     ],
 )
 def test_a_wrong_word_is_named_with_what_was_probably_meant(
