@@ -3,6 +3,8 @@
 import gzip
 import itertools
 import os
+import re
+import shlex
 import stat
 import sys
 import zlib
@@ -35,6 +37,9 @@ CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 LINES_TO_FIND_AN_ID = 100
 SHOWN_CHARACTERS = 80
 
+_UUID_WITHIN = re.compile(
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
+)
 _BLOCK = 1 << 20
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _GZIP = b"\x1f\x8b"
@@ -121,10 +126,17 @@ class InputFile:
 
     def _no_ids(self) -> CommandError:
         first = _shortened(self._first_line.strip())
+        wrong = f"no phone ids in {self.name}, whose first line is {first!r}"
+        if self.is_regular and _UUID_WITHIN.search(self._first_line):
+            taken_out = f"grep -oiE '{_UUID_WITHIN.pattern}' {shlex.quote(self.name)}"
+            return usage_error(
+                f"{wrong}; to take the ids out of other text: {taken_out} | diga phone "
+                "fetch -"
+            )
         return usage_error(
-            f"no phone ids in {self.name}, whose first line is {first!r}; expected one "
-            "UUID a line, a CSV with a column named phone_id or id (--column names "
-            "another one), or JSON lines with a phone_id or id each"
+            f"{wrong}; expected one UUID a line, with its hyphens, a CSV with a column "
+            "named phone_id or id (--column names another one), or JSON lines with a "
+            "phone_id or id each"
         )
 
     def __iter__(self) -> Iterator[Id]:

@@ -4,6 +4,9 @@ import gzip
 import io
 import itertools
 import os
+import re
+import shlex
+import subprocess
 import sys
 from uuid import UUID
 
@@ -125,6 +128,19 @@ def test_a_file_without_ids_is_refused_with_its_first_line(tmp_path, count):
     message = refusal_of(tmp_path / "names.txt", names.encode())
     for words in ("names.txt", "'Calle 0'", "UUID", "--column", "JSON"):
         assert words in message
+
+
+@pytest.mark.parametrize(
+    "line", [f"'{IDS[0]}'", f"https://x.example/{IDS[0]}", f"x;{IDS[0]}", f"{IDS[0]} y"]
+)
+def test_ids_within_other_text_are_refused_with_a_way_to_take_them_out(tmp_path, line):
+    path = tmp_path / "the ids.txt"
+    message = refusal_of(path, f"{line}\n".encode())
+    command = re.search(r"grep -oiE .* \| diga phone fetch -$", message)[0]
+    taken_out = subprocess.run(
+        shlex.split(command)[:4], capture_output=True, text=True, check=True
+    )
+    assert taken_out.stdout == f"{IDS[0]}\n"
 
 
 def test_an_id_within_the_first_hundred_lines_is_enough(tmp_path):
