@@ -180,7 +180,9 @@ def diga_phone_get(
     client = client_options.client(Messages())
     try:
         with verbose_log(is_on=verbose):
-            return get_phones(client, phone_ids, as_json=as_json)
+            return get_phones(
+                client, phone_ids, server=client_options.server, as_json=as_json
+            )
     except DigaError as error:
         if remedy := client_options.remedy_for(error):
             reason = f"{message_of(error)}; {remedy}"

@@ -95,6 +95,9 @@ _ARGUMENTS = {
     "inbound_agent_id": "--inbound-agent",
     "outbound_agent_id": "--outbound-agent",
 }
+#: Where an error names a limit of time; the command line has an option for one.
+_LIMIT = re.compile(r" \(Timeouts\.(\w+)\)")
+_LIMITS = {"total": " (--timeout)"}
 _ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, _ARGUMENTS))})(?!\w)")
 
 
@@ -107,4 +110,5 @@ def message_of(error: CommandError | DigaError) -> str:
     """
     if isinstance(error, CommandError):
         return str(error)
-    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], error.describe())
+    text = _LIMIT.sub(lambda found: _LIMITS.get(found[1], ""), error.describe())
+    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], text)

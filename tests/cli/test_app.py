@@ -349,6 +349,15 @@ def test_every_error_has_its_exit_code(error, code):
         ("proxy must be http", "--proxy must be http"),
         ("HTTPS_PROXY must be http", "HTTPS_PROXY must be http"),
         ("the totally wrong", "the totally wrong"),
+        ("no answer within 5 s (Timeouts.total)", "no answer within 5 s (--timeout)"),
+        ("no answer within 10 s (Timeouts.attempt)", "no answer within 10 s"),
+        (
+            "wrong version; the port may speak plain http",
+            (
+                "wrong version; the port may speak plain http; if it does, write "
+                "http: instead of https: in the base URL (--base-url or DIGA_BASE_URL)"
+            ),
+        ),
     ],
 )
 def test_a_message_of_the_library_names_options_of_the_command_line(message, said):

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import diga_async
-from diga_async._cli import get
+from diga_async._cli import get, progress, reporting
 from diga_async.sandbox import Faults
 
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -112,6 +112,16 @@ def test_a_wrong_key_is_not_shown(diga, sandbox, monkeypatch, key):
     assert code == 2
     assert "DIGA_API_KEY" in err
     assert key is None or key not in err
+
+
+def test_a_server_that_says_nothing_is_mentioned(diga, sandbox, monkeypatch):
+    monkeypatch.setattr(reporting, "BULLETIN_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "SILENT_SECONDS", 0.02)
+    sandbox.faults = Faults(hangs=1.0)
+    code, _, words = diga("phone", "get", MISSING, "--timeout", 0.3)
+    assert code == 1
+    assert f"no answer from {sandbox.url} for 0 s; Ctrl-C ends the command" in words
+    assert "no complete answer within 0.3 s (--timeout)\n" in words
 
 
 def test_a_file_in_the_place_of_an_id_is_recognised(diga, ids):
