@@ -30,9 +30,9 @@ from diga_async._cli.input_file import InputFile, input_file
 from diga_async._cli.invocation import Invocation
 from diga_async._cli.output_file import (
     OutputFile,
-    exists_error,
     format_of,
     output_file,
+    refuse_existing,
 )
 from diga_async._cli.progress import Standing, server_limit, summary
 from diga_async._cli.reporting import Reporter
@@ -108,8 +108,8 @@ class Job:
             raise usage_error(
                 f"FILE and OUT are the same file, {self.out}; nothing was touched"
             )
-        elif not self.goes_on and self.out.exists():
-            raise exists_error(self.out)
+        elif not self.goes_on:
+            refuse_existing(self.out)
         source.find_id()
         if source.reader.header is not None:
             self.messages.note(f"the ids are in column {source.reader.header!r}")

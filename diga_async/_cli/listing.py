@@ -32,9 +32,9 @@ from diga_async._cli.ids import key_of
 from diga_async._cli.invocation import Invocation
 from diga_async._cli.output_file import (
     OutputFile,
-    exists_error,
     format_of,
     output_file,
+    refuse_existing,
     suffix_message,
 )
 from diga_async._cli.phone_rows import IdLines, PhoneCsv, PhoneLines
@@ -108,8 +108,8 @@ class ListJob:
             if is_terminal(sys.stdout) and not self.ids_only:
                 return nullcontext(PhoneTable())
             return standard_output(self.form)
-        if not self.resume and self.out.exists():
-            raise exists_error(self.out)
+        if not self.resume:
+            refuse_existing(self.out)
         return output_file(self.out, self.form, resume=self.resume)
 
     def how_to_go_on(self) -> str:

@@ -324,8 +324,18 @@ def output_file(
         output.close()
 
 
-def exists_error(path: Path) -> CommandError:
-    """Return the error for an OUT that exists."""
+def refuse_existing(path: Path) -> None:
+    """
+    Refuse an OUT that exists; one that cannot be looked for is refused when opened.
+
+    Raises:
+        CommandError: It exists.
+    """
+    if os.path.exists(path):  # noqa: PTH110 - `Path.exists` raises for a long name
+        raise _exists_error(path)
+
+
+def _exists_error(path: Path) -> CommandError:
     if path.is_dir():
         return usage_error(f"{path} exists and is a directory; name a file in it")
     return usage_error(
@@ -335,7 +345,8 @@ def exists_error(path: Path) -> CommandError:
 
 def _target_of(path: Path) -> Path:
     """Follow a symbolic link, so that replacing OUT leaves the link alone."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    is_link = os.path.islink(path)  # noqa: PTH114 - the method raises for a long name
+    return Path(os.path.realpath(path)) if is_link else path
 
 
 def _open_locked(path: Path, *, resume: bool) -> tuple[int, bool]:
@@ -351,7 +362,7 @@ def _open_locked(path: Path, *, resume: bool) -> tuple[int, bool]:
                 raise
             os.close(descriptor)
     except FileExistsError:
-        raise exists_error(path) from None
+        raise _exists_error(path) from None
     except FileNotFoundError as error:
         raise usage_error(no_folder_message(path, error)) from None
     except OSError as error:

@@ -196,8 +196,9 @@ def status_of(answer: object) -> int | None:
 def reason_of(answer: object) -> str | None:
     """Return why there is no usable answer; None where the status says it."""
     # The words of a server are not for logs.
-    own = isinstance(answer, APIConnectionError | InvalidResponseError)
-    return answer.describe() if own else None
+    if isinstance(answer, APIConnectionError | InvalidResponseError):
+        return answer.describe()
+    return None
 
 
 def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:
