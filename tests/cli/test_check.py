@@ -157,7 +157,7 @@ def test_a_wrong_option_is_one_line(diga, sandbox, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "step", "following"),
     [
-        (["--base-url", "diga.example"], "address", "correct the address (--base-url"),
+        (["--base-url", "diga.example"], "address", "(--base-url or DIGA_BASE_URL)"),
         (
             ["--base-url", "http://diga.example"],
             "address",
@@ -173,7 +173,7 @@ def test_json_has_a_wrong_option_as_the_step_that_failed(
     assert (code, said) == (2, "")
     report = json.loads(printed)
     assert report["problem"]["step"] == step
-    assert following in report["problem"]["next"]
+    assert following in report["problem"]["message"] + report["problem"]["next"]
     assert report.keys() == json.loads(diga("check", "--json")[1]).keys()
 
 
