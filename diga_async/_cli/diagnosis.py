@@ -438,6 +438,11 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
                 next=f"give the key in {origin} the permission 'Phones: read'",
                 code=ExitCode.REFUSED,
             )
+        case APIConnectionError(phase="read") if (setup.address or "")[:5] == "http:":
+            following = (
+                "try again; if it happens again, the port may speak https, or no HTTP at "
+                f"all: check {_WHERE_TO_SET[False]}"
+            )
         case APIConnectionError() | RateLimitError():
             following = "try again; if it happens again, ask the server's operator"
         case APIStatusError(status=status) if status >= 500:  # noqa: PLR2004

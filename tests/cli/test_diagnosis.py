@@ -199,6 +199,12 @@ def test_each_failure_of_the_request_names_the_next_step(error, code, step, foll
     assert found.to_dict()["problem"]["next"] == found.problem.next
 
 
+def test_an_answer_that_breaks_off_may_mean_that_the_port_speaks_https():
+    plain = attrs.evolve(SETUP, address="http://diga.example")
+    found = diagnosis(APIConnectionError("reset", phase="read"), setup=plain)
+    assert "the port may speak https" in found.problem.next
+
+
 @pytest.mark.parametrize("setup", [SETUP, THROUGH_A_PROXY])
 @pytest.mark.parametrize(
     ("step", "words", "following"),
