@@ -440,8 +440,8 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
             )
         case APIConnectionError(phase="read") if (setup.address or "")[:5] == "http:":
             following = (
-                "try again; if it happens again, the port may speak https, or no HTTP at "
-                f"all: check {_WHERE_TO_SET[False]}"
+                "try again; if it happens again, the port may speak https, or no HTTP: "
+                f"check {_WHERE_TO_SET[False]}"
             )
         case APIConnectionError() | RateLimitError():
             following = "try again; if it happens again, ask the server's operator"
