@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
-from diga_async._api.addresses import check_base_url, check_proxy
+from diga_async._api.addresses import DEFAULT_BASE_URL, check_base_url, check_proxy
 from diga_async._api.messages import check_headers, conceal
 from diga_async._engine.credentials import KeySource, key_opener
 from diga_async._engine.observer import Hook
@@ -21,8 +21,6 @@ from diga_async._models.stats import ClientStats
 from diga_async._phones.phones import Phones
 from diga_async._runtime import Options
 from diga_async._transport.transport import environment_proxy
-
-DEFAULT_BASE_URL = "https://api.diga.io"
 
 _T = TypeVar("_T")
 
@@ -116,10 +114,7 @@ class DigaClient:
         check_flag("trust_env", trust_env)
         check_flag("allow_insecure_http", allow_insecure_http)
         insecure = allow_insecure_http or _environment("ALLOW_INSECURE_HTTP") == "1"
-        url = check_base_url(
-            _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),
-            allow_insecure_http=insecure,
-        )
+        url = _base_url_of(base_url, allow_insecure_http=insecure)
         proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
             proxy, proxy_name = environment_proxy(url), "HTTPS_PROXY"
@@ -235,8 +230,15 @@ def _given_or_environment(api_key: KeySource | None) -> KeySource:
     return source
 
 
-def _first(*values: str | None) -> str:
-    return next(value for value in values if value is not None)
+def _base_url_of(given: str | None, *, allow_insecure_http: bool) -> str:
+    name, url = "base_url", given
+    if url is None and (url := _environment("BASE_URL")) is not None:
+        name = "DIGA_BASE_URL"
+    return check_base_url(
+        DEFAULT_BASE_URL if url is None else url,
+        name=name,
+        allow_insecure_http=allow_insecure_http,
+    )
 
 
 def _of_kind(value: Any, kind: type[_T], name: str) -> _T:
