@@ -324,7 +324,7 @@ class TestMany:
         batch = await diga.phones.get_many(given * 2)
 
         assert list(batch.failures) == [*given[:3], "None (NoneType)"]
-        assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
+        assert repr(batch.failures[given[0]]).endswith("not a text of 151 characters')")
 
     async def test_a_refused_key_ends_a_batch_with_its_partial_result(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:

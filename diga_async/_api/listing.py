@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 
 from diga_async._api.operation import Operation
+from diga_async._models.arguments import not_this
 from diga_async._models.decoding import (
     MAX_BODY_BYTES,
     MAX_VALUES,
@@ -102,7 +103,7 @@ def query_of(  # noqa: PLR0913 - the filters of the API
         ConfigurationError: A value has the wrong type; it is not quoted.
     """
     if order not in get_args(Order):
-        raise ConfigurationError("order must be 'asc' or 'desc'")
+        raise ConfigurationError(f"order must be 'asc' or 'desc', {not_this(order)}")
     return PhoneQuery(
         status=_text_or_none("status", status),
         inbound_agent_id=_agent_or_none("inbound_agent_id", inbound_agent_id),
@@ -123,7 +124,8 @@ def check_page_size(page_size: object) -> int:
     if type(page_size) is int and 1 <= page_size <= MAX_PAGE_SIZE:
         return page_size
     raise ConfigurationError(
-        f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}"
+        f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}, "
+        f"{not_this(page_size)}"
     )
 
 
@@ -132,7 +134,7 @@ def _text_or_none(name: str, value: object) -> str | None:
         return None
     if isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
         return str(value)
-    raise ConfigurationError(f"{name} must be a PhoneStatus or text")
+    raise ConfigurationError(f"{name} must be a PhoneStatus or text, {not_this(value)}")
 
 
 def _agent_or_none(name: str, value: object) -> UUID | None:
@@ -142,7 +144,7 @@ def _agent_or_none(name: str, value: object) -> UUID | None:
         return UUID(int=value.int)  # a database driver's subclass, of any text
     agent_id = _uuid_or_none(value)
     if agent_id is None:
-        raise ConfigurationError(f"{name} must be a UUID")
+        raise ConfigurationError(f"{name} must be a UUID, {not_this(value)}")
     return agent_id
 
 
@@ -150,7 +152,9 @@ def _moment_or_none(name: str, value: object) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise ConfigurationError(f"{name} must be a datetime with a time zone")
+        naive = isinstance(value, datetime)
+        given = "not one without" if naive else not_this(value)
+        raise ConfigurationError(f"{name} must be a datetime with a time zone, {given}")
     return value
 
 

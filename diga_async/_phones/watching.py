@@ -10,6 +10,7 @@ from uuid import UUID
 from diga_async._api.phones import phone_id_of
 from diga_async._calls import Client, lifecycle_of
 from diga_async._flow.polling import next_start
+from diga_async._models.arguments import not_this
 from diga_async._models.change import Change, WatchStats
 from diga_async._models.errors import ConfigurationError, DigaError, WrongLoopError
 from diga_async._models.options import Timeouts, check_seconds
@@ -61,7 +62,10 @@ def _ids_of(phone_ids: object) -> list[UUID] | None:
     if phone_ids is None:
         return None
     if isinstance(phone_ids, str | bytes | UUID) or not isinstance(phone_ids, Iterable):
-        raise TypeError("phone_ids must be an iterable of ids; not one id, not async")
+        raise TypeError(
+            "phone_ids must be an iterable of ids, not async, and not one id (pass "
+            f"[phone_id]); not {type(phone_ids).__name__}"
+        )
     return [phone_id_of(phone_id) for phone_id in phone_ids]
 
 
@@ -69,11 +73,16 @@ def _state_of(baseline: object) -> State | None:
     if baseline is None:
         return None
     if not isinstance(baseline, Mapping):
-        raise ConfigurationError("baseline must be a mapping of ids to phones")
+        raise ConfigurationError(
+            f"baseline must be a mapping of ids to phones, {not_this(baseline)}"
+        )
     state = {phone_id_of(key): phone for key, phone in baseline.items()}
     for phone_id, phone in state.items():
         if phone is not None and not isinstance(phone, Phone):
-            raise ConfigurationError("baseline must have phones as values, or None")
+            raise ConfigurationError(
+                f"baseline must have a Phone or None under each id, {not_this(phone)}"
+                ": Phone.from_dict() makes one of JSON"
+            )
         if phone is not None and phone.id != phone_id:
             raise ConfigurationError("baseline must have each phone under its own id")
     return state
