@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 import aiohttp
 
@@ -208,6 +208,15 @@ class DigaClient:
     ) -> None:
         """Close the client."""
         await self.close()
+
+    if not TYPE_CHECKING:  # type checkers report this themselves
+
+        def __enter__(self) -> Never:
+            """Explain the mistake."""
+            raise TypeError("use 'async with DigaClient(...)' instead of 'with'")
+
+        def __exit__(self, *_: object) -> None:
+            """Complete `__enter__`."""
 
     def __repr__(self) -> str:
         """Show its address and its state, never the key."""

@@ -99,6 +99,10 @@ class TestMaking:
         assert repr(client) == "<DigaClient https://api.diga.io not opened>"
         assert not client.closed
 
+    def test_a_plain_block_is_explained(self):
+        with pytest.raises(TypeError, match="use 'async with"), DigaClient(KEY):
+            pass
+
     def test_key_and_server_come_from_the_environment(self, monkeypatch):
         monkeypatch.setenv("DIGA_API_KEY", KEY)
         monkeypatch.setenv("DIGA_BASE_URL", "https://diga.example/api/")

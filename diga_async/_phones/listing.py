@@ -12,7 +12,6 @@ not, why. Only a walk that did shows what the listing leaves out.
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
@@ -21,7 +20,7 @@ import attrs
 from diga_async._api.listing import MAX_PAGE_SIZE, Page, PhoneQuery
 from diga_async._api.operation import Answer, Operation
 from diga_async._bulk.plan import Plan
-from diga_async._bulk.stream import Stream
+from diga_async._bulk.stream import AsyncStream, Stream
 from diga_async._calls import Client, lifecycle_of, send, starter
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, WrongLoopError
@@ -92,7 +91,7 @@ def _stream(
     return Stream(starter(client, feed, plan))
 
 
-class PhoneListing:
+class PhoneListing(AsyncStream[Phone]):
     """
     The phones of a listing: an async iterator, and an async context manager.
 
@@ -107,6 +106,9 @@ class PhoneListing:
 
     __module__ = "diga_async"
 
+    _what = "the listing"
+    _another = "call list() again, with after=cursor to go on"
+
     def __init__(
         self,
         client: Client,
@@ -116,6 +118,7 @@ class PhoneListing:
         after: UUID | None,
         timeouts: Timeouts | float | None,
     ) -> None:
+        super().__init__()
         self._feed = _PageFeed(Pager(query, page_size=page_size, after=after))
         self._pages = _stream(client, self._feed, timeouts)
         self._page: deque[Phone] = deque()
@@ -123,23 +126,8 @@ class PhoneListing:
         self._delivered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def __aenter__(self) -> Self:
-        """Request the first page."""
-        await self._pages.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the listing; nothing of it is left."""
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def _begin(self) -> None:
+        self._pages._begin()  # noqa: SLF001 - of the same family
 
     async def __anext__(self) -> Phone:
         """Return the next phone."""
@@ -163,6 +151,7 @@ class PhoneListing:
         """
         await self._pages.aclose()
         self._page.clear()
+        self._is_closed = True
 
     @property
     def cursor(self) -> UUID | None:

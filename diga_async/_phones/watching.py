@@ -3,11 +3,10 @@
 import asyncio
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
 from diga_async._api.phones import phone_id_of
+from diga_async._bulk.stream import AsyncStream
 from diga_async._calls import Client, lifecycle_of
 from diga_async._flow.polling import next_start
 from diga_async._models.arguments import not_this
@@ -229,7 +228,7 @@ class Watch:
         )
 
 
-class PhoneChanges:
+class PhoneChanges(AsyncStream[Change]):
     """
     The changes of phones: an async iterator, and an async context manager.
 
@@ -245,39 +244,26 @@ class PhoneChanges:
 
     __module__ = "diga_async"
 
+    _what = "the watch"
+    _another = "call watch() again, with baseline=changes.phones to go on"
+
     def __init__(self, tracker: ChangeTracker, start: Callable[[], Watch]) -> None:
+        super().__init__()
         self._tracker = tracker
         self._start = start
         self._watch: Watch | None = None
-        self._closed = False
 
     def _started(self) -> Watch:
         if self._watch is None:
             self._watch = self._start()
         return self._watch
 
-    async def __aenter__(self) -> Self:
-        """Begin to poll."""
-        if not self._closed:
-            self._started()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop polling; nothing of the watch is left."""
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def _begin(self) -> None:
+        self._started()
 
     async def __anext__(self) -> Change:
         """Return the next change."""
-        if self._closed:
+        if self._is_closed:
             raise StopAsyncIteration
         return await self._started().next()
 
@@ -287,7 +273,7 @@ class PhoneChanges:
 
         .. versionadded:: 0.2.0
         """
-        self._closed = True
+        self._is_closed = True
         if self._watch is not None:
             await self._watch.aclose()
 
@@ -313,10 +299,6 @@ class PhoneChanges:
         .. versionadded:: 0.2.0
         """
         return _NOTHING if self._watch is None else self._watch.stats
-
-    def __reduce__(self) -> str:
-        """Refuse to be copied or pickled: the copy would end the watch."""
-        raise TypeError("a watch cannot be copied or pickled")
 
     def __del__(self) -> None:
         """Stop polling when the watch is no longer consumed."""

@@ -717,10 +717,12 @@ async def test_without_a_block_it_begins_with_the_first_change_asked_for():
         assert (await anext(changes)).phone_id == X
         await changes.aclose()
         await changes.aclose()
-        assert [change async for change in changes] == []
+        with pytest.raises(StopAsyncIteration):
+            await anext(changes)
         project.forget()
-        async with changes:
-            await project.advance(60.0)
+        with pytest.raises(RuntimeError, match="the watch is closed"):
+            await changes.__aenter__()
+        await project.advance(60.0)
         assert project.requests == []
 
 
