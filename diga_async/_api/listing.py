@@ -10,7 +10,7 @@ from uuid import UUID
 import attrs
 
 from diga_async._api.operation import Operation
-from diga_async._models.arguments import not_this
+from diga_async._models.arguments import not_this, similar, warn
 from diga_async._models.decoding import (
     MAX_BODY_BYTES,
     MAX_VALUES,
@@ -20,7 +20,7 @@ from diga_async._models.decoding import (
     uuid_of,
 )
 from diga_async._models.errors import ConfigurationError, InvalidResponseError
-from diga_async._models.phone import Phone
+from diga_async._models.phone import Phone, PhoneStatus
 
 MAX_PAGE_SIZE = 100
 PHONE_BYTES = 1 << 16
@@ -105,7 +105,7 @@ def query_of(  # noqa: PLR0913 - the filters of the API
     if order not in get_args(Order):
         raise ConfigurationError(f"order must be 'asc' or 'desc', {not_this(order)}")
     return PhoneQuery(
-        status=_text_or_none("status", status),
+        status=None if status is None else status_of(status),
         inbound_agent_id=_agent_or_none("inbound_agent_id", inbound_agent_id),
         outbound_agent_id=_agent_or_none("outbound_agent_id", outbound_agent_id),
         assigned_from=_moment_or_none("assigned_from", assigned_from),
@@ -129,12 +129,27 @@ def check_page_size(page_size: object) -> int:
     )
 
 
-def _text_or_none(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
-        return str(value)
-    raise ConfigurationError(f"{name} must be a PhoneStatus or text, {not_this(value)}")
+def status_of(value: object) -> str:
+    """
+    Return a status as the API has it; warn of a text that is probably misspelt.
+
+    A `PhoneStatus` of an unknown value was made on purpose, and gets no warning.
+
+    Raises:
+        ConfigurationError: *value* is not text.
+    """
+    if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ConfigurationError(f"status must be a PhoneStatus or text, {_not(value)}")
+    text = str(value)
+    if not isinstance(value, PhoneStatus) and not PhoneStatus(text).known:
+        near = similar(text, map(str, PhoneStatus))
+        if near is not None:
+            warn(f"{text!r} is no status that this version knows: is it {near!r}?")
+    return text
+
+
+def _not(value: object) -> str:
+    return "not a text that UTF-8 has" if isinstance(value, str) else not_this(value)
 
 
 def _agent_or_none(name: str, value: object) -> UUID | None:

@@ -6,8 +6,10 @@ as well. Signatures stay what they are, for people and for type checkers.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
+from types import FrameType
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -135,5 +137,17 @@ def similar(text: str, known: Iterable[str]) -> str | None:
     """
     import difflib  # noqa: PLC0415 - only mistakes need it
 
-    near = difflib.get_close_matches(text.lower(), known, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(text.lower(), list(known), n=1, cutoff=0.8)
     return near[0] if near else None
+
+
+def warn(text: str) -> None:
+    """Warn of a probable mistake, at the line of the program that made it."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and _is_ours(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, UserWarning, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("diga_async.")

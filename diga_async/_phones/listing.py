@@ -119,7 +119,9 @@ class PhoneListing(AsyncStream[Phone]):
         timeouts: Timeouts | float | None,
     ) -> None:
         super().__init__()
-        self._feed = _PageFeed(Pager(query, page_size=page_size, after=after))
+        base_url = lifecycle_of(client).options.base_url
+        pager = Pager(query, page_size=page_size, after=after, base_url=base_url)
+        self._feed = _PageFeed(pager)
         self._pages = _stream(client, self._feed, timeouts)
         self._page: deque[Phone] = deque()
         self._cursor = after
@@ -263,7 +265,8 @@ async def read_page(
     Raises:
         DigaError: Why there is no page.
     """
-    pager = Pager(query, page_size=page_size, after=after)
+    base_url = lifecycle_of(client).options.base_url
+    pager = Pager(query, page_size=page_size, after=after, base_url=base_url)
 
     async def answer_of(operation: Operation[Any] | None) -> Answer[Any]:
         assert operation is not None  # noqa: S101 - the pager is not at its end
