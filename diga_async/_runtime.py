@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import aiohttp
 import attrs
 
+from diga_async._api.addresses import server_of
 from diga_async._api.listing import PhoneQuery, list_phones
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
@@ -89,7 +90,9 @@ class Runtime:
             self._transport,
             counters,
             address=address,
-            observer=Observer(options.on_event),
+            observer=Observer(
+                options.on_event, server_of(options.base_url, options.proxy)
+            ),
             clock=clock,
             chance=chance,
         )

@@ -91,6 +91,17 @@ def peer_of(url: URL, proxy: str | None = None) -> Peer:
     return Peer(url.host or "", url.port or 0, proxy and _authority(URL(proxy)))
 
 
+def server_of(base_url: str, proxy: str | None = None) -> str:
+    """
+    Return the server's name for the log, without credentials of the proxy.
+
+    >>> server_of("https://api.diga.io/x", "http://user:password@proxy.corp:3128")
+    'api.diga.io:443 through proxy.corp:3128'
+    """
+    server = _authority(URL(base_url, encoded=True))
+    return f"{server} through {_authority(URL(proxy))}" if proxy else server
+
+
 def _authority(url: URL) -> str:
     host = f"[{url.host}]" if ":" in (url.host or "") else url.host
     return f"{host}:{url.port}"

@@ -811,10 +811,13 @@ async def test_the_log_says_once_that_polls_fail_and_once_that_they_succeed(capl
         project.answer = lambda _: None
         await watching.poll(120.0)
 
-    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("WARNING", "polls fail error=InternalServerError"),
-        ("INFO", "polls succeed again"),
-    ]
+    fail, succeed = caplog.records
+    assert (fail.levelname, succeed.levelname) == ("WARNING", "INFO")
+    assert fail.getMessage() == (
+        "watch: polls fail, and continue: x:443 answered 500; "
+        "what has changed is delivered when one succeeds"
+    )
+    assert succeed.getMessage() == "watch: polls of x:443 succeed again"
 
 
 async def test_the_last_error_holds_no_frames():
