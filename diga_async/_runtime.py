@@ -113,9 +113,14 @@ class Runtime:
         """Start a run."""
         concurrency = min(plan.concurrency, self._limits.concurrency)
         plan = attrs.evolve(plan, concurrency=concurrency)
-        run = Run(self.engine, source, plan, self._runs.discard)
+        run = Run(self.engine, source, plan, self._ended)
         self._runs.add(run)
         return run
+
+    def _ended(self, run: Run[Any]) -> None:
+        self._runs.discard(run)
+        if not self._runs:
+            self.engine.breaker.no_run_is_left()
 
     def keep_no_connections(self) -> None:
         """Close each connection after its response: nothing will close it later."""
