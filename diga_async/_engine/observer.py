@@ -1,5 +1,6 @@
 """`Observer`: tells the log and the user's hook what happens; it shows no secrets."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Literal
@@ -127,6 +128,8 @@ class Observer:
 
     def _reason(self, error: BaseException) -> str:
         """Say why, without the server's own words, which may be personal."""
+        if isinstance(error, asyncio.CancelledError):
+            return "the program left it"
         if isinstance(error, APIStatusError):
             return f"{self._server} answered {error.status}"
         if isinstance(error, InvalidResponseError):

@@ -271,6 +271,19 @@ async def test_the_log_states_why_a_run_ended_early(sandbox, caplog):
     assert run.run.found == 0
 
 
+async def test_the_log_says_that_the_program_left_a_run(sandbox, caplog):
+    caplog.set_level(logging.INFO, "diga_async")
+    async with client(sandbox) as diga:
+        async with diga.phones.iter_many(sandbox.phone_ids) as lookups:
+            await anext(lookups)
+        async with diga.phones.iter_many(sandbox.phone_ids) as lookups:
+            assert len([outcome async for outcome in lookups]) == 20
+
+    left, whole = (r.getMessage() for r in caplog.records if hasattr(r, "run"))
+    assert left.startswith("run ended early, because the program left it: 1 found, ")
+    assert whole.startswith("run ended: 20 found, ")
+
+
 async def test_an_outage_is_logged_at_warning_and_its_end_at_info(caplog):
     caplog.set_level(logging.INFO, "diga_async")
     ids = [UUID(int=number) for number in range(FAILURES_TO_OPEN + 1)]
