@@ -98,8 +98,8 @@ class PhoneListing(AsyncStream[Phone]):
     It starts on entering the block, or with the first phone asked for; leaving the
     block leaves nothing behind. The next page is requested while you have the present
     one. Cancelling one ``anext()`` loses no phone and does not end the listing.
-    It is read once: after it was closed, as at the end of its block, ``async for`` raises
-    `RuntimeError`.
+    It is read once: after it was closed, as at the end of its block, ``async for``
+    raises `RuntimeError`.
 
     Made by `Phones.list`.
 

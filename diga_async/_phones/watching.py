@@ -236,8 +236,8 @@ class PhoneChanges(AsyncStream[Change]):
     block leaves nothing behind. Cancelling one ``anext()`` loses no change.
     It keeps polling while you deal with a change: the differences of a
     phone become one change, and a phone that returned to its former state has none.
-    It is read once: after it was closed, as at the end of its block, ``async for`` raises
-    `RuntimeError`.
+    It is read once: after it was closed, as at the end of its block, ``async for``
+    raises `RuntimeError`.
 
     Made by `Phones.watch`.
 
