@@ -37,6 +37,10 @@ class Signature:
     Args:
         function: A method; its first argument is never given.
         hints: What to do instead, for names that other libraries have.
+
+    Attributes:
+        known: The names of its arguments.
+        positional: How many of them may be given by position.
     """
 
     def __init__(self, function: Callable[..., Any], hints: Mapping[str, str]) -> None:
@@ -45,8 +49,8 @@ class Signature:
         self._called = _called(function.__qualname__)
         self._hints = hints
         self._names = names[1:]
-        self._known = frozenset(self._names)
-        self._positional = code.co_argcount - 1
+        self.known = frozenset(self._names)
+        self.positional = code.co_argcount - 1
 
     def check(self, positional: int, names: Collection[str]) -> None:
         """
@@ -59,13 +63,13 @@ class Signature:
         Raises:
             TypeError: It names the argument, and what to pass instead.
         """
-        if not self._known.issuperset(names):
-            name = next(name for name in names if name not in self._known)
+        if not self.known.issuperset(names):
+            name = next(name for name in names if name not in self.known)
             remedy = self._hints.get(name) or _other_name(name, self._names)
             raise TypeError(f"{self._called} has no {name!r}: {remedy}")
-        if positional > self._positional:
-            taken = _listed(self._names[: self._positional]) or "no argument"
-            by_name = _listed(f"{n}=" for n in self._names[self._positional :])
+        if positional > self.positional:
+            taken = _listed(self._names[: self.positional]) or "no argument"
+            by_name = _listed(f"{n}=" for n in self._names[self.positional :])
             ending = f"; pass by name: {by_name}" if by_name else ""
             raise TypeError(f"{self._called} takes {taken} by position{ending}")
 
@@ -79,16 +83,20 @@ def explains(hints: Mapping[str, str]) -> Callable[[F], F]:
     """
 
     def decorate(method: F) -> F:
-        check = Signature(method, hints).check
+        signature = Signature(method, hints)
+        # Looked at here, as the check is one more call for each lookup.
+        most, known = signature.positional, signature.known
 
         @wraps(method)
         def call(self: Any, *args: Any, **options: Any) -> Any:
-            check(len(args), options)
+            if len(args) > most or not known.issuperset(options):
+                signature.check(len(args), options)
             return method(self, *args, **options)
 
         @wraps(method)
         async def call_and_wait(self: Any, *args: Any, **options: Any) -> Any:
-            check(len(args), options)
+            if len(args) > most or not known.issuperset(options):
+                signature.check(len(args), options)
             return await method(self, *args, **options)
 
         # Mocks, among others, look whether a function is one that is awaited.

@@ -168,7 +168,8 @@ class PhoneBatch:
     The result of `get_many`: every id given is in exactly one place.
 
     Attributes:
-        phones: The phones found, by id, in the order of the input.
+        phones: The phones found, in the order of the input. The keys are UUIDs, even
+            where ids were given as text.
         missing: The ids that the project has no phone for, in that order.
         failures: Why ids could not be looked up, by id, or by the whole text given
             if it was not a UUID.
