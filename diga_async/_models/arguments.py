@@ -25,9 +25,11 @@ def not_this(value: object) -> str:
     >>> not_this(0), not_this(None), not_this("sk-secret")
     ('not 0', 'not None', 'not str')
     """
-    is_short = isinstance(value, int | float) and abs(value) < 10**_MOST_DIGITS
-    is_shown = value is None or is_short or value != value  # noqa: PLR0124 - NaN
-    return f"not {value!r}" if is_shown else f"not {type(value).__name__}"
+    kind = type(value)  # and nothing that the value itself could answer
+    is_short = kind is float or kind is bool or value is None
+    if is_short or (type(value) is int and abs(value) < 10**_MOST_DIGITS):
+        return f"not {value!r}"
+    return f"not {kind.__name__}"
 
 
 class Signature:

@@ -298,6 +298,7 @@ def test_options_are_still_plain_values(options):
 
 def test_a_number_is_shown_and_a_text_never():
     assert not_this(float("nan")) == "not nan"
+    assert not_this(float("inf")) == "not inf"
     assert not_this(10**20) == not_this(0).replace("0", "int") == "not int"
     assert not_this("sk-1") == "not str"
 
