@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from diga_async import AttemptEvent
 from diga_async._cli.progress import rate_text
@@ -40,8 +39,6 @@ class _Handler(logging.Handler):
         if isinstance(attempt, AttemptEvent):
             if text := attempt_line(attempt):
                 say(text)
-        elif isinstance(limiter := getattr(record, "limiter", None), dict):
-            say(limiter_line(**limiter))
         elif record.levelno >= logging.INFO and not hasattr(record, "run"):
             say(record.getMessage())
 
@@ -51,7 +48,11 @@ def attempt_line(event: AttemptEvent) -> str | None:
     what = event.phone_id or "a page of the listing"
     reason = event.reason or _REASONS.get(event.answer) or str(event.status)
     if event.answer == "throttled":
-        limit = "" if event.rate is None else f"; {_at_most(event.rate)}"
+        limit = (
+            ""
+            if event.rate is None
+            else f"; at most {rate_text(event.rate)} requests a second"
+        )
         return f"{what}: throttled: {reason}{limit}"
     if event.answer in {"lost", "invalid", "server_errors"}:
         return f"{what}: attempt {event.attempts} failed: {reason}"
@@ -59,25 +60,3 @@ def attempt_line(event: AttemptEvent) -> str | None:
         answer = _ANSWERS.get(event.answer, f"was rejected: {reason}")
         return f"{what}: attempt {event.attempts} {answer}"
     return None
-
-
-def limiter_line(
-    state: str, rate: float | None, slots: int, resumes_in: float, **_: Any
-) -> str:
-    """Return what --verbose prints when the rate limiter has changed."""
-    match state:
-        case "cooling_down":
-            wait = f"{resumes_in:,.1f} s"
-            return f"throttled: nothing is sent for {wait}, as the server asks"
-        case "probing":
-            return "throttled: nothing is accepted; one request at a time tries again"
-        case "limited":
-            in_flight = f"at most {slots:,} requests in flight"
-            what = in_flight if rate is None else _at_most(rate)
-            return f"below the server's limit: {what}"
-        case _:
-            return "the server's limit no longer holds anything back"
-
-
-def _at_most(rate: float) -> str:
-    return f"at most {rate_text(rate)} requests a second"

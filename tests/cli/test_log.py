@@ -47,35 +47,6 @@ def test_an_attempt_at_a_page_says_so():
     assert line == "a page of the listing: attempt 1 failed: 502"
 
 
-@pytest.mark.parametrize(
-    ("facts", "line"),
-    [
-        (
-            {"state": "limited", "rate": 33.4},
-            "below the server's limit: at most 33 requests a second",
-        ),
-        (
-            {"state": "limited", "rate": None},
-            "below the server's limit: at most 7 requests in flight",
-        ),
-        (
-            {"state": "cooling_down", "resumes_in": 12.0},
-            "throttled: nothing is sent for 12.0 s, as the server asks",
-        ),
-        (
-            {"state": "probing"},
-            "throttled: nothing is accepted; one request at a time tries again",
-        ),
-        ({"state": "free"}, "the server's limit no longer holds anything back"),
-    ],
-)
-def test_a_change_of_the_rate_limiter_is_said_in_words(facts, line, capsys):
-    given = {"rate": None, "slots": 7, "resumes_in": 0.0} | facts
-    with verbose_log(is_on=True):
-        LOG.info("limiter", extra={"limiter": given})
-    assert capsys.readouterr().err == f"diga: {line}\n"
-
-
 @pytest.mark.parametrize("answer", ["found", "missing", "rejected"])
 def test_a_first_attempt_that_is_not_retried_has_none(answer):
     assert attempt_line(event(answer=answer)) is None
