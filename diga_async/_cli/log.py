@@ -48,12 +48,9 @@ def attempt_line(event: AttemptEvent) -> str | None:
     what = event.phone_id or "a page of the listing"
     reason = event.reason or _REASONS.get(event.answer) or str(event.status)
     if event.answer == "throttled":
-        limit = (
-            ""
-            if event.rate is None
-            else f"; at most {rate_text(event.rate)} requests a second"
-        )
-        return f"{what}: throttled: {reason}{limit}"
+        if event.rate is not None:
+            reason += f"; at most {rate_text(event.rate)} requests a second"
+        return f"{what}: throttled: {reason}"
     if event.answer in {"lost", "invalid", "server_errors"}:
         return f"{what}: attempt {event.attempts} failed: {reason}"
     if event.attempts > 1:

@@ -121,4 +121,4 @@ class ClientStats:
     slots: int
     resumes_in: float
     outage: bool
-    last_error: DigaError | None = None
+    last_error: DigaError | None

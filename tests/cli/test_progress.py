@@ -54,6 +54,7 @@ SILENT = ClientStats(
     slots=64,
     resumes_in=0.0,
     outage=False,
+    last_error=None,
 )
 
 
