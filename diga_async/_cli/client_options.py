@@ -27,7 +27,7 @@ from diga_async._cli.exit_codes import (
     reason_of,
     usage_error,
 )
-from diga_async._cli.redaction import HIDDEN, may_be_key
+from diga_async._cli.redaction import bare, may_be_key
 from diga_async._cli.terminal import Messages
 
 MAX_KEY_FILE_BYTES = 65_536
@@ -165,7 +165,7 @@ def key_origin(key_file: Path | None) -> str | None:
     path = _path_of_key(key_file)
     if path is None:
         return "DIGA_API_KEY" if os.environ.get("DIGA_API_KEY") else None
-    return HIDDEN if may_be_key(str(path)) else str(path)
+    return bare(str(path))
 
 
 def _path_of_key(key_file: Path | None) -> Path | None:

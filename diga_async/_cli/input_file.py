@@ -30,7 +30,7 @@ from diga_async._cli.ids import (
     UnreadableRowError,
     id_or_text,
 )
-from diga_async._cli.redaction import HIDDEN, may_be_key, shown
+from diga_async._cli.redaction import bare, shown
 from diga_async._cli.terminal import counted
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -257,8 +257,9 @@ def input_file(name: str, *, column: str | None) -> Iterator[InputFile]:
         hint = ""
         if isinstance(id_or_text(name), UUID):
             hint = f"; to look up a single phone: diga phone get {name}"
-        named = HIDDEN if may_be_key(name) else name
-        raise usage_error(f"cannot read {named}: {reason_of(error)}{hint}") from None
+        raise usage_error(
+            f"cannot read {bare(name)}: {reason_of(error)}{hint}"
+        ) from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise usage_error(f"cannot read {name}: it is a directory")

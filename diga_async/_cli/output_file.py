@@ -22,6 +22,7 @@ from diga_async._cli.exit_codes import (
 )
 from diga_async._cli.failures import Failures
 from diga_async._cli.ids import Key, key_of_text
+from diga_async._cli.redaction import bare
 from diga_async._cli.rows import Csv, Format, JsonLines, Row
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -71,7 +72,7 @@ def suffix_message(path: Path, suffixes: str) -> str:
     """Return what is wrong with the name of an OUT that ends in none of *suffixes*."""
     if str(path) == "-":
         return "standard output is where rows go without -o; leave -o - out"
-    return f"the name of OUT must end in {suffixes}: {path}"
+    return f"the name of OUT must end in {suffixes}: {bare(str(path))}"
 
 
 class OutputFile:

@@ -25,6 +25,11 @@ def may_be_key(word: str) -> bool:
     return bool(_PREFIXED.fullmatch(word) or _OPAQUE.fullmatch(word))
 
 
+def bare(word: str) -> str:
+    """Return *word* without quotes, unless it may be the key."""
+    return HIDDEN if may_be_key(word) else word
+
+
 def shown(word: str) -> str:
     """
     Return *word* as a message shows it, in quotes.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diga_async._cli.redaction import may_be_key, shown, without_keys
+from diga_async._cli.redaction import bare, may_be_key, shown, without_keys
 
 KEY = "sk-fa17ed00fa17ed00fa17ed00"
 ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
@@ -15,6 +15,7 @@ ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 def test_what_looks_like_a_key_may_be_one(word):
     assert may_be_key(word)
     assert shown(word) == "*** (it may be the key)"
+    assert bare(word) == "***"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ def test_what_looks_like_a_key_may_be_one(word):
 def test_an_id_or_the_name_of_a_file_is_shown(word):
     assert not may_be_key(word)
     assert shown(word) == repr(word)
+    assert bare(word) == word
 
 
 def test_the_key_itself_is_never_shown(monkeypatch):

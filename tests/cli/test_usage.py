@@ -77,6 +77,8 @@ def test_an_option_for_the_key_is_answered_with_the_ways_to_give_one(
         ["phone", "get", KEY],
         ["phone", "fetch", KEY],
         ["phone", "fetch", "ids.txt", KEY],
+        ["phone", "fetch", "ids.txt", "-o", KEY],
+        ["phone", "fetch", "ids.txt", "--column", KEY],
         ["phone", "list", KEY],
         ["phone", "list", "--order", KEY],
         ["phone", "list", "--assigned-from", KEY],
