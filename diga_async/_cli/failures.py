@@ -79,17 +79,15 @@ class Failures:
             retry: The command that looks the failed ids up again; None without OUT.
         """
         if self.malformed:
-            are = (
-                "1 is no phone id"
-                if self.malformed == 1
-                else (f"{self.malformed:,} are no phone ids")
-            )
+            ids = "1 is not a phone id; correct it"
+            if self.malformed > 1:
+                ids = f"{self.malformed:,} are not phone ids; correct them"
             again = "" if retry is None else f", then: {retry}"
-            return f"{are}; correct that in {source}{again}"
+            return f"{ids} in {source}{again}"
         if self.passing:
             return retry and f"to look up the failed ids again: {retry}"
         if self.lasting:
-            return "the same lookups would fail again for the same reason"
+            return "another attempt would fail for the same reason"
         return None
 
 

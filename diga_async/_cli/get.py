@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from uuid import UUID
 
 from diga_async import (
@@ -73,7 +74,7 @@ def checked_id(text: str) -> UUID:
     except InvalidPhoneIdError as error:
         hint = ""
         if Path(text).is_file():
-            hint = f"; to look up the ids in a file: diga phone fetch {text}"
+            hint = f"; to look up the ids in a file: diga phone fetch {quote(text)}"
         raise usage_error(f"{shown(text)} is not a phone id: {error}{hint}") from None
 
 

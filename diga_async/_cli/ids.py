@@ -127,7 +127,7 @@ class IdReader:
         if isinstance(given, str):
             return given
         named = " or ".join(map(shown, names))
-        keys = ", ".join(row) or "none"
+        keys = ", ".join(row)[:KEY_CHARACTERS] or "none"
         raise UnreadableRowError(
             f"it has no text named {named}; its keys are: {keys} (--column names the "
             "one that holds the ids)"

@@ -30,7 +30,7 @@ from diga_async._cli.ids import (
     UnreadableRowError,
     id_or_text,
 )
-from diga_async._cli.redaction import bare, shown
+from diga_async._cli.redaction import HIDDEN, bare, may_be_key, shown
 from diga_async._cli.terminal import counted
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -125,8 +125,9 @@ class InputFile:
         return usage_error(f"{self.name} has no ids ({lines}: empty, or comments)")
 
     def _no_ids(self) -> CommandError:
-        first = _shortened(self._first_line.strip())
-        wrong = f"no phone ids in {self.name}, whose first line is {first!r}"
+        line = self._first_line.strip()
+        first = HIDDEN if may_be_key(line) else repr(_shortened(line))
+        wrong = f"no phone ids in {self.name}, whose first line is {first}"
         if self.is_regular and _UUID_WITHIN.search(self._first_line):
             taken_out = f"grep -oiE '{_UUID_WITHIN.pattern}' {shlex.quote(self.name)}"
             return usage_error(
@@ -162,7 +163,7 @@ class InputFile:
         except NoSuchColumnError as error:
             raise usage_error(
                 f"{self._line} has no column {shown(self.reader.column or '')}; it "
-                f"has: {_shortened(str(error))}"
+                f"has: {bare(_shortened(str(error)))}"
             ) from None
         except UnclearColumnError as error:
             columns = _shortened(", ".join(error.columns))

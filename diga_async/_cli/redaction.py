@@ -6,8 +6,9 @@ import re
 HIDDEN = "***"
 SHOWN_CHARACTERS = 100
 #: Keys of many services begin so; the rest of a name is not an extension or a path.
-_PREFIXED = re.compile(r"(bearer\s+)?(sk|pk|rk|key)[-_][\w-]{8,}", re.IGNORECASE)
+_PREFIXED = re.compile(r"(sk|pk|rk|key)[-_][\w-]{8,}", re.IGNORECASE)
 _OPAQUE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+=-]{32,}", re.ASCII)
+_AROUND = re.compile(r"[\s=:'\"`]+")
 _HEXADECIMAL = re.compile(r"[{(]?[0-9a-f-]{32,38}[)}]?", re.IGNORECASE)
 
 
@@ -18,8 +19,14 @@ def may_be_key(word: str) -> bool:
     >>> may_be_key("sk-1234567890"), may_be_key("3c90c3cc-0d44-4b50-8888-8dd25736052a")
     (True, False)
     """
-    if word and word == os.environ.get("DIGA_API_KEY"):
+    key = os.environ.get("DIGA_API_KEY")
+    if key and key in word:
         return True
+    # It may have a name, a scheme or quotes: DIGA_API_KEY="sk-..."
+    return any(map(_looks_like_key, [word, *_AROUND.split(word)]))
+
+
+def _looks_like_key(word: str) -> bool:
     if _HEXADECIMAL.fullmatch(word):  # a UUID, or almost one
         return False
     return bool(_PREFIXED.fullmatch(word) or _OPAQUE.fullmatch(word))

@@ -24,11 +24,11 @@ RETRY = "diga phone fetch ids.txt -o OUT --retry-failed"
     [
         ([], None),
         ([PASSING, LASTING], f"to look up the failed ids again: {RETRY}"),
-        ([LASTING], "the same lookups would fail again for the same reason"),
-        ([MALFORMED], f"1 is no phone id; correct that in ids.txt, then: {RETRY}"),
+        ([LASTING], "another attempt would fail for the same reason"),
+        ([MALFORMED], f"1 is not a phone id; correct it in ids.txt, then: {RETRY}"),
         (
             [MALFORMED, MALFORMED, PASSING],
-            f"2 are no phone ids; correct that in ids.txt, then: {RETRY}",
+            f"2 are not phone ids; correct them in ids.txt, then: {RETRY}",
         ),
     ],
 )
@@ -43,7 +43,7 @@ def test_the_advice_fits_what_failed(outcomes, advice):
 @pytest.mark.parametrize(
     ("outcome", "advice"),
     [
-        (MALFORMED, "1 is no phone id; correct that in ids.txt"),
+        (MALFORMED, "1 is not a phone id; correct it in ids.txt"),
         (PASSING, None),
     ],
 )

@@ -172,13 +172,13 @@ def test_failed_ids_are_named_with_the_reason_and_the_advice_that_fits(
     for text in texts[:3]:
         assert f"failed: '{text}': a phone id is a UUID" in words
     assert "failed: 1 other id\n" in words
-    assert f"4 are no phone ids; correct that in {ids}, then: diga phone" in words
+    assert f"4 are not phone ids; correct them in {ids}, then: diga phone" in words
     assert "--retry-failed\n" in words
     assert "again:" not in words
     words = diga("phone", "fetch", ids, "-o", out, "--resume")[2]
-    assert f"4 are no phone ids; correct that in {ids}, then: diga phone" in words
+    assert f"4 are not phone ids; correct them in {ids}, then: diga phone" in words
     words = diga("phone", "fetch", ids)[2]
-    assert words.endswith(f"4 are no phone ids; correct that in {ids}\n")
+    assert words.endswith(f"4 are not phone ids; correct them in {ids}\n")
 
 
 def test_ids_may_come_from_standard_input(diga, sandbox, ids, monkeypatch):

@@ -143,6 +143,16 @@ def test_ids_within_other_text_are_refused_with_a_way_to_take_them_out(tmp_path,
     assert taken_out.stdout == f"{IDS[0]}\n"
 
 
+@pytest.mark.parametrize("name", ["", "DIGA_API_KEY=", "export KEY="])
+@pytest.mark.parametrize("options", [{}, {"column": "phone"}])
+def test_a_file_that_holds_the_key_is_not_printed(tmp_path, name, options):
+    key = "sk-fa17ed00fa17ed00fa17ed00"
+    content = f"{name}{key}\n".encode()
+    message = refusal_of(tmp_path / "key", content, **options)
+    assert "***" in message
+    assert key not in message
+
+
 def test_an_id_within_the_first_hundred_lines_is_enough(tmp_path):
     bad = [f"no-{n}" for n in range(99)]
     content = "\n".join([*bad, TEXT]).encode()

@@ -10,7 +10,14 @@ ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 
 @pytest.mark.parametrize(
     "word",
-    [KEY, "sk_live_1234567890", f"Bearer {KEY}", "eyJhbGciOiJIUzI1NiJ9abcdefghijklm"],
+    [
+        KEY,
+        "sk_live_1234567890",
+        f"Bearer {KEY}",
+        f"DIGA_API_KEY='{KEY}'",
+        "export KEY=sk-12345678",
+        "eyJhbGciOiJIUzI1NiJ9abcdefghijklm",
+    ],
 )
 def test_what_looks_like_a_key_may_be_one(word):
     assert may_be_key(word)
@@ -35,6 +42,7 @@ def test_an_id_or_the_name_of_a_file_is_shown(word):
 def test_the_key_itself_is_never_shown(monkeypatch):
     monkeypatch.setenv("DIGA_API_KEY", "plain")
     assert may_be_key("plain")
+    assert may_be_key("DIGA_API_KEY=plain")
     assert not may_be_key("other")
 
 
