@@ -14,6 +14,7 @@ from diga_async._engine.scheduler import Permit
 from diga_async._flow.circuit_breaker import Purpose, Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
+    APIConnectionError,
     APIStatusError,
     DigaError,
     InvalidResponseError,
@@ -218,6 +219,14 @@ def status_of(answer: object) -> int | None:
     if isinstance(answer, APIStatusError | InvalidResponseError):
         return answer.status
     return None if isinstance(answer, DigaError) else 200
+
+
+def reason_of(answer: object) -> str | None:
+    """Return why there is no usable answer; None where the status says it."""
+    # The words of a server are not for logs.
+    if isinstance(answer, APIConnectionError | InvalidResponseError):
+        return answer.describe()
+    return None
 
 
 def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:

@@ -1,5 +1,6 @@
 """`Feedback`: reports the result of each attempt to the limits."""
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -55,7 +56,15 @@ class Feedback:
         self._observer = observer
         self._chance = chance
         self._blocked = 0.0
+        self._failure: tuple[int, DigaError] | None = None
         self._recent: deque[Operation[Any]] = deque(maxlen=RECENT)
+
+    @property
+    def last_error(self) -> DigaError | None:
+        """Why the last attempt had no answer or a 5xx; None once the server answers."""
+        if self._failure is None or self._failure[0] != self._breaker.row:
+            return None
+        return copy.copy(self._failure[1])
 
     def next_answered(self) -> Operation[Any] | None:
         """Return a call that was answered, in turn; None when there was none."""
@@ -78,6 +87,7 @@ class Feedback:
 
     def failed(self, call: Call[T], error: DigaError, now: float) -> None:
         """Record an attempt without an answer, or with a 5xx."""
+        self._note(error)
         sent, _, purpose = call.permit
         self._limiter.lost(now, sent)
         begins = self._breaker.failed(
@@ -90,7 +100,13 @@ class Feedback:
         if call.silence is not None:
             call.silence.failed(now)
         if begins:
-            self._observer.outage(is_on=True)
+            self._begin_outage(error, now)
+
+    def _begin_outage(self, error: DigaError, now: float) -> None:
+        self._observer.outage_began(error, now, self._breaker.most_seconds)
+
+    def _note(self, error: DigaError) -> None:
+        self._failure = self._breaker.row, error
 
     def succeeded(self, call: Call[T], now: float) -> None:
         """Record an attempt that brought the value."""
@@ -125,7 +141,7 @@ class Feedback:
     def _heard(self, now: float) -> None:
         self._local.succeeded(now)
         if self._breaker.succeeded():
-            self._observer.outage(is_on=False)
+            self._observer.outage_ended(now)
 
     def _remember(self, call: Call[T]) -> None:
         """Remember a call that can be answered, to send it as a control."""
@@ -136,13 +152,14 @@ class Feedback:
         self, call: Call[T], error: DigaError, now: float, in_flight: int
     ) -> None:
         """Withdraw an attempt that could not be sent; let fewer be in flight."""
+        self._note(error)
         call.withdraw(now - call.begun)
         if self._local.fell_short(now, in_flight):
             self._observer.shortage(error)
         if in_flight > 1:
             return
         if self._breaker.failed(now, self._chance()):
-            self._observer.outage(is_on=True)
+            self._begin_outage(error, now)
         if call.silence is not None:
             call.silence.failed(now)
 

@@ -265,6 +265,16 @@ def test_the_reference_shows_the_members_of_enums(site):
     assert names <= page.anchors
 
 
+def test_the_reference_shows_the_options_of_the_client(site):
+    (page,) = (
+        page for path, page in site.items() if path.match("reference/client.html")
+    )
+    source = re.sub(r"<[^>]+>", "", page.path.read_text(encoding="utf-8"))
+
+    assert "base_url: str | None = None" in source
+    assert "*_: Any" not in source
+
+
 def test_the_architecture_lists_every_module(site):
     (page,) = (path for path in site if path.name == "architecture.html")
     html = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
