@@ -1,6 +1,7 @@
 """One lookup: what is retried, when, and at what cost."""
 
 import asyncio
+import inspect
 import itertools
 import math
 from uuid import UUID
@@ -1125,6 +1126,70 @@ class TestEnd:
         assert isinstance(answer, NotFoundError)
         assert (answer.attempts, answer.elapsed) == (2, 1.0)
         assert answer.__traceback__ is None
+
+
+class ReadyConnection:
+    """A connection whose reply a test gives."""
+
+    def __init__(self):
+        self.reply = asyncio.get_running_loop().create_future()
+        self.closed = False
+
+    def ask(self, _request, seconds, most):
+        self.limits = seconds, most
+        return self.reply
+
+    def close(self):
+        self.closed = True
+
+
+class TestAReadyConnection:
+    @staticmethod
+    def stack(**options):
+        """Return a stack whose next request goes over a ready connection, and that."""
+        stack, connection = Stack(FOUND, **options), ReadyConnection()
+        ready = [connection]
+        stack.transport.take = lambda **_: ready.pop() if ready else None
+        stack.transport.failure = lambda error, *_: APIConnectionError(
+            str(error), phase="read"
+        )
+        return stack, connection
+
+    @pytest.mark.parametrize("bulk", [False, True])
+    async def test_a_call_that_waits_for_nothing_awaits_only_its_response(self, bulk):
+        stack, connection = self.stack()
+        call = stack.call(bulk=bulk, total=60.0, attempt=10.0)
+        running = stack.engine.run(call)
+
+        assert running.send(None) is connection.reply
+        assert not inspect.iscoroutine(running.cr_await)
+        assert connection.limits == (10.0, math.inf if bulk else 60.0)
+        connection.reply.set_result(FOUND)
+        with pytest.raises(StopIteration) as ended:
+            running.send(None)
+        assert isinstance(ended.value.value, Phone)
+        assert (stack.sent, connection.closed) == (0, False)
+
+    async def test_a_cancelled_call_closes_it_and_frees_its_slot(self):
+        stack, connection = self.stack()
+        task = asyncio.create_task(stack.engine.run(stack.call()))
+        await turn()
+        task.cancel()
+        await turn()
+
+        assert task.cancelled()
+        assert connection.closed
+        assert (stack.scheduler.in_flight, stack.counters.in_flight) == (0, 0)
+
+    async def test_a_reply_that_is_no_response_is_a_failure_of_the_attempt(self):
+        stack, connection = self.stack()
+        connection.reply.set_result(ConnectionResetError("reset"))
+
+        answer, _ = await stack.run()
+
+        assert isinstance(answer, Phone)
+        assert (stack.sent, stack.counters.answers["lost"]) == (1, 1)
+        assert stack.transport.fresh == [True]
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,17 @@ async def test_a_get_after_a_cancelled_request_sends_another(server):
     assert await second is PHONE
 
 
+async def test_a_deadline_has_a_timer_only_while_another_caller_has_more_time(server):
+    first = await server.get(total=5.0)
+    alone = server.clock.waiting
+    second = await server.get(total=60.0)
+    shared = server.clock.waiting
+    server.answers[0].set_result(PHONE)
+    await asyncio.gather(first, second)
+
+    assert (alone, shared, server.clock.waiting) == ([], [5.0], [])
+
+
 @pytest.mark.parametrize(("connected", "phase"), [(True, "read"), (False, "connect")])
 async def test_a_follower_keeps_its_own_deadline(server, connected, phase):
     first, second = await server.get(total=60.0), await server.get(total=5.0)
