@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import aiohttp
 import attrs
 
+from diga_async._api.addresses import server_of
 from diga_async._api.listing import PhoneQuery, list_phones
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.run import Run
@@ -89,7 +90,9 @@ class Runtime:
             self._transport,
             counters,
             address=address,
-            observer=Observer(options.on_event),
+            observer=Observer(
+                options.on_event, server_of(options.base_url, options.proxy)
+            ),
             clock=clock,
             chance=chance,
         )
@@ -110,9 +113,14 @@ class Runtime:
         """Start a run."""
         concurrency = min(plan.concurrency, self._limits.concurrency)
         plan = attrs.evolve(plan, concurrency=concurrency)
-        run = Run(self.engine, source, plan, self._runs.discard)
+        run = Run(self.engine, source, plan, self._ended)
         self._runs.add(run)
         return run
+
+    def _ended(self, run: Run[Any]) -> None:
+        self._runs.discard(run)
+        if not self._runs:
+            self.engine.breaker.no_run_is_left()
 
     def keep_no_connections(self) -> None:
         """Close each connection after its response: nothing will close it later."""

@@ -99,6 +99,10 @@ class TestMaking:
         assert repr(client) == "<DigaClient https://api.diga.io not opened>"
         assert not client.closed
 
+    def test_a_plain_block_is_explained(self):
+        with pytest.raises(TypeError, match="use 'async with"), DigaClient(KEY):
+            pass
+
     def test_key_and_server_come_from_the_environment(self, monkeypatch):
         monkeypatch.setenv("DIGA_API_KEY", KEY)
         monkeypatch.setenv("DIGA_BASE_URL", "https://diga.example/api/")
@@ -324,7 +328,7 @@ class TestMany:
         batch = await diga.phones.get_many(given * 2)
 
         assert list(batch.failures) == [*given[:3], "None (NoneType)"]
-        assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
+        assert repr(batch.failures[given[0]]).endswith("not a text of 151 characters')")
 
     async def test_a_refused_key_ends_a_batch_with_its_partial_result(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:

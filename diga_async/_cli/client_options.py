@@ -16,7 +16,7 @@ from diga_async import (
     RetryPolicy,
     Timeouts,
 )
-from diga_async._api.addresses import with_scheme
+from diga_async._api.addresses import DEFAULT_BASE_URL, with_scheme
 from diga_async._api.messages import Secret, conceal
 from diga_async._cli.exit_codes import (
     CommandError,
@@ -25,7 +25,6 @@ from diga_async._cli.exit_codes import (
     usage_error,
 )
 from diga_async._cli.terminal import Messages
-from diga_async._client import DEFAULT_BASE_URL
 
 MAX_KEY_FILE_BYTES = 65_536
 #: More lookups in flight than this get a warning.

@@ -16,6 +16,7 @@ from diga_async import (
     InvalidResponseError,
     Phone,
     PhoneListing,
+    PhoneStatus,
     UnprocessableEntityError,
 )
 from diga_async._cli.client_options import ClientOptions
@@ -113,6 +114,12 @@ class ListJob:
     def _form_of_out(self) -> Format:
         return format_of_list(self.out, ids_only=self.ids_only, csv_raw=self.csv_raw)
 
+    @property
+    def query(self) -> dict[str, Any]:
+        """The filters; a status that the library does not know gets no warning."""
+        status = self.filters.get("status")
+        return {**self.filters, "status": status and PhoneStatus(status)}
+
     def open_output(self) -> AbstractContextManager[Output]:
         """
         Open what the rows go to.
@@ -202,7 +209,7 @@ class _Run:
     def _begin_after(self, bad_id: UUID) -> None:
         self._earlier_pages += self.listing.stats.pages
         self._total_pages = self._known_pages()
-        self.listing = self.client.phones.list(after=bad_id, **self.job.filters)
+        self.listing = self.client.phones.list(after=bad_id, **self.job.query)
 
     def _known_pages(self) -> int | None:
         return self._total_pages or self.listing.stats.total_pages
@@ -247,7 +254,7 @@ def list_phones(options: ClientOptions, job: ListJob) -> ExitCode:
         ConfigurationError: A filter is wrong; nothing was sent.
     """
     client = options.client(job.messages)
-    listing = client.phones.list(**job.filters)
+    listing = client.phones.list(**job.query)
     with Interruption() as interruption, job.open_output() as output:
         note_what_is_there(job.messages, output)
         run = _Run(

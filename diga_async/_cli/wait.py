@@ -66,9 +66,10 @@ class WaitJob:
 
 
 async def _phone_of(client: DigaClient, job: WaitJob) -> Phone:
+    statuses = map(PhoneStatus, job.statuses)  # the command has its own warning
     try:
         return await client.phones.wait_until(
-            job.phone_id, status=job.statuses, every=job.every, timeout=job.timeout
+            job.phone_id, status=statuses, every=job.every, timeout=job.timeout
         )
     except NotFoundError as error:
         await require_api(client, error)

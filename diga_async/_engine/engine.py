@@ -360,11 +360,12 @@ class Engine:
         """Return why a run got no key; None is the deadline of a single call."""
         if not call.bulk:
             return None
-        if self.breaker.nothing_could_be_sent():
-            self.observer.outage(is_on=True)
         seconds = self.breaker.most_seconds
         reason = f"the callable for the key returned none for {seconds:g} s"
-        return APITimeoutError(reason, phase="wait", **attrs.asdict(self.peer))
+        error = APITimeoutError(reason, phase="wait", **attrs.asdict(self.peer))
+        if self.breaker.nothing_could_be_sent():
+            self.observer.outage_began(error, self.clock.now(), seconds)
+        return error
 
     # --- is it the server, or the ids?
 

@@ -87,7 +87,11 @@ class Feedback:
         if call.silence is not None:
             call.silence.failed(now)
         if begins:
-            self._observer.outage(is_on=True)
+            self._begin_outage(answer, now)
+
+    def _begin_outage(self, answer: Answer[T], now: float) -> None:
+        assert isinstance(answer, DigaError)  # noqa: S101 - for the type checker
+        self._observer.outage_began(answer, now, self._breaker.most_seconds)
 
     def answered(
         self, call: Call[T], answer: Answer[T], now: float, permit: Permit
@@ -105,7 +109,7 @@ class Feedback:
             self._remember(call.operation, answer)
         self._local.succeeded(now)
         if self._breaker.succeeded():
-            self._observer.outage(is_on=False)
+            self._observer.outage_ended(now)
 
     def _remember(self, operation: Operation[T], answer: Answer[T]) -> None:
         """Remember what an answer shows: the API is there, the call can be answered."""
@@ -129,7 +133,7 @@ class Feedback:
         if in_flight > 1:
             return
         if self._breaker.failed(now, self._chance()):
-            self._observer.outage(is_on=True)
+            self._begin_outage(error, now)
         if call.silence is not None:
             call.silence.failed(now)
 

@@ -91,7 +91,8 @@ class ClientStats:
             *concurrency* at the start and at a limit on requests in flight.
         resumes_in: Seconds until the next request may start, while it is probing or
             cooling down; else 0.0.
-        outage: Whether runs are paused because the server does not answer.
+        outage: Whether runs are paused because the server does not answer. It is over
+            with an answer, or with the last run.
 
     .. versionadded:: 0.1.0
     .. versionchanged:: 0.2.0

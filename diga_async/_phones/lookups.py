@@ -17,6 +17,8 @@ class PhoneLookups(Stream[Outcome]):
 
     It starts on entering the block, or with the first outcome asked for.
     Cancelling one ``anext()`` loses no outcome and does not end the run.
+    It is read once: after it was closed, as at the end of its block, ``async for``
+    raises `RuntimeError`.
 
     .. versionadded:: 0.1.0
     """

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from diga_async._api.listing import Page, PhoneQuery, list_phones
 from diga_async._api.operation import Answer, Operation
+from diga_async._models.arguments import not_this
 from diga_async._models.errors import ConfigurationError
 
 Via = Literal["each", "list", "auto"]
@@ -37,7 +38,9 @@ def check_via(via: object, *, length: int | None, ordered: bool, collects: bool)
             cannot be read to their end first.
     """
     if via not in get_args(Via):
-        raise ConfigurationError("via must be 'each', 'list' or 'auto'")
+        raise ConfigurationError(
+            f"via must be 'each', 'list' or 'auto', {not_this(via)}"
+        )
     if via == "each":
         return "each"
     if collects:

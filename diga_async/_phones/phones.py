@@ -14,7 +14,8 @@ from diga_async._api.listing import (
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._bulk.source import Source
 from diga_async._calls import Client, lifecycle_of, make_plan, send, starter
-from diga_async._models.errors import DigaError
+from diga_async._models.arguments import explains
+from diga_async._models.errors import DigaError, InvalidPhoneIdError
 from diga_async._models.options import Timeouts, check_flag
 from diga_async._models.outcomes import (
     Failed,
@@ -25,6 +26,7 @@ from diga_async._models.outcomes import (
     PhonePage,
 )
 from diga_async._models.phone import Phone, PhoneStatus
+from diga_async._phones.habits import LISTING, MANY, ONE, WAITING, WATCHING
 from diga_async._phones.listed_run import ListedRun
 from diga_async._phones.listing import PhoneListing, read_page
 from diga_async._phones.lookups import PhoneIds, PhoneLookups, Statuses
@@ -56,6 +58,7 @@ class Phones:
         """Show the client that the phones are read with."""
         return f"<phones of {self._client!r}>"
 
+    @explains(ONE)
     async def get(
         self, phone_id: UUID | str, *, timeouts: Timeouts | float | None = None
     ) -> Phone:
@@ -97,6 +100,7 @@ class Phones:
         operation = get_phone(phone_id_of(phone_id))
         return await send(self._client, operation, timeouts=timeouts)
 
+    @explains(MANY)
     def iter_many(
         self,
         phone_ids: PhoneIds,
@@ -157,6 +161,7 @@ class Phones:
         check_flag("ordered", ordered)
         return self._lookups(phone_ids, concurrency, timeouts, via, ordered=ordered)
 
+    @explains(MANY)
     async def get_many(
         self,
         phone_ids: PhoneIds,
@@ -208,6 +213,7 @@ class Phones:
             raise
         return _batch(lookups, outcomes)
 
+    @explains(LISTING)
     def list(  # noqa: PLR0913 - the filters of the API
         self,
         *,
@@ -271,10 +277,11 @@ class Phones:
             self._client,
             query,
             page_size=check_page_size(page_size),
-            after=None if after is None else phone_id_of(after),
+            after=_cursor_of(after),
             timeouts=timeouts,
         )
 
+    @explains(LISTING)
     def list_page(  # noqa: PLR0913 - the filters of the API
         self,
         *,
@@ -327,10 +334,11 @@ class Phones:
             self._client,
             query,
             page_size=check_page_size(page_size),
-            after=None if after is None else phone_id_of(after),
+            after=_cursor_of(after),
             timeouts=lifecycle_of(self._client).allowed(timeouts),
         )
 
+    @explains(WAITING)
     def wait_until(
         self,
         phone_id: UUID | str,
@@ -387,6 +395,7 @@ class Phones:
             timeouts=timeouts,
         )
 
+    @explains(WATCHING)
     def watch(
         self,
         phone_ids: Iterable[UUID | str] | None = None,
@@ -468,6 +477,13 @@ class Phones:
         if via == "each":
             return PhoneLookups(starter(client, source, plan))
         return PhoneLookups(lambda: ListedRun(client, source, plan, via))
+
+
+def _cursor_of(after: UUID | str | None) -> UUID | None:
+    try:
+        return None if after is None else phone_id_of(after)
+    except InvalidPhoneIdError as error:
+        raise InvalidPhoneIdError(f"after: {error.reason}") from None
 
 
 def _batch(lookups: PhoneLookups, outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
