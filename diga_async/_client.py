@@ -92,7 +92,8 @@ class DigaClient:
             describe the request, its connection or its body cannot be given, nor
             can ``Authorization`` and ``Cookie``.
         allow_insecure_http: Allow plain http to another machine; also
-            ``DIGA_ALLOW_INSECURE_HTTP=1``. The key then travels unencrypted.
+            ``DIGA_ALLOW_INSECURE_HTTP=1``; 0 or empty does not allow it, and any
+            other value is an error. The key then travels unencrypted.
 
     Raises:
         ConfigurationError: An argument or variable is wrong or missing.
@@ -132,7 +133,7 @@ class DigaClient:
         credentials = key_opener(api_key)
         check_flag("trust_env", trust_env)
         check_flag("allow_insecure_http", allow_insecure_http)
-        insecure = allow_insecure_http or _environment("ALLOW_INSECURE_HTTP") == "1"
+        insecure = _environment_flag("ALLOW_INSECURE_HTTP") or allow_insecure_http
         url = _base_url_of(base_url, allow_insecure_http=insecure)
         proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
@@ -255,6 +256,15 @@ _SIGNATURE = Signature(DigaClient.__init__, _HABITS)
 
 def _environment(name: str) -> str | None:
     return os.environ.get(f"DIGA_{name}") or None
+
+
+def _environment_flag(name: str) -> bool:
+    text = _environment(name) or "0"
+    if text not in {"0", "1"}:
+        raise ConfigurationError(
+            f"DIGA_{name} must be 1 or 0; set it to 1 to allow that, or unset it"
+        )
+    return text == "1"
 
 
 def _given_or_environment(api_key: KeySource | None) -> KeySource:

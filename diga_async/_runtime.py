@@ -231,4 +231,5 @@ def client_stats(
         slots=believed.slots,
         resumes_in=believed.resumes_in,
         outage=engine is not None and engine.breaker.is_open,
+        last_error=None if engine is None else engine.last_error,
     )

@@ -22,6 +22,7 @@ from diga_async import (
     NotFoundError,
     RateLimitError,
     RetryPolicy,
+    UnprocessableEntityError,
 )
 from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN
 from diga_async.sandbox import Sandbox
@@ -131,7 +132,21 @@ async def test_an_event_without_a_response_has_no_status():
         await diga.phones.get_many([X])
 
     assert [(e.answer, e.status) for e in events[:2]] == [("lost", None)] * 2
+    assert events[0].reason.startswith("no answer from 127.0.0.1:")
     assert events[-1].error == "APIConnectionError"
+
+
+async def test_an_event_never_has_the_words_of_the_server():
+    """Events go to the log, which others read."""
+    events = []
+    body = b'{"detail": [{"loc": [], "msg": "words", "type": "t"}]}'
+    async with (
+        ByteServer(says(answer(body, "422 No"))) as server,
+        client(server, on_event=events.append) as diga,
+    ):
+        with pytest.raises(UnprocessableEntityError, match="words"):
+            await diga.phones.get(X)
+    assert (events[0].status, events[0].reason) == (422, None)
 
 
 async def test_an_event_states_the_time_in_the_queue():
