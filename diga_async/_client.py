@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 
@@ -17,10 +17,12 @@ from diga_async._engine.observer import Hook
 from diga_async._lifecycle import Lifecycle
 from diga_async._models.errors import ConfigurationError
 from diga_async._models.options import Limits, RetryPolicy, Timeouts, check_flag
-from diga_async._models.stats import ClientStats
 from diga_async._phones.phones import Phones
 from diga_async._runtime import Options
 from diga_async._transport.transport import environment_proxy
+
+if TYPE_CHECKING:
+    from diga_async._models.stats import ClientStats
 
 DEFAULT_BASE_URL = "https://api.diga.io"
 
@@ -160,7 +162,7 @@ class DigaClient:
         return self._lifecycle.closed
 
     @property
-    def stats(self) -> ClientStats:
+    def stats(self) -> "ClientStats":
         """
         A snapshot of what the client has done and is doing; cheap.
 

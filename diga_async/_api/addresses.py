@@ -14,14 +14,8 @@ from diga_async._version import __version__
 
 API_VERSION = "/v1"
 _AUTHORITY = r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
-_BASE_URL = re.compile(
-    rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)",
-    re.ASCII | re.IGNORECASE,
-)
-_PROXY = re.compile(
-    rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)",
-    re.ASCII | re.IGNORECASE,
-)
+_BASE_URL = rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)"
+_PROXY = rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)"
 
 
 @attrs.frozen
@@ -85,8 +79,9 @@ def check_base_url(base_url: object, *, allow_insecure_http: bool = False) -> st
     return f"{scheme}://{authority}{path}"
 
 
-def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:
-    match = pattern.fullmatch(url) if isinstance(url, str) else None
+def _sound_match(pattern: str, url: object) -> re.Match[str] | None:
+    flags = re.ASCII | re.IGNORECASE
+    match = re.fullmatch(pattern, url, flags) if isinstance(url, str) else None
     if match is None or not match["host"].strip("."):
         return None
     try:

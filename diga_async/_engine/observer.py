@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import attrs
@@ -11,7 +11,9 @@ from diga_async._flow.limiter_log import LimiterLog
 from diga_async._flow.rate_limiter import RateLimiter
 from diga_async._models.errors import DigaError, NotFoundError
 from diga_async._models.events import AttemptEvent, Event, LookupEvent
-from diga_async._models.stats import LookupStats
+
+if TYPE_CHECKING:
+    from diga_async._models.stats import LookupStats
 
 Hook = Callable[[Event], object]
 
@@ -49,7 +51,7 @@ class Observer:
         _write(logging.DEBUG, "lookup", event)
         self._tell(event)
 
-    def run(self, stats: LookupStats, error: BaseException | None) -> None:
+    def run(self, stats: "LookupStats", error: BaseException | None) -> None:
         """Report the end of a run; *error* is why it ended early."""
         why = {} if error is None else {"error": type(error).__name__}
         _write(logging.INFO, "run", stats, **why)

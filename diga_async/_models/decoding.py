@@ -46,10 +46,8 @@ UUID_TEXT = re.compile(
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
-#: A string, even one that is cut off, or a bracket.
-_STRING_OR_BRACKET = re.compile(
-    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|[\]}]', re.DOTALL
-)
+#: A string, even one that is cut off, or a bracket; compiled for a hostile body only.
+_STRING_OR_BRACKET = r'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|[\]}]'
 _Nothing = type(attrs.NOTHING)
 _UNKNOWN = SafeUUID.unknown
 _is_uuid = UUID_TEXT.fullmatch
@@ -146,7 +144,7 @@ def _require_bounded(text: str, most: int) -> None:
 def _is_deep(text: str) -> bool:
     """Whether brackets outside of strings are nested more than `MAX_NESTING` deep."""
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
+    for token in re.finditer(_STRING_OR_BRACKET, text):
         if token[1]:
             depth += 1
             if depth > MAX_NESTING:

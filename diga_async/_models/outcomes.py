@@ -1,4 +1,4 @@
-"""`Found`, `Missing`, `Failed`, `PhoneBatch` and `PhonePage`."""
+"""`Found`, `Missing`, `Failed` and `PhoneBatch`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -208,25 +208,3 @@ class PhoneBatch:
             raise ExceptionGroup(
                 f"{len(self.failures)} lookups failed", list(self.failures.values())
             )
-
-
-@attrs.frozen(kw_only=True)
-class PhonePage:
-    """
-    One page of the listing.
-
-    Attributes:
-        phones: Its phones, in the order of the listing.
-        cursor: What to pass as *after* for the next page; None when this is the last.
-        has_more: Whether more phones follow. A page without phones may say so.
-        total_pages: How many pages there are; None when the server does not say.
-
-    .. versionadded:: 0.2.0
-    """
-
-    __module__ = "diga_async"
-
-    phones: tuple[Phone, ...]
-    cursor: UUID | None
-    has_more: bool
-    total_pages: int | None

@@ -5,36 +5,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from diga_async._api.listing import (
-    MAX_PAGE_SIZE,
-    Order,
-    check_page_size,
-    query_of,
-)
 from diga_async._api.phones import get_phone, phone_id_of
-from diga_async._bulk.source import Source
-from diga_async._calls import Client, lifecycle_of, make_plan, send, starter
-from diga_async._models.errors import DigaError
-from diga_async._models.options import Timeouts, check_flag
-from diga_async._models.outcomes import (
-    Failed,
-    Found,
-    Missing,
-    Outcome,
-    PhoneBatch,
-    PhonePage,
-)
+from diga_async._calls import Client, lifecycle_of, send
+from diga_async._models.options import Timeouts
 from diga_async._models.phone import Phone, PhoneStatus
-from diga_async._phones.listed_run import ListedRun
-from diga_async._phones.listing import PhoneListing, read_page
-from diga_async._phones.lookups import PhoneIds, PhoneLookups, Statuses
-from diga_async._phones.outcomes import PhoneOutcomes
-from diga_async._phones.page_plan import Via, check_via
 
 if TYPE_CHECKING:
+    from diga_async._api.listing import Order
+    from diga_async._models.listing import PhonePage
+    from diga_async._models.outcomes import PhoneBatch
+    from diga_async._phones.listing import PhoneListing
+    from diga_async._phones.lookups import PhoneIds, PhoneLookups
+    from diga_async._phones.page_plan import Via
+    from diga_async._phones.waiting import Statuses
     from diga_async._phones.watching import PhoneChanges
 
-# Not every program waits or watches, so each method imports its implementation.
+# Few programs need every method: each imports its implementation.
 # ruff: noqa: PLC0415
 
 
@@ -99,13 +85,13 @@ class Phones:
 
     def iter_many(
         self,
-        phone_ids: PhoneIds,
+        phone_ids: "PhoneIds",
         *,
         concurrency: int | None = None,
         ordered: bool = False,
         timeouts: Timeouts | float | None = None,
-        via: Via = "each",
-    ) -> PhoneLookups:
+        via: "Via" = "each",
+    ) -> "PhoneLookups":
         """
         Look up many phones; stream one outcome for each id.
 
@@ -154,17 +140,25 @@ class Phones:
         .. versionchanged:: 0.2.0
             *via*.
         """
-        check_flag("ordered", ordered)
-        return self._lookups(phone_ids, concurrency, timeouts, via, ordered=ordered)
+        from diga_async._phones.lookups import look_up_many
+
+        return look_up_many(
+            self._client,
+            phone_ids,
+            concurrency=concurrency,
+            ordered=ordered,
+            timeouts=timeouts,
+            via=via,
+        )
 
     async def get_many(
         self,
-        phone_ids: PhoneIds,
+        phone_ids: "PhoneIds",
         *,
         concurrency: int | None = None,
         timeouts: Timeouts | float | None = None,
-        via: Via = "each",
-    ) -> PhoneBatch:
+        via: "Via" = "each",
+    ) -> "PhoneBatch":
         """
         Look up many phones; collect the outcomes.
 
@@ -197,16 +191,18 @@ class Phones:
         .. versionchanged:: 0.2.0
             *via*.
         """
-        lookups = self._lookups(phone_ids, concurrency, timeouts, via, distinct=True)
-        outcomes: dict[UUID | str, Outcome] = {}
-        try:
-            async with lookups:
-                async for outcome in lookups:
-                    outcomes[outcome.phone_id] = outcome
-        except DigaError as error:
-            error.partial = _batch(lookups, outcomes)
-            raise
-        return _batch(lookups, outcomes)
+        from diga_async._phones.lookups import collect, look_up_many
+
+        return await collect(
+            look_up_many(
+                self._client,
+                phone_ids,
+                concurrency=concurrency,
+                distinct=True,
+                timeouts=timeouts,
+                via=via,
+            )
+        )
 
     def list(  # noqa: PLR0913 - the filters of the API
         self,
@@ -216,11 +212,11 @@ class Phones:
         outbound_agent_id: UUID | str | None = None,
         assigned_from: datetime | None = None,
         assigned_until: datetime | None = None,
-        order: Order = "desc",
-        page_size: int = MAX_PAGE_SIZE,
+        order: "Order" = "desc",
+        page_size: int = 100,
         after: UUID | str | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> PhoneListing:
+    ) -> "PhoneListing":
         """
         List the phones of the project; stream them.
 
@@ -259,6 +255,9 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._api.listing import check_page_size, query_of
+        from diga_async._phones.listing import PhoneListing
+
         query = query_of(
             status=status,
             inbound_agent_id=inbound_agent_id,
@@ -283,11 +282,11 @@ class Phones:
         outbound_agent_id: UUID | str | None = None,
         assigned_from: datetime | None = None,
         assigned_until: datetime | None = None,
-        order: Order = "desc",
-        page_size: int = MAX_PAGE_SIZE,
+        order: "Order" = "desc",
+        page_size: int = 100,
         after: UUID | str | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> Coroutine[Any, Any, PhonePage]:
+    ) -> Coroutine[Any, Any, "PhonePage"]:
         """
         Read one page of the listing, for a program that pages itself.
 
@@ -315,6 +314,9 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._api.listing import check_page_size, query_of
+        from diga_async._phones.listing import read_page
+
         query = query_of(
             status=status,
             inbound_agent_id=inbound_agent_id,
@@ -335,7 +337,7 @@ class Phones:
         self,
         phone_id: UUID | str,
         *,
-        status: Statuses,
+        status: "Statuses",
         every: float = 30.0,
         timeout: float | None = None,
         timeouts: Timeouts | float | None = None,
@@ -444,37 +446,3 @@ class Phones:
             baseline=baseline,
             timeouts=timeouts,
         )
-
-    def _lookups(  # noqa: PLR0913 - every one is a decision of the user's
-        self,
-        phone_ids: PhoneIds,
-        concurrency: int | None,
-        timeouts: Timeouts | float | None,
-        via: Via,
-        *,
-        ordered: bool = False,
-        distinct: bool = False,
-    ) -> PhoneLookups:
-        client, source = self._client, Source(phone_ids)
-        via = check_via(via, length=source.length, ordered=ordered, collects=distinct)
-        plan = make_plan(
-            client,
-            PhoneOutcomes(),
-            concurrency=concurrency,
-            timeouts=timeouts,
-            ordered=ordered,
-            distinct=distinct,
-        )
-        if via == "each":
-            return PhoneLookups(starter(client, source, plan))
-        return PhoneLookups(lambda: ListedRun(client, source, plan, via))
-
-
-def _batch(lookups: PhoneLookups, outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
-    in_order = [o for i in lookups.distinct_ids if (o := outcomes.get(i)) is not None]
-    return PhoneBatch(
-        phones={o.phone_id: o.phone for o in in_order if isinstance(o, Found)},
-        missing=tuple(o.phone_id for o in in_order if isinstance(o, Missing)),
-        failures={o.phone_id: o.error for o in in_order if isinstance(o, Failed)},
-        unanswered=lookups.unanswered,
-    )

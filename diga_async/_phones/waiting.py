@@ -18,8 +18,9 @@ from diga_async._models.errors import (
 )
 from diga_async._models.options import Timeouts, check_seconds
 from diga_async._models.phone import Phone, PhoneStatus
-from diga_async._phones.lookups import Statuses
 from diga_async._runtime import Runtime
+
+Statuses = PhoneStatus | str | Iterable[PhoneStatus | str]
 
 
 def wait_until(  # noqa: PLR0913 - as the method of `Phones`
