@@ -411,6 +411,11 @@ _HELPERS = Helpers(
 )
 
 
+#: What the lean decoder raises. It reads common records; the hooks read all, and say
+#: what is wrong.
+_UNCOMMON = (UncommonError, _Mismatch, KeyError, TypeError)
+
+
 @cache
 def _lean(kind: Any) -> Callable[[Any], Any]:
     return decoder_of(kind, _HELPERS)
@@ -428,12 +433,30 @@ def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
     Raises:
         InvalidResponseError: It does not fit; `problems` say where.
     """
-    # The lean decoder reads common records; the hooks read all, and give reasons.
     try:
         record: _T | None = _lean(kind)(value)  # type: ignore[arg-type]  # hashable
-    except (UncommonError, _Mismatch, KeyError, TypeError):
+    except _UNCOMMON:
         record = None
     return strictly(value, kind, path) if record is None else record
+
+
+def structure_each(
+    values: list[Any], kind: type[_T], path: str = "$"
+) -> Iterator[_T | InvalidResponseError]:
+    """Make a frozen value of each item of an array, or say why there is none."""
+    decode = _lean(kind)  # type: ignore[arg-type]  # hashable
+    for position, value in enumerate(values):
+        record: _T | InvalidResponseError | None
+        try:
+            record = decode(value)
+        except _UNCOMMON:
+            record = None
+        if record is None:
+            try:
+                record = strictly(value, kind, f"{path}[{position}]")
+            except InvalidResponseError as error:
+                record = error.with_traceback(None)
+        yield record
 
 
 def strictly(value: Any, kind: type[_T], path: str = "$") -> _T:
@@ -442,23 +465,7 @@ def strictly(value: Any, kind: type[_T], path: str = "$") -> _T:
         return _CONVERTER.structure(value, kind)
     except (_Mismatch, ClassValidationError) as error:
         problems = tuple(_problems(error, path))
-    raise _not_a(kind, problems)
-
-
-def structure_each(
-    values: list[Any], kind: type[_T], path: str = "$"
-) -> Iterator[_T | InvalidResponseError]:
-    """Make a frozen value of each item of an array, or say why there is none."""
-    structure_one = _CONVERTER.get_structure_hook(kind)  # looked up once for all
-    for position, value in enumerate(values):
-        try:
-            yield structure_one(value, kind)
-        except (_Mismatch, ClassValidationError) as error:
-            yield _not_a(kind, tuple(_problems(error, f"{path}[{position}]")))
-
-
-def _not_a(kind: type[Any], problems: tuple[str, ...]) -> InvalidResponseError:
-    return InvalidResponseError(f"not a {kind.__name__}", problems=problems)
+    raise InvalidResponseError(f"not a {kind.__name__}", problems=problems)
 
 
 def unstructure(record: Any) -> dict[str, Any]:
