@@ -37,6 +37,9 @@ MAX_VALUES = 1 << 15
 MAX_NESTING = 1000
 MAX_NEW_PATH_CHARACTERS = 40
 
+#: A character above U+FFFF begins with one of these, in UTF-8 or escaped.
+_ASTRAL = (*(bytes((lead,)) for lead in range(0xF0, 0xF5)), b"\\ud", b"\\uD")
+
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
 UUID_TEXT = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
@@ -95,7 +98,9 @@ _JSON = json.JSONDecoder(parse_int=_integer)
 
 
 def read_json(
-    body: bytes | bytearray | memoryview | str, most: int = MAX_VALUES
+    body: bytes | bytearray | memoryview | str,
+    most: int = MAX_VALUES,
+    size: int = MAX_BODY_BYTES,
 ) -> Any:
     """
     Read one JSON document of UTF-8, 16 or 32 (RFC 8259 section 8.1).
@@ -103,13 +108,15 @@ def read_json(
     Args:
         body: The document.
         most: How many values it may have.
+        size: How many bytes it may take as text, unless it is ASCII or text already.
 
     Raises:
         InvalidResponseError: It is not JSON, or too large.
         TypeError: *body* is neither bytes nor text.
     """
     try:
-        return _document(body if isinstance(body, str) else _text_of(body), most)
+        text = body if isinstance(body, str) else _text_of(body, size)
+        return _document(text, most)
     except (_Unbounded, RecursionError):
         is_bounded = False
     except ValueError:
@@ -154,13 +161,26 @@ def _is_deep(text: str) -> bool:
     return False
 
 
-def _text_of(body: bytes | bytearray | memoryview) -> str:
+def _text_of(body: bytes | bytearray | memoryview, size: int) -> str:
     if type(body) is not bytes:
         body = _bytes_of(body)
+    if len(body) * 4 > size and len(body) * _width_of(body) > size:
+        raise _Unbounded
     # UTF-16 and UTF-32 have a zero byte next to an ASCII brace.
     if body[:1] == b"{" and body[1:2] != b"\0":
         return body.decode()
     return body.decode(json.detect_encoding(body))
+
+
+def _width_of(body: bytes) -> int:
+    """
+    Return how many bytes each character may take as text: as many as the widest.
+
+    One emoji makes four megabytes of a megabyte of ASCII, and as many of the value.
+    """
+    if any(mark in body for mark in _ASTRAL):
+        return 4
+    return 1 if body.isascii() and b"\\u" not in body and b"\0" not in body else 2
 
 
 def _bytes_of(body: object) -> bytes:
