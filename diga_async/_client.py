@@ -143,6 +143,9 @@ class DigaClient:
         )
         self._lifecycle = Lifecycle(options, credentials)
 
+    # help(), notebooks and the reference ask __new__, which takes anything.
+    __new__.__signature__ = inspect.signature(__init__)  # type: ignore[attr-defined]
+
     @property
     def phones(self) -> Phones:
         """

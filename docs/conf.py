@@ -6,6 +6,7 @@ import html
 import posixpath
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = f"diga_async {release}"
+html_baseurl = "https://diga-async.readthedocs.io/en/stable/"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["diga.css"]
 html_show_copyright = html_show_sphinx = False
@@ -322,12 +325,49 @@ def write_redirects(app: Sphinx, error: Exception | None) -> None:
             page.write_text(REDIRECT.format(target=html.escape(target)), "utf-8")
 
 
+SHORT = 60
+ABOUT = "diga_async, an asyncio client that reads Diga phones"
+PREVIEW = """
+<meta name="description" content="{words}">
+<meta property="og:type" content="website">
+<meta property="og:site_name" content="diga_async">
+<meta property="og:title" content="{title}">
+<meta property="og:description" content="{words}">
+<meta property="og:url" content="{url}">
+<meta property="og:image" content="{base}_static/social.png">
+<meta property="og:image:alt" content="diga_async: look up a million Diga phones">
+"""
+
+
+def add_preview(
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Say what a chat or a search engine shows of a page: its first sentences."""
+    if doctree is None:
+        return
+    section = next(doctree.findall(nodes.section))
+    written = (p.astext() for p in section.children if isinstance(p, nodes.paragraph))
+    first, second, *_ = *(re.sub(":$", ".", text) for text in written), "", ""
+    text = first if len(first) > SHORT else f"{first} {second}".strip()
+    context["metatags"] += PREVIEW.format(
+        title=html.escape(section.next_node(nodes.title).astext()),
+        words=html.escape(textwrap.shorten(text or ABOUT, 200, placeholder=" …")),
+        url=f"{html_baseurl}{app.builder.get_target_uri(page)}",
+        base=html_baseurl,
+    )
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and hooks."""
     app.connect("missing-reference", resolve)
     app.connect("builder-inited", restore_module_names)
     app.connect("builder-inited", import_types)
     app.connect("build-finished", write_redirects)
+    app.connect("html-page-context", add_preview)
     app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)
     app.connect("autodoc-process-docstring", leave_out_the_first_version)
     app.connect("autodoc-process-signature", write_defaults_as_python)

@@ -25,7 +25,9 @@ DISTRIBUTIONS = {
     "polars": "polars",
     "prometheus_client": "prometheus-client",
     "pyarrow": "pyarrow",
+    "sentry_sdk": "sentry-sdk",
     "structlog": "structlog",
+    "telegram": "python-telegram-bot",
 }
 """The modules that examples import, and what provides each."""
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import diga_async
+from diga_async import DigaClient
 
 CONTRACT = {
     "APIConnectionError",
@@ -100,3 +101,11 @@ def test_the_package_alone_loads_no_library():
     ).stdout.split()
 
     assert not {"aiohttp", "attr", "cattrs", "asyncio"} & set(loaded)
+
+
+def test_the_signature_of_the_client_names_its_options():
+    """IDEs, notebooks and the reference show it; `__new__` takes anything."""
+    _self, *options = inspect.signature(DigaClient.__init__).parameters.values()
+
+    assert list(inspect.signature(DigaClient).parameters.values()) == options
+    assert {"api_key", "base_url", "timeouts"} <= {option.name for option in options}

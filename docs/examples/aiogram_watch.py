@@ -6,7 +6,7 @@ Run it with ``BOT_TOKEN``, ``CHAT_ID`` and ``DIGA_API_KEY`` set; Ctrl-C stops it
 Restart: the state is stored after each message, so nothing is left out; a message that
 was sent just before a crash is sent again.
 Errors: a message that Telegram does not take is sent again later. Meanwhile the watch
-goes on, and what changes twice is told once.
+goes on, and several changes of a phone may be one message.
 """
 
 import asyncio

@@ -1,11 +1,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI
 
-from diga_async import DigaClient
+from diga_async import DigaClient, Phone
 
 diga = DigaClient()  # opens at the first lookup
 
@@ -20,6 +19,5 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/phones/{phone_id}")
-async def show_phone(phone_id: UUID) -> dict[str, Any]:
-    phone = await diga.phones.get(phone_id)
-    return phone.to_dict()
+async def show_phone(phone_id: UUID) -> Phone:
+    return await diga.phones.get(phone_id)

@@ -167,7 +167,7 @@ def newer_rows(measured, *, single=False):
     """Return a table to ours: what each costs, where one of ours is 1."""
     contenders = measured["contenders"]
     ours = contenders["ours-get" if single else "ours"]
-    yield ["client", "CPU, ours is 1", "wall, ours is 1", "µs of CPU"]
+    yield ["client", "CPU, ours is 1", "time, ours is 1", "µs of CPU"]
     for of in contenders.values():
         if (of["at_once"] == 1) is single:
             ratios = [_ratio(of, ours, kind) for kind in ("cpu", "wall")]
@@ -195,14 +195,15 @@ def single_rows(measured):
     yield from _rows(measured, (BARE,), single=True)
 
 
-HEADS = {TUNED: "CPU to tuned", WRITTEN: "CPU to as written", BARE: "CPU to aiohttp"}
+ONES = {TUNED: "tuned", WRITTEN: "as written", BARE: "aiohttp"}
 
 
 def _rows(measured, others, *, single=False):
     contenders = measured["contenders"]
     others = [name for name in dict.fromkeys(others) if name in contenders]
-    heads = [HEADS[name] for name in others]
-    yield ["contender", *heads, "wall to the same" if single else "wall", "µs of CPU"]
+    heads = [f"CPU, {ONES[name]} is 1" for name in others]
+    heads += [f"time, {ONES[name]} is 1" for name in others[:1]]
+    yield ["client", *heads, "µs of CPU"]
     for of in contenders.values():
         if (of["at_once"] == 1) is not single:
             continue

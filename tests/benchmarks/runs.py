@@ -136,7 +136,8 @@ async def beside():
 
 
 def main():
-    parts = {f.__name__: f for f in (faults, outage, memory, beside)}
+    # The memory first, while this process has done nothing else.
+    parts = {f.__name__: f for f in (memory, faults, outage, beside)}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -53,7 +53,13 @@ def at_once(asked):
 
 
 def at_once_rows(took):
-    yield ["in flight", "CPU to tuned", "wall to tuned", "µs of CPU", "tuned"]
+    yield [
+        "in flight",
+        "CPU, tuned is 1",
+        "time, tuned is 1",
+        "µs of CPU",
+        "tuned, µs of CPU",
+    ]
     for width in AT_ONCE:
         ours, tuned = took[f"ours-{width}"], took[f"tuned-{width}"]
         yield [
@@ -73,7 +79,7 @@ def wide(asked):
 
 
 def wide_rows(took):
-    yield ["in flight", "CPU to 64", "wall to 64", "µs of CPU"]
+    yield ["in flight", "CPU, 64 is 1", "time, 64 is 1", "µs of CPU"]
     for width, of in took.items():
         ratios = (turns.paired(of[kind], took["64"][kind]) for kind in ("cpu", "wall"))
         cpu = f"{statistics.median(of['cpu']):.0f}"
@@ -100,7 +106,7 @@ def ids(asked):
 def ids_rows(took):
     whole = took["10,000"]["cpu"]
     tail = max(1, len(whole) // 10)
-    yield ["ids", "CPU to a run of 10,000", "µs of CPU"]
+    yield ["ids", "CPU, a run of 10,000 is 1", "µs of CPU"]
     parts = {
         "a run of 1,000": took["1,000"]["cpu"],
         "the first tenth of a million": took[LONG]["cpu"][:tail],
@@ -147,9 +153,9 @@ LATENCY_CONTENDERS = {
 def latency_rows(took):
     yield [
         "answers after",
-        "contender",
-        "to the ideal",
-        "to one at a time",
+        "client",
+        "time, ideal is 1",
+        "time, one at a time is 1",
         "ms a lookup",
     ]
     for milliseconds, part in took.items():
@@ -185,7 +191,7 @@ def loops(asked):
 
 
 def loops_rows(took):
-    yield ["contender", "CPU to ours", "wall to ours", "µs of CPU"]
+    yield ["client", "CPU, ours is 1", "time, ours is 1", "µs of CPU"]
     for name, of in took.items():
         yield [
             name,

@@ -239,9 +239,9 @@ def _answer_at_once(diga, ids):
 
 
 IN_A_LOOP = {
-    "set and take back a time limit": seconds_of_a_limit,
-    "a whole lookup of a run, but the network": seconds_of_a_run,
-    "a whole get, but the network": seconds_of_gets,
+    "set and cancel a time limit": seconds_of_a_limit,
+    "a whole lookup of a run, without the network": seconds_of_a_run,
+    "a whole `get`, without the network": seconds_of_gets,
 }
 
 
@@ -299,7 +299,7 @@ def rows(measured):
 
 def decoder_rows(measured):
     """Return a table of the decoders, each beside ours."""
-    yield ["from bytes to a value with all its types", "CPU to ours", "µs of CPU"]
+    yield ["from bytes to a value with all its types", "CPU, ours is 1", "µs of CPU"]
     took = measured["decoders"]
     for name, of in took.items():
         ratio = tables.ratio(turns.paired(of, took[OURS]))

@@ -340,6 +340,151 @@ def test_a_celery_task_returns_phones(
     assert list(phones) == [str(KNOWN)]
 
 
+async def test_sentry_gets_what_traces_an_error_and_nothing_else(
+    sandbox: Sandbox,
+) -> None:
+    need("sentry_sdk")
+    received, log = await run_with_sentry(sandbox)
+
+    (event,) = (event for event in received if "exception" in event)
+    assert event["fingerprint"] == ["NotFoundError"]
+    assert event["extra"]["status"] == 404
+    assert event["extra"]["phone_id"] == str(UNKNOWN)
+    text = json.dumps(received, ensure_ascii=False)
+    assert sandbox.phones[KNOWN]["number"] not in text
+    assert sandbox.api_key not in text
+    assert "straight to aiohttp's connections" in log
+
+
+async def test_sentry_hears_nothing_of_an_outage(sandbox: Sandbox) -> None:
+    need("sentry_sdk")
+    sandbox.down = True
+
+    received, _ = await run_with_sentry(sandbox)
+
+    assert [event for event in received if "exception" in event] == []
+
+
+SENTRY_PROGRAM = """
+import asyncio, logging, sys
+sys.path.insert(0, sys.argv[1])
+import sentry_errors
+from diga_async import DigaClient, RetryPolicy
+DigaClient.__init__.__kwdefaults__["retry"] = RetryPolicy(max_attempts=1)
+logging.basicConfig()
+logging.getLogger("diga_async").setLevel(logging.INFO)
+asyncio.run(sentry_errors.main())
+"""
+
+
+async def run_with_sentry(sandbox: Sandbox) -> tuple[list[dict[str, Any]], str]:
+    """Run the example in its own process, because Sentry changes what it runs in."""
+    received: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        lines = (await request.read()).splitlines()
+        received.extend(json.loads(line) for line in lines)
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_post("/api/1/envelope/", take)
+    async with under_aiohttp(app) as url:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            SENTRY_PROGRAM,
+            EXAMPLES,
+            env=os.environ | {"SENTRY_DSN": f"{url.replace('//', '//public@')}/1"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, log = await program.communicate()
+    assert program.returncode == 0, log
+    return received, log.decode()
+
+
+@pytest.fixture
+def lambda_function(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> Iterator[types.ModuleType]:
+    module: types.ModuleType = example("lambda_function")
+    yield module
+    module.runner.run(module.diga.close())
+    module.runner.close()
+
+
+def invoke(function: types.ModuleType, phone_id: UUID | str) -> tuple[int, Any]:
+    context = types.SimpleNamespace(get_remaining_time_in_millis=lambda: 3000)
+    event = {"pathParameters": {"phone_id": str(phone_id)}}
+    response = function.handler(event, context)
+    return response["statusCode"], json.loads(response["body"])
+
+
+def test_the_lambda_function_answers_call_after_call(
+    sandbox: Sandbox, lambda_function: types.ModuleType
+) -> None:
+    number = sandbox.phones[KNOWN]["number"]
+
+    for _ in range(2):
+        assert invoke(lambda_function, KNOWN) == (
+            200,
+            {"number": number, "status": "assigned"},
+        )
+    assert invoke(lambda_function, UNKNOWN)[0] == 404
+    assert invoke(lambda_function, "nope")[0] == 404
+    sandbox.api_key = "sk-another"
+    assert invoke(lambda_function, KNOWN)[0] == 502
+
+
+def test_the_lambda_function_answers_before_its_time_is_up(
+    sandbox: Sandbox,
+    lambda_function: types.ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox.faults = Faults(hangs=1.0)
+    monkeypatch.setattr(lambda_function, "MARGIN", 2.9)
+
+    assert invoke(lambda_function, KNOWN)[0] == 503
+
+
+@pytest.fixture
+def many_processes(
+    sandbox: Sandbox, example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> types.ModuleType:
+    module: types.ModuleType = example("many_processes")
+    monkeypatch.setattr(module, "PROCESSES", 2)
+    return module
+
+
+@pytest.mark.parametrize("per_second", [None, 500.0])
+def test_each_process_writes_its_share(
+    per_second: float | None,
+    sandbox: Sandbox,
+    many_processes: types.ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(many_processes, "PER_SECOND", per_second)
+
+    assert many_processes.main() == 0
+
+    shares = [
+        [json.loads(line)["id"] for line in Path(name).read_text("utf-8").splitlines()]
+        for name in ("phones-0.jsonl", "phones-1.jsonl")
+    ]
+    assert all(shares)
+    assert sorted(itertools.chain(*shares)) == sorted(map(str, sandbox.phones))
+
+
+def test_a_refused_key_in_one_process_ends_the_program(
+    sandbox: Sandbox,
+    many_processes: types.ModuleType,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sandbox.api_key = "sk-another"
+
+    assert many_processes.main() == 2
+    assert "AuthenticationError" in caplog.text
+
+
 @pytest.fixture
 def flask_service(
     sandbox: Sandbox, example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
@@ -654,7 +799,8 @@ class BotAPI:
             self.app.router.add_post(f"/bot42:token/{method.__name__}", method)
 
     async def getMe(self, _request: web.Request) -> web.Response:  # noqa: N802
-        return self._result({"id": 42, "is_bot": True, "first_name": "Bot"})
+        bot = {"id": 42, "is_bot": True, "first_name": "Bot", "username": "a_bot"}
+        return self._result(bot)
 
     async def getUpdates(self, request: web.Request) -> web.Response:  # noqa: N802
         if "offset" not in await request.post():
@@ -678,6 +824,13 @@ class BotAPI:
         if len(self.said) == len(self.messages):
             self.answered.set()
         return self._result(self._message(99, words))
+
+    @classmethod
+    def command(cls, number: int, words: str) -> dict[str, Any]:
+        """Return a message whose first word is marked as a command."""
+        length = len(words.partition(" ")[0])
+        entity = {"type": "bot_command", "offset": 0, "length": length}
+        return cls._message(number, words) | {"entities": [entity]}
 
     @staticmethod
     def _message(number: int, words: str) -> dict[str, Any]:
@@ -782,6 +935,48 @@ async def test_the_telegram_bot_has_words_for_every_error(
 
     assert said[-1].startswith(WORDS[case.expected])
     assert logged(caplog, "bot") == LEVELS[case.expected]
+
+
+@contextlib.asynccontextmanager
+async def telegram_application(
+    api: BotAPI, bot: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
+    """Start the application at another address, as its `run_polling` does."""
+    from telegram.ext import Application, ApplicationBuilder  # noqa: PLC0415
+
+    async with under_aiohttp(api.app) as url:
+        builder = ApplicationBuilder().base_url(f"{url}/bot")
+        monkeypatch.setattr(Application, "builder", lambda: builder)
+        application = bot.make_application("42:token")
+        async with application:
+            await application.post_init(application)
+            yield application
+        await application.post_shutdown(application)
+
+
+async def test_the_bot_of_python_telegram_bot_answers_and_closes_its_client(
+    case: Case,
+    example: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    need("telegram")
+    from telegram import Update  # noqa: PLC0415
+
+    bot, api = example("telegram_bot"), BotAPI()
+    words = ("/phone", "/phone x", *[f"/phone {case.phone_id}"] * 2)
+
+    async with telegram_application(api, bot, monkeypatch) as application:
+        diga = application.bot_data["diga"]
+        for number, text in enumerate(words):
+            message = api.command(number, text)
+            update = {"update_id": number, "message": message}
+            await application.process_update(Update.de_json(update, application.bot))
+
+    assert api.said[:2] == ["Usage: /phone and the id of a phone."] * 2
+    assert api.said[3].startswith(WORDS[case.expected])
+    assert logged(caplog, "bot") == LEVELS[case.expected]
+    assert diga.closed
 
 
 async def test_the_waiting_bot_answers_when_the_number_is_ready(
@@ -1138,9 +1333,24 @@ def test_the_figures_of_the_front_pages_are_measured() -> None:
     chart = re.findall(r"^(\w.*?) +([\d.]+) █+$", readme, MULTILINE)
 
     assert len(chart) == 3
+    front = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert f"**{chart[0][1]}** of the CPU" in front
     for name, ratio in chart:
         row = rf"^\| {name.replace('iter_many', '`iter_many`')} \| {ratio} \("
         assert re.search(row, page, MULTILINE), name
+
+
+def test_the_front_pages_agree_with_the_page_of_the_rate_limiter() -> None:
+    page = (DOCS / "explanation" / "rate-limiter.md").read_text(encoding="utf-8")
+    throttled = re.findall(
+        r"^\| the same \| 10,000 \|.* ([\d.]+ %) \|$", page, MULTILINE
+    )
+    memory = re.findall(r"^\| a million ids .* \| ([\d.]+ MiB) at", page, MULTILINE)
+
+    for front in (ROOT / "README.md", DOCS / "index.md"):
+        text = front.read_text(encoding="utf-8").replace("**", "")
+        for (figure,) in (throttled, memory):
+            assert figure in text
 
 
 def test_the_readme_counts_the_attacks() -> None:
@@ -1270,7 +1480,11 @@ def test_the_demo_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    svg = module.draw()
+    wide, tall = module.draw().values()
 
-    assert "100&#160;lookups" in svg
-    assert "https://" not in svg
+    for svg in (wide, tall):
+        assert "100&#160;lookups" in svg
+        assert "https://" not in svg
+        assert ">status" in svg
+    assert ">nickname" in wide
+    assert ">nickname" not in tall

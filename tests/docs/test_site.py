@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,6 +184,21 @@ def test_every_link_and_anchor_leads_somewhere(site):
     assert sum(len(page.links) for page in site.values()) > 1000
 
 
+def test_every_page_has_an_icon_and_a_preview_for_chats(written, site):
+    served = {path.name for path in (next(iter(site)).parent / "_static").iterdir()}
+    for page in written:
+        head = page.path.read_text(encoding="utf-8").partition("</head>")[0]
+        if "http-equiv" in head:
+            continue  # it leads elsewhere
+        (icon,) = re.findall(r'<link rel="shortcut icon" href="([^"]+)"', head)
+        facts = dict(re.findall(r'<meta property="(og:[\w:]+)" content="(.+)">', head))
+
+        assert icon.rpartition("/")[2] in served
+        assert facts["og:image"].rpartition("/")[2] in served
+        assert 20 < len(unescape(facts["og:description"])) <= 200
+        assert f'name="description" content="{facts["og:description"]}"' in head
+
+
 @pytest.mark.parametrize("old", OLD_PAGES)
 def test_an_old_address_leads_to_a_page(old, site):
     (page,) = (p for path, p in site.items() if path.match(f"html/{old}.html"))
@@ -249,6 +265,16 @@ def test_the_reference_shows_the_members_of_enums(site):
     assert names <= page.anchors
 
 
+def test_the_reference_shows_the_options_of_the_client(site):
+    (page,) = (
+        page for path, page in site.items() if path.match("reference/client.html")
+    )
+    source = re.sub(r"<[^>]+>", "", page.path.read_text(encoding="utf-8"))
+
+    assert "base_url: str | None = None" in source
+    assert "*_: Any" not in source
+
+
 def test_the_architecture_lists_every_module(site):
     (page,) = (path for path in site if path.name == "architecture.html")
     html = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
@@ -294,7 +320,7 @@ def is_described(drawing, page):
 def test_every_drawing_of_the_sources_is_shown(site):
     """Each uses the colours of its page, so that it is readable in dark mode."""
     html = "".join(path.read_text(encoding="utf-8") for path in site)
-    for drawing in DOCS.rglob("*.svg"):
+    for drawing in set(DOCS.rglob("*.svg")) - {DOCS / "_static" / "favicon.svg"}:
         svg = drawing.read_text(encoding="utf-8")
         (title,) = re.findall(r"<title id=\"[\w-]+\">(.+)</title>", svg)
         assert f">{title}</title>" in html
