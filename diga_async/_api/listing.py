@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from urllib.parse import quote
 from uuid import UUID
 
 import attrs
 
 from diga_async._api.operation import Operation
+from diga_async._models.arguments import Order
 from diga_async._models.decoding import (
     MAX_BODY_BYTES,
     MAX_VALUES,
@@ -24,8 +25,6 @@ from diga_async._models.phone import Phone
 MAX_PAGE_SIZE = 100
 PHONE_BYTES = 1 << 16
 PHONE_VALUES = 1 << 11
-
-Order = Literal["asc", "desc"]
 
 
 @attrs.frozen(kw_only=True)

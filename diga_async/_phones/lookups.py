@@ -1,22 +1,16 @@
 """`PhoneLookups`: the stream of outcomes of many lookups; `collect` reads it all."""
 
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from diga_async._bulk.source import Source
 from diga_async._bulk.stream import Stream
 from diga_async._calls import Client
+from diga_async._models.arguments import PhoneIds, Via
 from diga_async._models.errors import DigaError
 from diga_async._models.options import Timeouts, check_flag
 from diga_async._models.outcomes import Failed, Found, Missing, Outcome, PhoneBatch
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._runs import make_plan, starter
-
-if TYPE_CHECKING:
-    from diga_async._phones.page_plan import Via
-
-PhoneIds = Iterable[UUID | str] | AsyncIterable[UUID | str]
 
 
 class PhoneLookups(Stream[Outcome]):
@@ -38,7 +32,7 @@ def look_up_many(  # noqa: PLR0913 - every one is a decision of the user's
     *,
     concurrency: int | None,
     timeouts: Timeouts | float | None,
-    via: "Via",
+    via: Via,
     ordered: bool = False,
     distinct: bool = False,
 ) -> PhoneLookups:

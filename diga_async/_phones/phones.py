@@ -7,17 +7,15 @@ from uuid import UUID
 
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._calls import Client, lifecycle_of, send
+from diga_async._models.arguments import Order, PhoneIds, Statuses, Via
 from diga_async._models.options import Timeouts
 from diga_async._models.phone import Phone, PhoneStatus
 
 if TYPE_CHECKING:
-    from diga_async._api.listing import Order
     from diga_async._models.listing import PhonePage
     from diga_async._models.outcomes import PhoneBatch
     from diga_async._phones.listing import PhoneListing
-    from diga_async._phones.lookups import PhoneIds, PhoneLookups
-    from diga_async._phones.page_plan import Via
-    from diga_async._phones.waiting import Statuses
+    from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.watching import PhoneChanges
 
 # Few programs need every method: each imports its implementation.
@@ -85,12 +83,12 @@ class Phones:
 
     def iter_many(
         self,
-        phone_ids: "PhoneIds",
+        phone_ids: PhoneIds,
         *,
         concurrency: int | None = None,
         ordered: bool = False,
         timeouts: Timeouts | float | None = None,
-        via: "Via" = "each",
+        via: Via = "each",
     ) -> "PhoneLookups":
         """
         Look up many phones; stream one outcome for each id.
@@ -153,11 +151,11 @@ class Phones:
 
     async def get_many(
         self,
-        phone_ids: "PhoneIds",
+        phone_ids: PhoneIds,
         *,
         concurrency: int | None = None,
         timeouts: Timeouts | float | None = None,
-        via: "Via" = "each",
+        via: Via = "each",
     ) -> "PhoneBatch":
         """
         Look up many phones; collect the outcomes.
@@ -212,7 +210,7 @@ class Phones:
         outbound_agent_id: UUID | str | None = None,
         assigned_from: datetime | None = None,
         assigned_until: datetime | None = None,
-        order: "Order" = "desc",
+        order: Order = "desc",
         page_size: int = 100,
         after: UUID | str | None = None,
         timeouts: Timeouts | float | None = None,
@@ -282,7 +280,7 @@ class Phones:
         outbound_agent_id: UUID | str | None = None,
         assigned_from: datetime | None = None,
         assigned_until: datetime | None = None,
-        order: "Order" = "desc",
+        order: Order = "desc",
         page_size: int = 100,
         after: UUID | str | None = None,
         timeouts: Timeouts | float | None = None,
@@ -337,7 +335,7 @@ class Phones:
         self,
         phone_id: UUID | str,
         *,
-        status: "Statuses",
+        status: Statuses,
         every: float = 30.0,
         timeout: float | None = None,
         timeouts: Timeouts | float | None = None,

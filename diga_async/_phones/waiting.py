@@ -10,6 +10,7 @@ from diga_async._calls import Client, lifecycle_of, send
 from diga_async._engine.call import Counters
 from diga_async._flow.polling import OutageTimer, next_start
 from diga_async._flow.retry import is_throttling
+from diga_async._models.arguments import Statuses
 from diga_async._models.errors import (
     ConfigurationError,
     DigaError,
@@ -19,8 +20,6 @@ from diga_async._models.errors import (
 from diga_async._models.options import Timeouts, check_seconds
 from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._runtime import Runtime
-
-Statuses = PhoneStatus | str | Iterable[PhoneStatus | str]
 
 
 def wait_until(  # noqa: PLR0913 - as the method of `Phones`
