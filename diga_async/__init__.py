@@ -6,11 +6,14 @@ loads no aiohttp.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from diga_async._version import __version__ as __version__
 
+# Type checkers know the name; to import it from `typing` takes longer than the rest.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from diga_async._client import DigaClient
     from diga_async._models.change import Change, WatchStats
     from diga_async._models.errors import (
@@ -137,7 +140,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 _NAMES = {*__all__, "Extra"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Every other name is an error.

@@ -6,15 +6,16 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 import aiohttp
 
-from diga_async._api.addresses import check_base_url, check_proxy
+from diga_async._api.addresses import DEFAULT_BASE_URL, check_base_url, check_proxy
 from diga_async._api.messages import check_headers, conceal
 from diga_async._engine.credentials import KeySource, key_opener
 from diga_async._engine.observer import Hook
 from diga_async._lifecycle import Lifecycle
+from diga_async._models.arguments import Signature, not_this
 from diga_async._models.errors import ConfigurationError
 from diga_async._models.options import Limits, RetryPolicy, Timeouts, check_flag
 from diga_async._phones.phones import Phones
@@ -24,18 +25,35 @@ from diga_async._transport.transport import environment_proxy
 if TYPE_CHECKING:
     from diga_async._models.stats import ClientStats
 
-DEFAULT_BASE_URL = "https://api.diga.io"
-
 _T = TypeVar("_T")
+_ARTICLES: dict[Any, str] = {SSLContext: "an"}
 
+_KEY = "pass api_key=, or set DIGA_API_KEY"
+_URL = "pass base_url=, or set DIGA_BASE_URL"
+_TIMEOUTS = "pass timeouts=10.0, or timeouts=Timeouts(...)"
 _MAX_ATTEMPTS = "pass retry=RetryPolicy(max_attempts=4)"
+_CONCURRENCY = "pass limits=Limits(concurrency=64)"
+_PER_SECOND = "pass limits=Limits(per_second=...)"
+_CERTIFICATES = (
+    "pass ssl=, an ssl.SSLContext that trusts your authority; "
+    "certificates are always verified"
+)
 _HABITS = {
-    "timeout": "pass timeouts=10.0, or timeouts=Timeouts(...)",
-    "max_retries": _MAX_ATTEMPTS,
-    "retries": _MAX_ATTEMPTS,
+    **dict.fromkeys(("key", "token", "api_token", "access_token", "auth"), _KEY),
+    **dict.fromkeys(("url", "api_url", "api_base", "host", "endpoint"), _URL),
+    "timeout": _TIMEOUTS,
+    **dict.fromkeys(("max_retries", "retries", "max_attempts"), _MAX_ATTEMPTS),
     "default_headers": "pass headers={...}",
-    "http_client": "pass session=, an aiohttp.ClientSession",
-    "max_connections": "pass limits=Limits(concurrency=64)",
+    **dict.fromkeys(
+        ("http_client", "client"), "pass session=, an aiohttp.ClientSession"
+    ),
+    "connector": "pass session=aiohttp.ClientSession(connector=...)",
+    "loop": "a client belongs to the loop that uses it first",
+    **dict.fromkeys(("max_connections", "concurrency", "limit"), _CONCURRENCY),
+    **dict.fromkeys(("max_concurrency", "pool_size"), _CONCURRENCY),
+    **dict.fromkeys(("per_second", "rate_limit", "requests_per_second"), _PER_SECOND),
+    "proxies": "pass proxy=, one http(s) address",
+    **dict.fromkeys(("verify", "verify_ssl", "cert", "ssl_context"), _CERTIFICATES),
 }
 """Options of other clients, and what they are called here."""
 
@@ -76,7 +94,8 @@ class DigaClient:
             describe the request, its connection or its body cannot be given, nor
             can ``Authorization`` and ``Cookie``.
         allow_insecure_http: Allow plain http to another machine; also
-            ``DIGA_ALLOW_INSECURE_HTTP=1``. The key then travels unencrypted.
+            ``DIGA_ALLOW_INSECURE_HTTP=1``; 0 or empty does not allow it, and any
+            other value is an error. The key then travels unencrypted.
 
     Raises:
         ConfigurationError: An argument or variable is wrong or missing.
@@ -87,13 +106,12 @@ class DigaClient:
 
     __module__ = "diga_async"
 
-    def __new__(cls, *_: Any, **options: Any) -> Self:
-        """Point out options that have another name here."""
-        for name, hint in _HABITS.items():
-            if name in options:
-                raise TypeError(f"DigaClient() has no {name!r}: {hint}")
-        if isinstance(options.get("retry"), int):
-            raise TypeError(f"retry must be a RetryPolicy: {_HABITS['retries']}")
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Explain options that are not there, before a frame holds the key."""
+        if cls.__init__ is DigaClient.__init__:
+            given, names = len(args), tuple(options)
+            del args, options
+            _SIGNATURE.check(given, names)
         return super().__new__(cls)
 
     def __init__(  # noqa: PLR0913 - every one is a decision of the user's
@@ -117,11 +135,8 @@ class DigaClient:
         credentials = key_opener(api_key)
         check_flag("trust_env", trust_env)
         check_flag("allow_insecure_http", allow_insecure_http)
-        insecure = allow_insecure_http or _environment("ALLOW_INSECURE_HTTP") == "1"
-        url = check_base_url(
-            _first(base_url, _environment("BASE_URL"), DEFAULT_BASE_URL),
-            allow_insecure_http=insecure,
-        )
+        insecure = _environment_flag("ALLOW_INSECURE_HTTP") or allow_insecure_http
+        url = _base_url_of(base_url, allow_insecure_http=insecure)
         proxy_name = "proxy"
         if trust_env and proxy is None and url.startswith("https:"):
             proxy, proxy_name = environment_proxy(url), "HTTPS_PROXY"
@@ -129,12 +144,12 @@ class DigaClient:
             base_url=url,
             session=_of_kind_or_none(session, aiohttp.ClientSession, "session"),
             timeouts=Timeouts.of(timeouts),
-            retry=_of_kind(retry, RetryPolicy, "retry"),
-            limits=_of_kind(limits, Limits, "limits"),
+            retry=_retry_of(retry),
+            limits=_of_kind(limits, Limits, "limits", _CONCURRENCY),
             proxy=check_proxy(
                 proxy, url, name=proxy_name, allow_insecure_http=insecure
             ),
-            ssl=_of_kind_or_none(ssl, SSLContext, "ssl"),
+            ssl=_of_kind_or_none(ssl, SSLContext, "ssl", _CERTIFICATES),
             trace_configs=_all_of_kind(
                 trace_configs, aiohttp.TraceConfig, "trace_configs"
             ),
@@ -200,6 +215,15 @@ class DigaClient:
         """Close the client."""
         await self.close()
 
+    if not TYPE_CHECKING:  # type checkers report this themselves
+
+        def __enter__(self) -> Never:
+            """Explain the mistake."""
+            raise TypeError("use 'async with DigaClient(...)' instead of 'with'")
+
+        def __exit__(self, *_: object) -> None:
+            """Complete `__enter__`."""
+
     def __repr__(self) -> str:
         """Show its address and its state, never the key."""
         lifecycle = vars(self).get("_lifecycle")
@@ -229,8 +253,20 @@ class DigaClient:
             )
 
 
+_SIGNATURE = Signature(DigaClient.__init__, _HABITS)
+
+
 def _environment(name: str) -> str | None:
     return os.environ.get(f"DIGA_{name}") or None
+
+
+def _environment_flag(name: str) -> bool:
+    text = _environment(name) or "0"
+    if text not in {"0", "1"}:
+        raise ConfigurationError(
+            f"DIGA_{name} must be 1 or 0; set it to 1 to allow that, or unset it"
+        )
+    return text == "1"
 
 
 def _given_or_environment(api_key: KeySource | None) -> KeySource:
@@ -240,18 +276,35 @@ def _given_or_environment(api_key: KeySource | None) -> KeySource:
     return source
 
 
-def _first(*values: str | None) -> str:
-    return next(value for value in values if value is not None)
+def _base_url_of(given: str | None, *, allow_insecure_http: bool) -> str:
+    name, url = "base_url", given
+    if url is None and (url := _environment("BASE_URL")) is not None:
+        name = "DIGA_BASE_URL"
+    return check_base_url(
+        DEFAULT_BASE_URL if url is None else url,
+        name=name,
+        allow_insecure_http=allow_insecure_http,
+    )
 
 
-def _of_kind(value: Any, kind: type[_T], name: str) -> _T:
+def _of_kind(value: Any, kind: type[_T], name: str, remedy: str = "") -> _T:
     if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"{name} must be a {kind.__name__}")
+    wanted = f"{name} must be {_ARTICLES.get(kind, 'a')} {kind.__name__}"
+    ending = f": {remedy}" if remedy else ""
+    raise ConfigurationError(f"{wanted}, {not_this(value)}{ending}")
 
 
-def _of_kind_or_none(value: Any, kind: type[_T], name: str) -> _T | None:
-    return None if value is None else _of_kind(value, kind, name)
+def _of_kind_or_none(
+    value: Any, kind: type[_T], name: str, remedy: str = ""
+) -> _T | None:
+    return None if value is None else _of_kind(value, kind, name, remedy)
+
+
+def _retry_of(retry: Any) -> RetryPolicy:
+    if isinstance(retry, int):
+        raise TypeError(f"retry must be a RetryPolicy: {_MAX_ATTEMPTS}")
+    return _of_kind(retry, RetryPolicy, "retry", _MAX_ATTEMPTS)
 
 
 def _plain_or_none(on_event: Any) -> Hook | None:
@@ -259,12 +312,15 @@ def _plain_or_none(on_event: Any) -> Hook | None:
         return None
     called = getattr(on_event, "__call__", None)  # noqa: B004 - looked into as well
     if called is None or any(map(inspect.iscoroutinefunction, (on_event, called))):
-        raise ConfigurationError("on_event must be a plain function")
+        wanted = "on_event must be a plain function"
+        given = not_this(on_event) if called is None else "not one that is awaited"
+        raise ConfigurationError(f"{wanted}, {given}")
     hook: Hook = on_event
     return hook
 
 
 def _all_of_kind(values: Any, kind: type[_T], name: str) -> tuple[_T, ...]:
     if not isinstance(values, Iterable):
-        raise ConfigurationError(f"{name} must be a sequence of {kind.__name__}")
+        wanted = f"{name} must be a sequence of {kind.__name__}"
+        raise ConfigurationError(f"{wanted}, {not_this(values)}")
     return tuple(_of_kind(value, kind, name) for value in values)

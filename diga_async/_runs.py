@@ -14,8 +14,7 @@ from diga_async._bulk.run import Run
 from diga_async._bulk.source import Source
 from diga_async._bulk.stream import Stream
 from diga_async._calls import Client, lifecycle_of
-from diga_async._models.errors import ConfigurationError
-from diga_async._models.options import Timeouts
+from diga_async._models.options import Timeouts, check_count
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,8 +83,7 @@ def make_plan(  # noqa: PLR0913 - the options of a run
         ConfigurationError: An option is out of range.
     """
     most = sys.maxsize if concurrency is None else concurrency
-    if type(most) is not int or most < 1:
-        raise ConfigurationError("concurrency must be a whole number from 1 up")
+    check_count("concurrency", most)
     allowed = lifecycle_of(client).allowed(timeouts)
     return Plan(
         results=results,

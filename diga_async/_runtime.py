@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import aiohttp
 import attrs
 
+from diga_async._api.addresses import server_of
 from diga_async._api.operation import Operation
 from diga_async._engine.call import Counters
 from diga_async._engine.clock import Clock
@@ -94,7 +95,9 @@ class Runtime:
             self._transport,
             counters,
             address=address,
-            observer=Observer(options.on_event),
+            observer=Observer(
+                options.on_event, server_of(options.base_url, options.proxy)
+            ),
             clock=clock,
             chance=chance,
         )
@@ -117,9 +120,14 @@ class Runtime:
 
         concurrency = min(plan.concurrency, self._limits.concurrency)
         plan = attrs.evolve(plan, concurrency=concurrency)
-        run = Run(self.engine, source, plan, self._runs.discard)
+        run = Run(self.engine, source, plan, self._ended)
         self._runs.add(run)
         return run
+
+    def _ended(self, run: "Run[Any]") -> None:
+        self._runs.discard(run)
+        if not self._runs:
+            self.engine.breaker.no_run_is_left()
 
     def keep_no_connections(self) -> None:
         """Close each connection after its response: nothing will close it later."""
@@ -238,4 +246,5 @@ def client_stats(
         slots=believed.slots,
         resumes_in=believed.resumes_in,
         outage=engine is not None and engine.breaker.is_open,
+        last_error=None if engine is None else engine.last_error,
     )

@@ -36,6 +36,7 @@ from diga_async import (
     DigaClient,
     Failed,
     Found,
+    InternalServerError,
     InvalidPhoneIdError,
     Limits,
     Missing,
@@ -99,6 +100,10 @@ class TestMaking:
         assert repr(client) == "<DigaClient https://api.diga.io not opened>"
         assert not client.closed
 
+    def test_a_plain_block_is_explained(self):
+        with pytest.raises(TypeError, match="use 'async with"), DigaClient(KEY):
+            pass
+
     def test_key_and_server_come_from_the_environment(self, monkeypatch):
         monkeypatch.setenv("DIGA_API_KEY", KEY)
         monkeypatch.setenv("DIGA_BASE_URL", "https://diga.example/api/")
@@ -127,6 +132,14 @@ class TestMaking:
         DigaClient(KEY, base_url="http://diga.example", allow_insecure_http=True)
         monkeypatch.setenv("DIGA_ALLOW_INSECURE_HTTP", "1")
         DigaClient(KEY, base_url="http://diga.example")
+
+    @pytest.mark.parametrize("text", ["yes", "true", "2", " 1"])
+    def test_a_permission_that_is_neither_one_nor_zero_is_refused(
+        self, text, monkeypatch
+    ):
+        monkeypatch.setenv("DIGA_ALLOW_INSECURE_HTTP", text)
+        with pytest.raises(ConfigurationError, match="must be 1 or 0; set it to 1"):
+            DigaClient(KEY)
 
     @pytest.mark.parametrize(
         "wrong",
@@ -324,7 +337,7 @@ class TestMany:
         batch = await diga.phones.get_many(given * 2)
 
         assert list(batch.failures) == [*given[:3], "None (NoneType)"]
-        assert repr(batch.failures[given[0]]).endswith("not a text of 151')")
+        assert repr(batch.failures[given[0]]).endswith("not a text of 151 characters')")
 
     async def test_a_refused_key_ends_a_batch_with_its_partial_result(self, sandbox):
         async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
@@ -719,6 +732,24 @@ async def test_no_attempt_keeps_earlier_ones_alive(sandbox, diga):
 
 
 class TestStats:
+    async def test_stats_have_the_last_failure_until_the_server_answers(self, sandbox):
+        phone_id = sandbox.phone_ids[0]
+        once = RetryPolicy(max_attempts=1)
+        async with DigaClient(
+            sandbox.api_key, base_url=sandbox.url, retry=once
+        ) as diga:
+            assert diga.stats.last_error is None
+            sandbox.faults = Faults(errors=1.0)
+            with pytest.raises(InternalServerError):
+                await diga.phones.get(phone_id)
+            failure = diga.stats.last_error
+            assert isinstance(failure, InternalServerError)
+            assert failure.__traceback__ is None
+            assert (failure.status, failure.phone_id) == (503, None)
+            sandbox.faults = Faults()
+            await diga.phones.get(phone_id)
+            assert diga.stats.last_error is None
+
     async def test_stats_count_everything(self, sandbox, diga):
         await diga.phones.get_many([*sandbox.phone_ids, uuid4()])
         stats = diga.stats

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from diga_async._api.messages import Secret, conceal
+from diga_async._api.messages import NotText, Secret, conceal
 from diga_async._models.errors import ConfigurationError
 
 MAX_CHARACTERS = 4096
@@ -23,6 +23,8 @@ def check_key(key: object) -> Secret:
     """
     kind, is_text = type(key).__name__, isinstance(key, str)
     key = conceal(key)
+    if isinstance(key, NotText):
+        raise ConfigurationError("the API key must be text, not bytes")
     if not (is_text and isinstance(key, str)):
         raise ConfigurationError(f"the API key must be text, not {kind}")
     if faults := list(_faults_of(key)):

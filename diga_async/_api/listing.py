@@ -10,7 +10,7 @@ from uuid import UUID
 import attrs
 
 from diga_async._api.operation import Operation
-from diga_async._models.arguments import Order
+from diga_async._models.arguments import not_this, similar, warn
 from diga_async._models.decoding import (
     MAX_BODY_BYTES,
     MAX_VALUES,
@@ -20,7 +20,8 @@ from diga_async._models.decoding import (
     uuid_of,
 )
 from diga_async._models.errors import ConfigurationError, InvalidResponseError
-from diga_async._models.phone import Phone
+from diga_async._models.parameters import Order
+from diga_async._models.phone import Phone, PhoneStatus
 
 MAX_PAGE_SIZE = 100
 PHONE_BYTES = 1 << 16
@@ -101,9 +102,9 @@ def query_of(  # noqa: PLR0913 - the filters of the API
         ConfigurationError: A value has the wrong type; it is not quoted.
     """
     if order not in get_args(Order):
-        raise ConfigurationError("order must be 'asc' or 'desc'")
+        raise ConfigurationError(f"order must be 'asc' or 'desc', {not_this(order)}")
     return PhoneQuery(
-        status=_text_or_none("status", status),
+        status=None if status is None else status_of(status),
         inbound_agent_id=_agent_or_none("inbound_agent_id", inbound_agent_id),
         outbound_agent_id=_agent_or_none("outbound_agent_id", outbound_agent_id),
         assigned_from=_moment_or_none("assigned_from", assigned_from),
@@ -122,16 +123,32 @@ def check_page_size(page_size: object) -> int:
     if type(page_size) is int and 1 <= page_size <= MAX_PAGE_SIZE:
         return page_size
     raise ConfigurationError(
-        f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}"
+        f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}, "
+        f"{not_this(page_size)}"
     )
 
 
-def _text_or_none(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
-        return str(value)
-    raise ConfigurationError(f"{name} must be a PhoneStatus or text")
+def status_of(value: object) -> str:
+    """
+    Return a status as the API has it; warn of a text that is probably misspelt.
+
+    A `PhoneStatus` of an unknown value was made on purpose, and gets no warning.
+
+    Raises:
+        ConfigurationError: *value* is not text.
+    """
+    if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ConfigurationError(f"status must be a PhoneStatus or text, {_not(value)}")
+    text = str(value)
+    if not isinstance(value, PhoneStatus) and not PhoneStatus(text).known:
+        near = similar(text, map(str, PhoneStatus))
+        if near is not None:
+            warn(f"{text!r} is no status that this version knows: is it {near!r}?")
+    return text
+
+
+def _not(value: object) -> str:
+    return "not a text that UTF-8 has" if isinstance(value, str) else not_this(value)
 
 
 def _agent_or_none(name: str, value: object) -> UUID | None:
@@ -141,7 +158,7 @@ def _agent_or_none(name: str, value: object) -> UUID | None:
         return UUID(int=value.int)  # a database driver's subclass, of any text
     agent_id = _uuid_or_none(value)
     if agent_id is None:
-        raise ConfigurationError(f"{name} must be a UUID")
+        raise ConfigurationError(f"{name} must be a UUID, {not_this(value)}")
     return agent_id
 
 
@@ -149,7 +166,9 @@ def _moment_or_none(name: str, value: object) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise ConfigurationError(f"{name} must be a datetime with a time zone")
+        naive = isinstance(value, datetime)
+        given = "not one without" if naive else not_this(value)
+        raise ConfigurationError(f"{name} must be a datetime with a time zone, {given}")
     return value
 
 

@@ -26,6 +26,12 @@ class Secret(str):
         return "'***'"
 
 
+class NotText(Secret):
+    """What is left of a key that was given as bytes: it is empty."""
+
+    __slots__ = ()
+
+
 def conceal(key: Any) -> Any:
     """
     Hide a key as soon as it is received.
@@ -34,7 +40,9 @@ def conceal(key: Any) -> Any:
     '***'
     """
     if isinstance(key, bytes):  # never a key, but may have been meant as one
-        return Secret()
+        return NotText()
+    if isinstance(key, Secret):
+        return key
     return Secret(key) if isinstance(key, str) else key
 
 
@@ -147,7 +155,9 @@ def check_headers(headers: object) -> dict[str, Secret]:
             printable ASCII, or name a header that the client sets itself.
     """
     if not isinstance(headers, Mapping):
-        raise ConfigurationError("headers must be a mapping of names to text")
+        raise ConfigurationError(
+            f"headers must be a mapping of names to text, not {type(headers).__name__}"
+        )
     checked: dict[str, Secret] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or re.fullmatch(_HEADER_NAME, name) is None:

@@ -1,14 +1,17 @@
 """The operations on phones, https://docs.diga.io: what is sent, and what is read."""
 
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
 from diga_async._api.operation import Operation
+from diga_async._models.arguments import not_this
 from diga_async._models.decoding import UUID_TEXT, read_json, structure, uuid_of
 from diga_async._models.errors import InvalidPhoneIdError, InvalidResponseError
 from diga_async._models.phone import Phone
 
 _CHARACTERS, _DIGITS = 36, 32
+_EXPECTED = "a phone id is a UUID or its canonical 36 characters"
 
 
 def phone_id_of(value: object) -> UUID:
@@ -29,14 +32,18 @@ def phone_id_of(value: object) -> UUID:
         match = UUID_TEXT.fullmatch(value)
         if match is not None:
             return uuid_of(match[0])
-        form = _form_of(value)
-        raise InvalidPhoneIdError(
-            f"a phone id is a UUID or its canonical 36 characters, not {form}"
-        )
-    raise InvalidPhoneIdError(
-        "a phone id is a UUID or its canonical 36 characters, "
-        f"not {type(value).__name__}"
-    )
+        raise InvalidPhoneIdError(f"{_EXPECTED}, not {_form_of(value)}")
+    raise InvalidPhoneIdError(f"{_EXPECTED}, {not_this(value)}{_remedy_of(value)}")
+
+
+def _remedy_of(value: object) -> str:
+    if isinstance(value, Phone):
+        return ": pass its id"
+    if isinstance(value, Mapping):
+        return ": pass the id that it holds"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ": get_many() and iter_many() take several"
+    return ""
 
 
 def _form_of(text: str) -> str:
@@ -54,7 +61,7 @@ def _form_of(text: str) -> str:
         return "one without hyphens"
     if len(text) == _CHARACTERS:
         return "36 others (a wrong digit, or a misplaced hyphen)"
-    return f"a text of {len(text)}"
+    return f"a text of {len(text)} character{'s' * (len(text) != 1)}"
 
 
 def get_phone(phone_id: UUID) -> Operation[Phone]:

@@ -268,7 +268,8 @@ class Run(Generic[R]):
         if self._closed or self._orphaned or not self._pending.is_ready:
             self._progress.end(self._clock.now())
             on_end = self._plan.on_end or self._engine.observer.run
-            on_end(self.stats, self._error)
+            is_left = self._closed or self._orphaned
+            on_end(self.stats, asyncio.CancelledError() if is_left else self._error)
 
     def abandon(self) -> None:
         """Cancel everything: nothing more will be consumed."""

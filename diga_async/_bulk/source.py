@@ -21,6 +21,8 @@ BLOCKING_SECONDS = 0.01
 
 MAX_BREATH = 0.05
 
+_ITERABLE = ("__iter__", "__aiter__", "__getitem__")
+
 
 def breath_after(seconds: float) -> float:
     """
@@ -58,7 +60,15 @@ class Source:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(items, str | bytes | UUID):
-            raise TypeError("phone_ids must be an iterable of ids, not one id")
+            raise TypeError(
+                "phone_ids must be an iterable of ids, not one id: "
+                "pass [phone_id], or use get()"
+            )
+        if not any(hasattr(items, name) for name in _ITERABLE):
+            kind = type(items).__name__
+            raise TypeError(
+                f"phone_ids must be an iterable of ids; {kind} is not iterable"
+            )
         self.length = len(items) if isinstance(items, Sized) else None
         self.is_async = isinstance(items, AsyncIterable)
         self._async: AsyncIterator[Any] | None = None

@@ -1,8 +1,8 @@
-"""`Stream`: the consumer's handle of a run."""
+"""`Stream`: the consumer's handle of a run; `AsyncStream`: what all streams share."""
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Never, Protocol, Self, TypeVar
 from uuid import UUID
 
 from diga_async._models.stats import LookupStats
@@ -45,27 +45,37 @@ _NOTHING = LookupStats(
 )
 
 
-class Stream(Generic[R]):
+class AsyncStream(Generic[R]):
     """
-    A run as an async context manager and an async iterator of its results.
+    An async iterator that is an async context manager, and is used once.
 
-    It starts on entering the block, or with the first result asked for.
-    Cancelling one ``anext()`` loses no result and does not end the run.
+    After its end it is empty, as every iterator is; after it was closed, to iterate
+    over it is an error.
     """
 
-    def __init__(self, start: Callable[[], Running[R]]) -> None:
-        self._start = start
-        self._run: Running[R] | None = None
-        self._closed = False
+    #: What it is, and how to get another one; for messages.
+    _what = "the run"
+    _another = "call iter_many() again"
 
-    def _started(self) -> Running[R]:
-        if self._run is None:
-            self._run = self._start()
-        return self._run
+    def __init__(self) -> None:
+        self._is_closed = False
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError(f"{self._what} is closed: {self._another}")
+
+    def _begin(self) -> None:
+        """Start what is read."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """End it now; return when nothing of it is left. Idempotent."""
+        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
-        """Start the run."""
-        self._started()
+        """Start it, where it has not started yet."""
+        self._require_open()
+        self._begin()
         return self
 
     async def __aexit__(
@@ -74,16 +84,61 @@ class Stream(Generic[R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the run; nothing of it is left."""
+        """End it; nothing of it is left."""
         await self.aclose()
 
     def __aiter__(self) -> Self:
-        """Return itself."""
+        """
+        Return itself.
+
+        Raises:
+            RuntimeError: It was closed.
+        """
+        self._require_open()
         return self
+
+    def __reduce__(self) -> str:
+        """Refuse to be copied or pickled: the copy would end it."""
+        raise TypeError(f"{self._what} cannot be copied or pickled")
+
+    if not TYPE_CHECKING:  # type checkers report these themselves
+
+        def __getitem__(self, _index: object) -> Never:
+            """Explain the mistake; a plain ``for`` comes here as well."""
+            raise TypeError(f"{self._what} is a stream: read it with 'async for'")
+
+        def __enter__(self) -> Never:
+            """Explain the mistake."""
+            raise TypeError("use 'async with' instead of 'with'")
+
+        def __exit__(self, *_: object) -> None:
+            """Complete `__enter__`."""
+
+
+class Stream(AsyncStream[R]):
+    """
+    A run as an async context manager and an async iterator of its results.
+
+    It starts on entering the block, or with the first result asked for.
+    Cancelling one ``anext()`` loses no result and does not end the run.
+    """
+
+    def __init__(self, start: Callable[[], Running[R]]) -> None:
+        super().__init__()
+        self._start = start
+        self._run: Running[R] | None = None
+
+    def _started(self) -> Running[R]:
+        if self._run is None:
+            self._run = self._start()
+        return self._run
+
+    def _begin(self) -> None:
+        self._started()
 
     async def __anext__(self) -> R:
         """Return the next result."""
-        if self._closed:
+        if self._is_closed:
             raise StopAsyncIteration
         return await self._started().next()
 
@@ -95,7 +150,7 @@ class Stream(Generic[R]):
         """
         if self._run is not None:
             await self._run.aclose()
-        self._closed = True
+        self._is_closed = True
 
     def halt(self, error: BaseException) -> None:
         """
@@ -133,10 +188,6 @@ class Stream(Generic[R]):
     def distinct_ids(self) -> tuple[UUID | str, ...]:
         """The items of a run that remembers them, each once, in the source's order."""
         return () if self._run is None else self._run.seen
-
-    def __reduce__(self) -> str:
-        """Refuse to be copied or pickled: the copy would end the run."""
-        raise TypeError("a run cannot be copied or pickled")
 
     def __del__(self) -> None:
         """End a run that is no longer consumed."""

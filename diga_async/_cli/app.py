@@ -28,6 +28,7 @@ from diga_async._cli.terminal import (
     replace_unknown_characters,
     say,
 )
+from diga_async._cli.usage import Group
 from diga_async._version import __version__
 
 # Each command imports what it needs, so that --help stays quick.
@@ -41,7 +42,12 @@ def run() -> None:
             say("there is no standard output")
             sys.exit(ExitCode.USAGE)
         replace_unknown_characters()
-        diga(prog_name="diga")
+        try:
+            diga(prog_name="diga")
+        except OSError as error:  # the reader of a help page is gone
+            _discard_output()
+            say(f"stopped: {reason_of(error)}")
+            sys.exit(ExitCode.STOPPED)
 
 
 def _exits_with_its_code(command: Callable[..., ExitCode]) -> Callable[..., None]:
@@ -78,26 +84,7 @@ def _discard_output() -> None:
     os.close(nowhere)
 
 
-class _Group(click.RichGroup):
-    """A group that points from a command in the wrong place to the right one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; suggest another one when there is none."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            meant = args[0] if args[0] in diga_phone.commands else None
-            if ctx.command is diga_phone and "-" in args[0]:  # as in a UUID
-                meant = f"get {args[0]}"
-            if meant is None:
-                raise
-            text = f"{error.message} Did you mean 'diga phone {meant}'?"
-            raise click.UsageError(text, ctx) from None
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="diga", message="%(prog)s %(version)s")
 def diga() -> None:
     """
@@ -166,7 +153,7 @@ def diga_completion(shell: str) -> ExitCode:
     return ExitCode.ALL_FOUND
 
 
-@diga.group("phone", cls=_Group)
+@diga.group("phone")
 def diga_phone() -> None:
     """Look up, list, watch and wait for phones."""
 
@@ -193,7 +180,9 @@ def diga_phone_get(
     client = client_options.client(Messages())
     try:
         with verbose_log(is_on=verbose):
-            return get_phones(client, phone_ids, as_json=as_json)
+            return get_phones(
+                client, phone_ids, server=client_options.server, as_json=as_json
+            )
     except DigaError as error:
         if remedy := client_options.remedy_for(error):
             reason = f"{message_of(error)}; {remedy}"
@@ -273,13 +262,15 @@ def diga_phone_list(
     if out is None and resume:
         messages.note("nothing to resume without -o OUT; starting from the beginning")
     from diga_async._cli.client_options import ClientOptions
-    from diga_async._cli.listing import ListJob, list_phones, moment_of
+    from diga_async._cli.filters import check_period, moment_of
+    from diga_async._cli.listing import ListJob, list_phones
     from diga_async._cli.log import verbose_log
 
     filters = {name: given.pop(name) for name in options.FILTERS}
     for name in ("assigned_from", "assigned_until"):
         option = f"--{name.replace('_', '-')}"
         filters[name] = moment_of(option, given.pop(name))
+    check_period(filters)
     job = ListJob(
         invocation=Invocation.current(),
         filters=filters,

@@ -1,6 +1,5 @@
 """`diga check`: can a user start? It never shows the key."""
 
-import asyncio
 import ssl
 import sys
 import time
@@ -19,12 +18,13 @@ from diga_async._api.operation import Answer, Operation
 from diga_async._api.problems import clean, key_of
 from diga_async._calls import lifecycle_of, send
 from diga_async._cli.client_options import ClientOptions, key_origin
-from diga_async._cli.diagnosis import Diagnosis, Reply, Setup, unknown_in
+from diga_async._cli.diagnosis import Diagnosis, Reply, Setup, unknown_in, wrong_setting
 from diga_async._cli.display import console_for
-from diga_async._cli.exit_codes import ExitCode
+from diga_async._cli.exit_codes import CommandError, ExitCode
 from diga_async._cli.invocation import without_credentials
 from diga_async._cli.route import UnreachableError, measure_route
 from diga_async._cli.rows import json_text
+from diga_async._cli.signals import run
 from diga_async._cli.terminal import Messages, is_terminal, printable
 from diga_async._models.decoding import read_json
 from diga_async._transport.self_check import way
@@ -61,15 +61,26 @@ def check(options: ClientOptions, *, as_json: bool) -> ExitCode:
     Print what a user needs to know to start, and what to do about what is wrong.
 
     Raises:
-        CommandError: An option, a variable or the key is wrong; nothing was sent.
+        CommandError: An option or a variable is wrong; nothing was sent. As JSON, it
+            is part of the report.
     """
-    client, key_problem = options.client_to_check(Messages())
-    diagnosis = asyncio.run(_diagnose(client, _setup(client, options, key_problem)))
+    try:
+        diagnosis = _diagnosis(options)
+    except CommandError as error:
+        if not as_json:
+            raise
+        setup = _setup(None, options, None)
+        diagnosis = Diagnosis(setup=setup, route=wrong_setting(str(error)))
     if as_json:
         sys.stdout.write(json_text(diagnosis.to_dict()) + "\n")
     else:
         _print(diagnosis)
     return diagnosis.code
+
+
+def _diagnosis(options: ClientOptions) -> Diagnosis:
+    client, key_problem = options.client_to_check(Messages())
+    return run(_diagnose(client, _setup(client, options, key_problem)))
 
 
 def _print(diagnosis: Diagnosis) -> None:
@@ -81,12 +92,13 @@ def _print(diagnosis: Diagnosis) -> None:
 
 
 def _setup(
-    client: DigaClient, options: ClientOptions, key_problem: str | None
+    client: DigaClient | None, options: ClientOptions, key_problem: str | None
 ) -> Setup:
-    made = lifecycle_of(client).options
+    made = None if client is None else lifecycle_of(client).options
+    proxy = None if made is None else made.proxy
     return Setup(
-        address=made.base_url,
-        proxy=None if made.proxy is None else without_credentials(made.proxy),
+        address=None if made is None else made.base_url,
+        proxy=None if proxy is None else without_credentials(proxy),
         proxy_origin="--proxy" if options.proxy else "HTTPS_PROXY",
         key_origin=key_origin(options.key_file),
         key_problem=key_problem,

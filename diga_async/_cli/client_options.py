@@ -1,12 +1,15 @@
 """Options, variables and the key with which the command reaches Diga, checked."""
 
 import os
+import re
+import shlex
 import stat
 from pathlib import Path
 
 import attrs
 
 from diga_async import (
+    APIConnectionError,
     AuthenticationError,
     ConfigurationError,
     DigaClient,
@@ -16,7 +19,7 @@ from diga_async import (
     RetryPolicy,
     Timeouts,
 )
-from diga_async._api.addresses import with_scheme
+from diga_async._api.addresses import DEFAULT_BASE_URL, with_scheme
 from diga_async._api.messages import Secret, conceal
 from diga_async._cli.exit_codes import (
     CommandError,
@@ -24,8 +27,8 @@ from diga_async._cli.exit_codes import (
     reason_of,
     usage_error,
 )
+from diga_async._cli.redaction import bare, may_be_key
 from diga_async._cli.terminal import Messages
-from diga_async._client import DEFAULT_BASE_URL
 
 MAX_KEY_FILE_BYTES = 65_536
 #: More lookups in flight than this get a warning.
@@ -35,6 +38,9 @@ MUCH_CONCURRENCY = 1024
 COST_OF_MUCH = "1.6 times the CPU"
 
 _ONCE = RetryPolicy(max_attempts=1)
+_ASSIGNMENT = re.compile(
+    r"^\s*(export\s+)?[A-Z_]*(API_?KEY|TOKEN)\s*=", re.IGNORECASE | re.MULTILINE
+)
 #: Stands for the key where nothing is sent.
 _NO_KEY = Secret("none")
 
@@ -134,6 +140,13 @@ class ClientOptions:
             case _:
                 return None
 
+    def before_going_on(self, error: Exception | None) -> str:
+        """Return what comes before the command that continues a run."""
+        if isinstance(error, APIConnectionError) and not error.transient:
+            return "correct that first; "
+        remedy = None if error is None else self.remedy_for(error)
+        return "" if remedy is None else f"{remedy} first; "
+
     def with_remedy(
         self, error: CommandError | DigaError, words: str | None = None
     ) -> str:
@@ -145,27 +158,33 @@ class ClientOptions:
 
 def key_origin(key_file: Path | None) -> str | None:
     """
-    Return where the key comes from; None when there is none.
+    Return where the key comes from, as messages name it; None when there is none.
 
     An option goes before a variable, and the key itself before a file of it.
     """
+    path = _path_of_key(key_file)
+    if path is None:
+        return "DIGA_API_KEY" if os.environ.get("DIGA_API_KEY") else None
+    return bare(str(path))
+
+
+def _path_of_key(key_file: Path | None) -> Path | None:
     if key_file is not None:
-        return str(key_file)
-    if os.environ.get("DIGA_API_KEY"):
-        return "DIGA_API_KEY"
-    return os.environ.get("DIGA_API_KEY_FILE") or None
+        return Path(key_file)
+    name = os.environ.get("DIGA_API_KEY_FILE")
+    return Path(name) if name and not os.environ.get("DIGA_API_KEY") else None
 
 
 def _find_key(key_file: Path | None, messages: Messages) -> tuple[Secret, str]:
-    origin = key_origin(key_file)
+    path, origin = _path_of_key(key_file), key_origin(key_file)
     if origin is None:
         raise usage_error(
             "no API key: set DIGA_API_KEY, or name a file that holds the key with "
             "--key-file or DIGA_API_KEY_FILE"
         )
-    if key_file is None and origin == "DIGA_API_KEY":
+    if path is None:
         return Secret(os.environ[origin]), origin
-    return _read_key(Path(origin).expanduser(), messages), origin
+    return _read_key(path.expanduser(), messages), origin
 
 
 def _read_key(path: Path, messages: Messages) -> Secret:
@@ -175,13 +194,34 @@ def _read_key(path: Path, messages: Messages) -> Secret:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_KEY_FILE_BYTES).decode(errors="surrogateescape")
     except OSError as error:
-        raise usage_error(
-            f"cannot read the key file {path}: {reason_of(error)}"
-        ) from None
+        raise _no_key_file(path, error) from None
     if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o044:
         messages.note(
             f"warning: other users can read the key file {path}; "
             f"'chmod 600 {path}' keeps it private"
         )
+    if _ASSIGNMENT.search(content):
+        raise usage_error(
+            f"the key file {path} holds NAME=value, as a .env file does; leave the key "
+            f"alone in it, or load it into the environment: set -a; . {_as_path(path)}"
+        )
     key: Secret = conceal(content.removesuffix("\n").removesuffix("\r"))
     return key
+
+
+def _as_path(path: Path) -> str:
+    """Write *path* so that a shell looks for it in no other folder."""
+    return shlex.quote(str(path) if path.parent.name else f"./{path}")
+
+
+def _no_key_file(path: Path, error: OSError) -> CommandError:
+    if may_be_key(str(path)):
+        return usage_error(
+            "--key-file and DIGA_API_KEY_FILE name a file, and what was given may be "
+            "the key; set DIGA_API_KEY to the key, or write it to a file"
+        )
+    reason = reason_of(error)
+    return usage_error(
+        f"cannot read the key file {path}: {reason}; --key-file or DIGA_API_KEY_FILE "
+        "must name a file that holds the key and nothing else"
+    )

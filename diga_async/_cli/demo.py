@@ -1,6 +1,5 @@
 """`diga demo`: 2,000 lookups on a flaky local server."""
 
-import asyncio
 import sys
 from collections import Counter
 from random import Random
@@ -23,6 +22,7 @@ from diga_async._cli.display import (
 )
 from diga_async._cli.exit_codes import ExitCode
 from diga_async._cli.progress import Standing
+from diga_async._cli.signals import run
 from diga_async._cli.terminal import printable
 from diga_async._models.outcomes import OUTCOME_NAMES
 from diga_async.sandbox import Faults, Sandbox
@@ -63,7 +63,7 @@ class _Results:
 
 def show_demo() -> ExitCode:
     """Show what the client does, without an account."""
-    return asyncio.run(_demo(console_for(sys.stdout)))
+    return run(_demo(console_for(sys.stdout)))
 
 
 async def _demo(out: Console) -> ExitCode:

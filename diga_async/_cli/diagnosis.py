@@ -40,7 +40,7 @@ class Setup:
     The configuration that a check uses.
 
     Attributes:
-        address: The server.
+        address: The server; None when no valid one was given.
         proxy: The proxy without its password; None for none.
         proxy_origin: Where the proxy comes from.
         key_origin: Where the key comes from; None when there is none.
@@ -48,7 +48,7 @@ class Setup:
         aiohttp: Its version, and which way requests take; None before a client opens.
     """
 
-    address: str
+    address: str | None
     proxy: str | None
     proxy_origin: str
     key_origin: str | None
@@ -117,12 +117,13 @@ class Diagnosis:
 
     Attributes:
         setup: What it starts from.
-        route: What the way to the server took; or why it cannot be reached.
+        route: What the way to the server took; or why it cannot be reached; or which
+            option or variable is wrong, so that nothing was tried.
         reply: What came back; None when nothing was sent.
     """
 
     setup: Setup
-    route: Route | UnreachableError
+    route: Route | UnreachableError | Problem
     reply: Reply | None = None
 
     # --- what it means
@@ -130,15 +131,19 @@ class Diagnosis:
     @property
     def problem(self) -> Problem | None:
         """The problem that keeps the user from starting; None without one."""
+        if isinstance(self.route, Problem):
+            return self.route
         if isinstance(self.route, UnreachableError):
             return _problem_of_route(self.route, self.setup)
         if self.setup.key_problem is not None:
             origin = self.setup.key_origin
             is_missing = "create a key with 'Phones: read' and set DIGA_API_KEY to it"
+            is_wrong = f"correct the key in {origin}"
+            message, _, remedy = self.setup.key_problem.partition("; ")
             return Problem(
                 step="key",
-                message=self.setup.key_problem,
-                next=f"correct the key in {origin}" if origin else is_missing,
+                message=message,
+                next=remedy or (is_wrong if origin else is_missing),
                 code=ExitCode.USAGE,
             )
         if self.reply is None or isinstance(self.reply.answer, Page):
@@ -182,9 +187,10 @@ class Diagnosis:
     def lines(self) -> Iterator[Line]:
         """Yield the report, line by line."""
         setup, problem = self.setup, self.problem
-        yield Line("ok", "address", setup.address)
-        origin = f" (from {setup.proxy_origin})" if setup.proxy else ""
-        yield Line("ok", "proxy", f"{setup.proxy or 'none'}{origin}")
+        if setup.address is not None:
+            yield Line("ok", "address", setup.address)
+            origin = f" (from {setup.proxy_origin})" if setup.proxy else ""
+            yield Line("ok", "proxy", f"{setup.proxy or 'none'}{origin}")
         if setup.aiohttp is not None:
             yield _aiohttp_line(*setup.aiohttp)
         if isinstance(self.route, Route):
@@ -354,7 +360,20 @@ def _unknown_in(
 # --- what to do next
 
 
+def wrong_setting(message: str) -> Problem:
+    """Return the problem of an option or variable that a client cannot be made with."""
+    what, _, remedy = message.partition("; ")
+    is_proxy = "proxy" in message.lower()
+    return Problem(
+        step="proxy" if is_proxy else "address",
+        message=what,
+        next=remedy or f"correct {_WHERE_TO_SET[is_proxy]}",
+        code=ExitCode.USAGE,
+    )
+
+
 def _problem_of_route(error: UnreachableError, setup: Setup) -> Problem:
+    assert setup.address is not None  # noqa: S101 - there is a way to it
     server = Peer.of(setup.address)
     peer = server if setup.proxy is None else Peer.of(setup.proxy)
     where = _WHERE_TO_SET[setup.proxy is not None]
@@ -371,15 +390,28 @@ def _problem_of_route(error: UnreachableError, setup: Setup) -> Problem:
             following = "check the proxy's address, and user:password@ in it"
         case _:
             what = f"{server} did not agree on TLS"
-            following = (
-                f"check {_WHERE_TO_SET[False]}; where a proxy inspects TLS, set "
-                "SSL_CERT_FILE to its certificates"
-            )
+            following = _next_after_tls(error.reason, server)
     return Problem(
         step={"tunnel": "proxy", "tls": "TLS"}.get(error.step, error.step),
         message=f"{what}: {error.reason}",
         next=following,
         code=ExitCode.STOPPED,
+    )
+
+
+def _next_after_tls(reason: str, server: Peer) -> str:
+    where = _WHERE_TO_SET[False]
+    if "wrong version number" in reason:
+        return (
+            f"the port may speak plain http: if it does, set {where} to http://{server}"
+        )
+    if "mismatch" in reason:
+        return f"check {where}: the certificate is for another host"
+    if "expired" in reason or "not yet valid" in reason:
+        return "check this machine's clock; if it is right, ask the server's operator"
+    return (
+        "for an authority of your own, or a proxy that inspects TLS, set SSL_CERT_FILE "
+        f"to a file with its certificate; otherwise check {where}"
     )
 
 
@@ -405,6 +437,11 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
                 message=f"may not read phones (from {origin}): {message}",
                 next=f"give the key in {origin} the permission 'Phones: read'",
                 code=ExitCode.REFUSED,
+            )
+        case APIConnectionError(phase="read") if (setup.address or "")[:5] == "http:":
+            following = (
+                "try again; if it happens again, the port may speak https, or no HTTP: "
+                f"check {_WHERE_TO_SET[False]}"
             )
         case APIConnectionError() | RateLimitError():
             following = "try again; if it happens again, ask the server's operator"

@@ -80,6 +80,10 @@ _ARGUMENTS = {
     "at this address": "at the base URL (--base-url or DIGA_BASE_URL)",
     "pass allow_insecure_http=True": "give --allow-insecure-http",
     "allow_insecure_http": "--allow-insecure-http",
+    "the port may speak plain http": "the port may speak plain http; if it does, write "
+    "http: instead of https: in the base URL (--base-url or DIGA_BASE_URL)",
+    "trust its authority with ssl=": "to trust its authority, set SSL_CERT_FILE to a "
+    "file with the authority's certificate",
     "an https base_url": "https for the base URL (--base-url or DIGA_BASE_URL)",
     "base_url": "the base URL (--base-url or DIGA_BASE_URL)",
     "proxy must": "--proxy must",
@@ -91,7 +95,10 @@ _ARGUMENTS = {
     "inbound_agent_id": "--inbound-agent",
     "outbound_agent_id": "--outbound-agent",
 }
-_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, _ARGUMENTS))})\b")
+#: Where an error names a limit of time; the command line has an option for one.
+_LIMIT = re.compile(r" \(Timeouts\.(\w+)\)")
+_LIMITS = {"total": " (--timeout)"}
+_ARGUMENT = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, _ARGUMENTS))})(?!\w)")
 
 
 def message_of(error: CommandError | DigaError) -> str:
@@ -103,4 +110,5 @@ def message_of(error: CommandError | DigaError) -> str:
     """
     if isinstance(error, CommandError):
         return str(error)
-    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], error.describe())
+    text = _LIMIT.sub(lambda found: _LIMITS.get(found[1], ""), error.describe())
+    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], text)

@@ -8,7 +8,13 @@ from pathlib import Path
 import attrs
 from rich.console import RenderableType
 
-from diga_async import DigaClient, DigaError, PhoneLookups
+from diga_async import (
+    APIConnectionError,
+    DigaClient,
+    DigaError,
+    Failed,
+    PhoneLookups,
+)
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.display import run_view
 from diga_async._cli.ending import code_at_the_end, note_what_is_there, problem_in
@@ -18,14 +24,15 @@ from diga_async._cli.exit_codes import (
     message_of,
     usage_error,
 )
+from diga_async._cli.failures import Failures
 from diga_async._cli.feed import Feed, WholeFeed, feed_of
 from diga_async._cli.input_file import InputFile, input_file
 from diga_async._cli.invocation import Invocation
 from diga_async._cli.output_file import (
     OutputFile,
-    exists_error,
     format_of,
     output_file,
+    refuse_existing,
 )
 from diga_async._cli.progress import Standing, server_limit, summary
 from diga_async._cli.reporting import Reporter
@@ -33,8 +40,8 @@ from diga_async._cli.rows import Format
 from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import StandardOutput, standard_output
 from diga_async._cli.terminal import Messages, counted, is_terminal, say
-from diga_async._models.arguments import Via
 from diga_async._models.outcomes import row_of
+from diga_async._models.parameters import Via
 
 #: What is in flight at the first Ctrl-C gets this long to finish.
 DRAIN_SECONDS = 10.0
@@ -101,8 +108,8 @@ class Job:
             raise usage_error(
                 f"FILE and OUT are the same file, {self.out}; nothing was touched"
             )
-        elif not self.goes_on and self.out.exists():
-            raise exists_error(self.out)
+        elif not self.goes_on:
+            refuse_existing(self.out)
         source.find_id()
         if source.reader.header is not None:
             self.messages.note(f"the ids are in column {source.reader.header!r}")
@@ -165,7 +172,23 @@ class _Run:
             await stack.enter_async_context(self.lookups)
             await stack.enter_async_context(self._reporter().reporting())
             async for outcome in self.lookups:
+                if isinstance(outcome, Failed):
+                    self._take_failure(outcome)
                 await self.output.write(row_of(outcome))
+
+    def _take_failure(self, outcome: Failed) -> None:
+        """
+        Note a failed id, unless every other one would fail alike.
+
+        Raises:
+            DigaError: The server was never reached, and another attempt would fail
+                for the same reason, such as its certificate.
+        """
+        error, stats = outcome.error, self.client.stats
+        is_lost = isinstance(error, APIConnectionError) and not error.transient
+        if is_lost and stats.lost == stats.requests - stats.in_flight:
+            raise error
+        self.output.failures.add(outcome)
 
     def _drain(self, task: asyncio.Task[None]) -> None:
         """Send nothing more; write what is in flight, within a bound."""
@@ -188,6 +211,7 @@ class _Run:
         return Reporter(
             client=self.client,
             server=self.options.server,
+            is_ending=lambda: self.interruption.count > 0,
             messages=self.messages,
             announcement=f"looking up {what} at {self.options.server}{but}",
             line=lambda: self._standing().line(),
@@ -251,13 +275,23 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
             )
             _conclude(job, run, problem, code)
             if problem is not None:
-                _hint_how_to_go_on(job, code, options.remedy_for(problem))
+                _hint_how_to_go_on(job, code, options.before_going_on(problem))
             elif interruption.count:
                 job.messages.note(_how_to_go_on(job))
-            elif output.outcomes["failed"] and job.out is not None:
-                again = job.again("--retry-failed")
-                job.messages.note(f"to look up the failed ids again: {again}")
+            else:
+                _tell_failures(job, output.failures)
+            if code is ExitCode.USAGE and isinstance(output, OutputFile):
+                output.remove_if_untouched()
             return code
+
+
+def _tell_failures(job: Job, failures: Failures) -> None:
+    for line in failures.lines():
+        job.messages.note(line)
+    source = "the input" if job.file == "-" else job.file
+    retry = None if job.out is None else job.again("--retry-failed")
+    if advice := failures.advice(source, retry):
+        job.messages.note(advice)
 
 
 def _code_of_rows(output: Output) -> ExitCode:
@@ -274,7 +308,7 @@ def _conclude(
         rows = counted(reader.left_out, "row")
         job.messages.note(f"left out {rows} of {run.source.name} that are not failed")
     elif not reader.read and problem is None:
-        job.messages.note(f"no ids in {run.source.name}")
+        job.messages.note(f"no ids in {run.source.name}, only a header")
     if not (isinstance(output, OutputFile) and output.is_damaged):
         for line in summary(output.outcomes, run.lookups.stats):
             job.messages.note(line)
@@ -282,9 +316,8 @@ def _conclude(
         say(f"stopped early: {message_of(problem)}")
 
 
-def _hint_how_to_go_on(job: Job, code: ExitCode, remedy: str | None) -> None:
+def _hint_how_to_go_on(job: Job, code: ExitCode, first: str) -> None:
     if code is not ExitCode.USAGE:
-        first = "" if remedy is None else f"{remedy} first; "
         job.messages.note(f"{first}{_how_to_go_on(job)}")
 
 

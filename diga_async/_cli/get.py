@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
 from uuid import UUID
 
 from diga_async import (
@@ -18,8 +20,11 @@ from diga_async import (
 )
 from diga_async._api.phones import phone_id_of
 from diga_async._cli.exit_codes import ExitCode, message_of, usage_error
+from diga_async._cli.redaction import shown
+from diga_async._cli.reporting import Reporter
 from diga_async._cli.rows import json_text
-from diga_async._cli.terminal import say
+from diga_async._cli.signals import run
+from diga_async._cli.terminal import Messages, say
 
 AT_THE_SAME_TIME = 64
 #: Errors that every other id would have as well.
@@ -32,17 +37,29 @@ _FATAL = (
 
 
 def get_phones(
-    client: DigaClient, phone_ids: Sequence[str], *, as_json: bool
+    client: DigaClient, phone_ids: Sequence[str], *, server: str, as_json: bool
 ) -> ExitCode:
     """
     Print phones in the order of their ids; report the others on standard error.
+
+    Args:
+        client: Looks them up.
+        phone_ids: The ids, as they were given.
+        server: The server, as it was given.
+        as_json: Whether a phone is printed as a line of JSON.
 
     Raises:
         CommandError: One of *phone_ids* is not a phone id; nothing was sent.
         DigaError: The key was refused, or every lookup would fail alike.
     """
     checked = [checked_id(text) for text in phone_ids]
-    return asyncio.run(_print_phones(client, checked, as_json=as_json))
+    reporter = Reporter(
+        client=client,
+        server=server,
+        messages=Messages(),
+        in_the_end="Ctrl-C ends the command now",
+    )
+    return run(_print_phones(reporter, checked, as_json=as_json))
 
 
 def checked_id(text: str) -> UUID:
@@ -55,15 +72,18 @@ def checked_id(text: str) -> UUID:
     try:
         return phone_id_of(text)
     except InvalidPhoneIdError as error:
-        raise usage_error(f"{text[:100]!r} is not a phone id: {error}") from None
+        hint = ""
+        if Path(text).is_file():
+            hint = f"; to look up the ids in a file: diga phone fetch {quote(text)}"
+        raise usage_error(f"{shown(text)} is not a phone id: {error}{hint}") from None
 
 
 async def _print_phones(
-    client: DigaClient, phone_ids: Sequence[UUID], *, as_json: bool
+    reporter: Reporter, phone_ids: Sequence[UUID], *, as_json: bool
 ) -> ExitCode:
-    slots = asyncio.Semaphore(AT_THE_SAME_TIME)
+    client, slots = reporter.client, asyncio.Semaphore(AT_THE_SAME_TIME)
     code = ExitCode.ALL_FOUND
-    async with client:
+    async with client, reporter.reporting():
         lookups = [asyncio.create_task(_look_up(client, i, slots)) for i in phone_ids]
         try:
             for phone_id, lookup in zip(phone_ids, lookups, strict=True):

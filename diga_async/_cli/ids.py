@@ -12,6 +12,7 @@ import attrs
 
 from diga_async import InvalidPhoneIdError
 from diga_async._api.phones import phone_id_of
+from diga_async._cli.redaction import shown
 from diga_async._cli.rows import OUTCOMES, unguarded
 from diga_async._models.decoding import UUID_TEXT
 
@@ -20,7 +21,7 @@ KEY_CHARACTERS = 100
 #: Names of the column of ids, best first; compared without case.
 _NAMES = tuple(
     re.compile(name, re.IGNORECASE)
-    for name in (r"phone[ _-]?(id|uuid)s?", "id", r"uuid|ids|uuids")
+    for name in (r"phone[ _-]?(id|uuid)s?", r"ids?|uuids?")
 )
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -37,6 +38,19 @@ class UnreadableRowError(Exception):
 
 class NoSuchColumnError(Exception):
     """The input has no column of the name that was given."""
+
+
+class UnclearColumnError(Exception):
+    """
+    The header does not say which column holds the ids.
+
+    Attributes:
+        columns: The names of the columns.
+    """
+
+    def __init__(self, why: str, columns: list[str]) -> None:
+        super().__init__(why)
+        self.columns = columns
 
 
 @attrs.define(eq=False)
@@ -66,7 +80,9 @@ class IdReader:
     Iterating raises
 
     - `UnreadableRowError` for a broken row of a CSV or a broken JSON line,
-    - `NoSuchColumnError` when *column* is not in the header.
+    - `NoSuchColumnError` when *column* is not in the header,
+    - `UnclearColumnError` when the header of several columns has no name, or several
+      names, of a column of ids.
     """
 
     lines: Iterable[str]
@@ -88,7 +104,10 @@ class IdReader:
             separator = named[1]
             first = next(lines, "")
         lines = itertools.chain((first,), lines)
-        is_json = first.lstrip(_INVISIBLE).startswith("{")
+        start = first.lstrip(_INVISIBLE)[:1]
+        if start == "[":
+            raise UnreadableRowError("it begins a JSON array; jq -c '.[]' unpacks it")
+        is_json = start == "{"
         given = self._json_rows(lines) if is_json else self._rows(lines, separator)
         for text in given:
             self.read += 1
@@ -100,16 +119,19 @@ class IdReader:
             if _is_settled(row.get("phone_id"), row.get("outcome")):
                 self.left_out += 1
                 continue
-            given = self._value_in(row)
-            if not isinstance(given, str):
-                names = self.column or "phone_id or id"
-                raise UnreadableRowError(f"it has no text named {names}")
-            yield _clean(given)
+            yield _clean(self._value_in(row))
 
-    def _value_in(self, row: dict[str, Any]) -> Any:
-        if self.column is not None:
-            return row.get(self.column)
-        return row.get("phone_id", row.get("id"))
+    def _value_in(self, row: dict[str, Any]) -> str:
+        names = ("phone_id", "id") if self.column is None else (self.column,)
+        given = next((row[name] for name in names if name in row), None)
+        if isinstance(given, str):
+            return given
+        named = " or ".join(map(shown, names))
+        keys = ", ".join(row)[:KEY_CHARACTERS] or "none"
+        raise UnreadableRowError(
+            f"it has no text named {named}; its keys are: {keys} (--column names the "
+            "one that holds the ids)"
+        )
 
     def _rows(self, lines: Iterator[str], separator: str | None) -> Iterator[str]:
         first = next(lines, "")
@@ -124,7 +146,10 @@ class IdReader:
             next(rows, None)
             self.header, self.is_named = header[index or 0], index is not None
         is_earlier_out = header[:2] == ["phone_id", "outcome"]
+        is_unclear = self.header is not None and index is None and len(header) > 1
         for cells in rows:
+            if is_unclear and any(UUID_TEXT.fullmatch(_clean(cell)) for cell in cells):
+                raise UnclearColumnError("no column named phone_id or id", header)
             given = _clean(cells[index or 0]) if len(cells) > (index or 0) else ""
             if is_earlier_out and len(cells) > 1 and _is_settled(given, cells[1]):
                 self.left_out += 1
@@ -136,20 +161,20 @@ class IdReader:
     def _column_in(self, header: list[str]) -> int | None:
         """Return the index of the column of ids; None when no name matches."""
         if self.column is not None:
-            for name in (str.strip, str.casefold):
-                names = list(map(name, header))
-                if name(self.column) in names:
-                    return names.index(name(self.column))
+            for alike in (str.strip, str.casefold):
+                names = list(map(alike, header))
+                if alike(self.column) in names:
+                    return names.index(alike(self.column))
             raise NoSuchColumnError(", ".join(header))
         if any(isinstance(id_or_text(cell), UUID) for cell in header):
             return None
-        found = (
-            index
-            for name in _NAMES
-            for index, cell in enumerate(header)
-            if name.fullmatch(cell)
-        )
-        return next(found, None)
+        for name in _NAMES:
+            found = [i for i, cell in enumerate(header) if name.fullmatch(cell)]
+            if len(found) > 1:
+                raise UnclearColumnError("several columns that may hold ids", header)
+            if found:
+                return found[0]
+        return None
 
     def _is_header(self, first: list[str]) -> bool:
         """Whether a row without a known name looks like a header."""
@@ -169,7 +194,10 @@ def _object_in(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
-        raise UnreadableRowError("it is not a JSON object on a line of its own")
+        raise UnreadableRowError(
+            "it is not a JSON object on a line of its own; correct it first (jq -c . "
+            "writes one a line)"
+        )
     return row
 
 
@@ -211,7 +239,7 @@ def _csv_rows(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
     try:
         yield from csv.reader(lines, delimiter=separator, strict=True)
     except csv.Error as error:
-        raise UnreadableRowError(str(error)) from None
+        raise UnreadableRowError(f"{error}; correct it first") from None
 
 
 def _clean(cell: str) -> str:

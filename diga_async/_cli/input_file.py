@@ -3,6 +3,8 @@
 import gzip
 import itertools
 import os
+import re
+import shlex
 import stat
 import sys
 import zlib
@@ -24,14 +26,20 @@ from diga_async._cli.ids import (
     Id,
     IdReader,
     NoSuchColumnError,
+    UnclearColumnError,
     UnreadableRowError,
     id_or_text,
 )
+from diga_async._cli.redaction import HIDDEN, bare, may_be_key, shown
+from diga_async._cli.terminal import counted
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 LINES_TO_FIND_AN_ID = 100
 SHOWN_CHARACTERS = 80
 
+_UUID_WITHIN = re.compile(
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
+)
 _BLOCK = 1 << 20
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _GZIP = b"\x1f\x8b"
@@ -87,7 +95,8 @@ class InputFile:
         Read until there is an id.
 
         Raises:
-            CommandError: None of the first 100 lines holds one.
+            CommandError: None of the first 100 lines holds one, or the header does
+                not say which column does.
         """
         try:
             found = self._read_to_an_id()
@@ -103,14 +112,32 @@ class InputFile:
                 return read
         if read or (self.reader.header and not self.reader.is_named):
             raise self._no_ids()
-        return read  # an empty list is not a mistake
+        # A table that has a header and no rows, or nothing to look up again, is an
+        # empty list; a file of nothing is more likely a mistake before this command.
+        if not (self.reader.is_named or self.reader.left_out):
+            raise self._nothing()
+        return read
+
+    def _nothing(self) -> CommandError:
+        if not self._lines_read:
+            return usage_error(f"{self.name} is empty: it has no ids")
+        lines = counted(self._lines_read, "line")
+        return usage_error(f"{self.name} has no ids ({lines}: empty, or comments)")
 
     def _no_ids(self) -> CommandError:
-        first = _shortened(self._first_line.strip())
+        line = self._first_line.strip()
+        first = HIDDEN if may_be_key(line) else repr(_shortened(line))
+        wrong = f"no phone ids in {self.name}, whose first line is {first}"
+        if self.is_regular and _UUID_WITHIN.search(self._first_line):
+            taken_out = f"grep -oiE '{_UUID_WITHIN.pattern}' {shlex.quote(self.name)}"
+            return usage_error(
+                f"{wrong}; to take the ids out of other text: {taken_out} | diga phone "
+                "fetch -"
+            )
         return usage_error(
-            f"no phone ids in {self.name}, whose first line is {first!r}; expected one "
-            "UUID a line, a CSV with a column named phone_id or id (--column names "
-            "another one), or JSON lines with a phone_id or id each"
+            f"{wrong}; expected one UUID a line, with its hyphens, a CSV with a column "
+            "named phone_id or id (--column names another one), or JSON lines with a "
+            "phone_id or id each"
         )
 
     def __iter__(self) -> Iterator[Id]:
@@ -131,15 +158,22 @@ class InputFile:
             raise self._unreadable(error) from None
         except UnreadableRowError as error:
             raise CommandError(
-                ExitCode.STOPPED,
-                f"line {self._lines_read:,} of {self.name} cannot be read: {error}; "
-                "correct it first",
+                ExitCode.STOPPED, f"{self._line} cannot be read: {error}"
             ) from None
         except NoSuchColumnError as error:
             raise usage_error(
-                f"{self.name} has no column {self.reader.column!r}; its first row is: "
-                f"{_shortened(str(error))}"
+                f"{self._line} has no column {shown(self.reader.column or '')}; it "
+                f"has: {bare(_shortened(str(error)))}"
             ) from None
+        except UnclearColumnError as error:
+            columns = _shortened(", ".join(error.columns))
+            raise usage_error(
+                f"{self.name} has {error}; give --column NAME, one of: {columns}"
+            ) from None
+
+    @property
+    def _line(self) -> str:
+        return f"line {self._lines_read:,} of {self.name}"
 
     def _unreadable(self, error: Exception) -> CommandError:
         doing = f"cannot read {self.name}"
@@ -224,7 +258,9 @@ def input_file(name: str, *, column: str | None) -> Iterator[InputFile]:
         hint = ""
         if isinstance(id_or_text(name), UUID):
             hint = f"; to look up a single phone: diga phone get {name}"
-        raise usage_error(f"cannot read {name}: {reason_of(error)}{hint}") from None
+        raise usage_error(
+            f"cannot read {bare(name)}: {reason_of(error)}{hint}"
+        ) from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise usage_error(f"cannot read {name}: it is a directory")

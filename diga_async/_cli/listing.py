@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +15,7 @@ from diga_async import (
     InvalidResponseError,
     Phone,
     PhoneListing,
+    PhoneStatus,
     UnprocessableEntityError,
 )
 from diga_async._cli.client_options import ClientOptions
@@ -28,9 +28,16 @@ from diga_async._cli.ending import (
     problem_in,
 )
 from diga_async._cli.exit_codes import ExitCode, message_of, usage_error
+from diga_async._cli.filters import refused_filter
 from diga_async._cli.ids import key_of
 from diga_async._cli.invocation import Invocation
-from diga_async._cli.output_file import OutputFile, exists_error, format_of, output_file
+from diga_async._cli.output_file import (
+    OutputFile,
+    format_of,
+    output_file,
+    refuse_existing,
+    suffix_message,
+)
 from diga_async._cli.phone_rows import IdLines, PhoneCsv, PhoneLines
 from diga_async._cli.progress import ListStanding, server_limit
 from diga_async._cli.reporting import Reporter
@@ -39,28 +46,6 @@ from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import standard_output
 from diga_async._cli.table import PhoneTable
 from diga_async._cli.terminal import Messages, counted, is_terminal, say
-
-
-def moment_of(option: str, text: str | None) -> datetime | None:
-    """
-    Read a date of the command line; one without an offset is UTC.
-
-    >>> moment_of("--assigned-from", "2026-07-01").isoformat()
-    '2026-07-01T00:00:00+00:00'
-
-    Raises:
-        CommandError: It is not a date.
-    """
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise usage_error(
-            f"{option} must be a date such as 2026-07-01 or 2026-07-01T09:30+02:00, "
-            f"not {text[:100]!r}"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def format_of_list(out: Path | None, *, ids_only: bool, csv_raw: bool) -> Format:
@@ -78,7 +63,7 @@ def format_of_list(out: Path | None, *, ids_only: bool, csv_raw: bool) -> Format
         return IdLines()
     if out.suffix.lower() == ".csv":
         return IdLines(b"id\n")
-    raise usage_error(f"with --ids, the name of OUT must end in .txt or .csv: {out}")
+    raise usage_error(suffix_message(out, ".txt or .csv with --ids"))
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +98,12 @@ class ListJob:
     def _form_of_out(self) -> Format:
         return format_of_list(self.out, ids_only=self.ids_only, csv_raw=self.csv_raw)
 
+    @property
+    def query(self) -> dict[str, Any]:
+        """The filters; a status that the library does not know gets no warning."""
+        status = self.filters.get("status")
+        return {**self.filters, "status": status and PhoneStatus(status)}
+
     def open_output(self) -> AbstractContextManager[Output]:
         """
         Open what the rows go to.
@@ -124,8 +115,8 @@ class ListJob:
             if is_terminal(sys.stdout) and not self.ids_only:
                 return nullcontext(PhoneTable())
             return standard_output(self.form)
-        if not self.resume and self.out.exists():
-            raise exists_error(self.out)
+        if not self.resume:
+            refuse_existing(self.out)
         return output_file(self.out, self.form, resume=self.resume)
 
     def how_to_go_on(self) -> str:
@@ -202,7 +193,7 @@ class _Run:
     def _begin_after(self, bad_id: UUID) -> None:
         self._earlier_pages += self.listing.stats.pages
         self._total_pages = self._known_pages()
-        self.listing = self.client.phones.list(after=bad_id, **self.job.filters)
+        self.listing = self.client.phones.list(after=bad_id, **self.job.query)
 
     def _known_pages(self) -> int | None:
         return self._total_pages or self.listing.stats.total_pages
@@ -247,7 +238,7 @@ def list_phones(options: ClientOptions, job: ListJob) -> ExitCode:
         ConfigurationError: A filter is wrong; nothing was sent.
     """
     client = options.client(job.messages)
-    listing = client.phones.list(**job.filters)
+    listing = client.phones.list(**job.query)
     with Interruption() as interruption, job.open_output() as output:
         note_what_is_there(job.messages, output)
         run = _Run(
@@ -261,11 +252,13 @@ def list_phones(options: ClientOptions, job: ListJob) -> ExitCode:
         problem = problem_in(lambda: asyncio.run(run.go()))
         problem = problem_in(output.finish) or problem
         if isinstance(problem, UnprocessableEntityError) and not run.seen:
-            problem = usage_error(f"the server refuses a filter: {message_of(problem)}")
+            problem = usage_error(refused_filter(problem, job.filters))
         passed = ExitCode.NOT_ALL_FOUND if run.passed_over else ExitCode.ALL_FOUND
         code = code_at_the_end(problem, output, interruption, otherwise=passed)
         _conclude(run, problem, code)
         _hint_how_to_go_on(run, problem, code)
+        if code is ExitCode.USAGE and isinstance(output, OutputFile):
+            output.remove_if_untouched()
         return code
 
 
@@ -291,6 +284,5 @@ def _hint_how_to_go_on(run: _Run, problem: Problem | None, code: ExitCode) -> No
     has_ended = problem is None and code is not ExitCode.INTERRUPTED
     if has_ended or is_hopeless or code is ExitCode.USAGE:
         return
-    remedy = None if problem is None else run.options.remedy_for(problem)
-    first = "" if remedy is None else f"{remedy} first; "
+    first = run.options.before_going_on(problem)
     run.job.messages.note(f"{first}{run.job.how_to_go_on()}")

@@ -5,9 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from diga_async import AttemptEvent
+from diga_async._cli.progress import rate_text
 from diga_async._cli.terminal import say
 
-_REASONS = {"lost": "no usable answer", "invalid": "a broken answer"}
+_REASONS = {"lost": "no usable answer", "invalid": "an answer that is not a phone"}
+_ANSWERS = {
+    "found": "found it",
+    "missing": "says there is no such phone",
+    "listed": "brought it",
+}
 
 
 @contextmanager
@@ -40,12 +46,14 @@ class _Handler(logging.Handler):
 def attempt_line(event: AttemptEvent) -> str | None:
     """Return what --verbose prints for an attempt; None for a first one that worked."""
     what = event.phone_id or "a page of the listing"
-    reason = _REASONS.get(event.answer) or str(event.status)
+    reason = event.reason or _REASONS.get(event.answer) or str(event.status)
     if event.answer == "throttled":
-        limit = "" if event.rate is None else f", {event.rate:,.1f} requests a second"
-        return f"{what}: throttled ({event.status}); cooling down{limit}"
+        if event.rate is not None:
+            reason += f"; at most {rate_text(event.rate)} requests a second"
+        return f"{what}: throttled: {reason}"
     if event.answer in {"lost", "invalid", "server_errors"}:
-        return f"{what}: attempt {event.attempts} brought {reason}"
+        return f"{what}: attempt {event.attempts} failed: {reason}"
     if event.attempts > 1:
-        return f"{what}: attempt {event.attempts} brought {event.answer}"
+        answer = _ANSWERS.get(event.answer, f"was rejected: {reason}")
+        return f"{what}: attempt {event.attempts} {answer}"
     return None

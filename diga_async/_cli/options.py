@@ -83,7 +83,16 @@ def _once(
     """Refuse an option that is given again: the first value would be dropped."""
     if len(values) > 1:
         raise click.BadParameter("it can be given once: the API filters by one value")
-    return values[0] if values else None
+    return values[0] if _not_empty(_context, _parameter, values) else None
+
+
+def _not_empty(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse an empty status, as of a shell variable that is not set."""
+    if not all(map(str.strip, values)):
+        raise click.BadParameter("it is empty; name a status, such as assigned")
+    return values
 
 
 filters = together(
@@ -208,6 +217,7 @@ wait_for = together(
         metavar="S",
         multiple=True,
         required=True,
+        callback=_not_empty,
         help="The status to wait for; any of them if it is given several times.",
     ),
     every(30),

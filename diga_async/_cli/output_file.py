@@ -5,6 +5,7 @@ Progress is kept nowhere else: the rows in the file say which ids are done.
 """
 
 import os
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from diga_async._cli.exit_codes import (
     stopped,
     usage_error,
 )
+from diga_async._cli.failures import Failures
 from diga_async._cli.ids import Key, key_of_text
+from diga_async._cli.redaction import bare
 from diga_async._cli.rows import Csv, Format, JsonLines, Row
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -62,7 +65,14 @@ def format_of(
         case ".jsonl":
             return lines()
         case _:
-            raise usage_error(f"the name of OUT must end in .jsonl or .csv: {path}")
+            raise usage_error(suffix_message(path, ".jsonl or .csv"))
+
+
+def suffix_message(path: Path, suffixes: str) -> str:
+    """Return what is wrong with the name of an OUT that ends in none of *suffixes*."""
+    if str(path) == "-":
+        return "standard output is where rows go without -o; leave -o - out"
+    return f"the name of OUT must end in {suffixes}: {bare(str(path))}"
 
 
 class OutputFile:
@@ -73,14 +83,20 @@ class OutputFile:
         path: Where it is.
         outcomes: How many of its rows are found, missing and failed.
         done: The keys of the ids that have a row.
+        failures: Those that failed.
         torn_bytes: The length of the torn row that was cut off on opening.
         is_damaged: Whether another program took rows away during the run.
+        is_new: Whether the run created it.
     """
 
-    def __init__(self, path: Path, form: Format, descriptor: int) -> None:
+    def __init__(
+        self, path: Path, form: Format, descriptor: int, *, is_new: bool = False
+    ) -> None:
         self.path = path
+        self.is_new = is_new
         self.outcomes: Counter[str] = Counter()
         self.done: set[Key] = set()
+        self.failures = Failures()
         self.torn_bytes = 0
         self.is_damaged = False
         self._format = form
@@ -155,6 +171,8 @@ class OutputFile:
             self._end += len(record)
             self.outcomes[outcome] += 1
             self.done.add(key_of_text(phone_id))
+            if outcome == "failed":
+                self.failures.add_earlier(phone_id)
         self.torn_bytes = size - self._end
         os.ftruncate(self._descriptor, self._end)
         if not self._end:
@@ -177,7 +195,9 @@ class OutputFile:
                 if row is None and self._format.is_torn(record) and not file.read(1):
                     return
                 if row is None:
-                    raise self._refusal(f"row {number} is not one of ours")
+                    raise self._refusal(
+                        f"row {number} is not one that this command writes"
+                    )
                 yield record, *row
 
     def _has_header(self, line: bytes) -> bool:
@@ -189,7 +209,7 @@ class OutputFile:
             self._end = len(line) if is_whole else 0
             return is_whole
         if line.endswith(b"\n") or not header.startswith(line):
-            raise self._refusal("its columns are not those that this version writes")
+            raise self._refusal("its columns are not those that this command writes")
         return False
 
     def _refusal(self, why: str) -> CommandError:
@@ -258,16 +278,24 @@ class OutputFile:
                 outcomes[outcome] += 1
                 done.add(key_of_text(phone_id))
         self._end, self.done, self.outcomes = end, done, outcomes
+        self.failures = Failures()
 
     def _put_in_place(self, temporary: Path, descriptor: int) -> int:
         if not OPEN_FILES_CAN_MOVE:
             os.close(self._descriptor)
             os.close(descriptor)
             temporary.replace(self.path)
-            return _open_locked(self.path)
+            return _open_locked(self.path, resume=True)[0]
         temporary.replace(self.path)
         os.close(self._descriptor)
         return descriptor
+
+    def remove_if_untouched(self) -> None:
+        """Remove a file that the run created, and that has no rows."""
+        if self.is_new and not self.outcomes and not self.is_damaged:
+            with suppress(CommandError, OSError):  # Windows removes no open file
+                self._check()
+                self.path.unlink()
 
     def close(self) -> None:
         """Close the file and end its lock."""
@@ -286,7 +314,8 @@ def output_file(
             or it cannot be used. Nothing was changed.
     """
     path = _target_of(path)
-    output = OutputFile(path, form, _open_locked(path, is_new=not resume))
+    descriptor, is_new = _open_locked(path, resume=resume)
+    output = OutputFile(path, form, descriptor, is_new=is_new)
     try:
         output.read_rows()
         if retry_failed:
@@ -296,8 +325,20 @@ def output_file(
         output.close()
 
 
-def exists_error(path: Path) -> CommandError:
-    """Return the error for an OUT that exists."""
+def refuse_existing(path: Path) -> None:
+    """
+    Refuse an OUT that exists; one that cannot be looked for is refused when opened.
+
+    Raises:
+        CommandError: It exists.
+    """
+    if os.path.exists(path):  # noqa: PTH110 - `Path.exists` raises for a long name
+        raise _exists_error(path)
+
+
+def _exists_error(path: Path) -> CommandError:
+    if path.is_dir():
+        return usage_error(f"{path} exists and is a directory; name a file in it")
     return usage_error(
         f"{path} exists; nothing was touched. --resume continues where it ends"
     )
@@ -305,24 +346,47 @@ def exists_error(path: Path) -> CommandError:
 
 def _target_of(path: Path) -> Path:
     """Follow a symbolic link, so that replacing OUT leaves the link alone."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    is_link = os.path.islink(path)  # noqa: PTH114 - the method raises for a long name
+    return Path(os.path.realpath(path)) if is_link else path
 
 
-def _open_locked(path: Path, *, is_new: bool = False) -> int:
+def _open_locked(path: Path, *, resume: bool) -> tuple[int, bool]:
+    """Open *path*; return its descriptor, and whether it was created."""
     try:
         while True:
-            descriptor = os.open(path, _FLAGS | (os.O_EXCL if is_new else 0), 0o666)
+            descriptor, is_new = _open(path, resume=resume)
             try:
                 if _is_ours(descriptor, path):
-                    return descriptor
+                    return descriptor, is_new
             except BaseException:
                 os.close(descriptor)
                 raise
             os.close(descriptor)
     except FileExistsError:
-        raise exists_error(path) from None
+        raise _exists_error(path) from None
+    except FileNotFoundError as error:
+        raise usage_error(no_folder_message(path, error)) from None
     except OSError as error:
         raise usage_error(f"cannot open {path}: {reason_of(error)}") from None
+
+
+def _open(path: Path, *, resume: bool) -> tuple[int, bool]:
+    try:
+        return os.open(path, _FLAGS | os.O_EXCL, 0o666), True
+    except FileExistsError:
+        if not resume:
+            raise
+        return os.open(path, _FLAGS, 0o666), False
+
+
+def no_folder_message(path: Path, error: OSError) -> str:
+    """Return why a file could not be created, and the folder that it lacks."""
+    if path.parent.is_dir():
+        return f"cannot open {path}: {reason_of(error)}"
+    folder = shlex.quote(str(path.parent))
+    return (
+        f"cannot open {path}: {reason_of(error)}; create its folder: mkdir -p {folder}"
+    )
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:

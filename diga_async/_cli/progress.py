@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import attrs
 
-from diga_async import ClientStats, LookupStats
+from diga_async import APIConnectionError, ClientStats, DigaError, LookupStats
+from diga_async._cli.exit_codes import message_of
 from diga_async._cli.rows import OUTCOMES
 from diga_async._cli.terminal import counted
 
@@ -143,6 +144,7 @@ class Bulletin:
         self._server_errors = 0
         self._polls = polls
         self._is_silent = False
+        self._has_told_why = False
 
     def lines(
         self, now: float, client: ClientStats, standing: Callable[[], str]
@@ -181,7 +183,30 @@ class Bulletin:
         if silence >= SILENT_SECONDS and not self._is_silent:
             self._is_silent = True
             what = "only server errors (5xx)" if has_errors else "no answer"
-            yield f"{what} from {self._server} for {silence:.0f} s; {self._in_the_end}"
+            yield (
+                f"{what} from {self._server} for {silence:.0f} s"
+                f"{self._reason(client)}; {self._in_the_end}"
+            )
+        elif self._is_silent and not self._has_told_why and client.last_error:
+            yield f"still no answer from {self._server}{self._reason(client)}"
+
+    def _reason(self, client: ClientStats) -> str:
+        """Return why, once an attempt has failed."""
+        error = client.last_error
+        self._has_told_why = error is not None
+        return "" if error is None else f": {reason_in_words(error)}"
+
+
+def reason_in_words(error: DigaError) -> str:
+    """
+    Return what *error* says, without the server where a line names it already.
+
+    >>> reason_in_words(APIConnectionError("refused", host="diga.example", port=443))
+    'refused'
+    """
+    if isinstance(error, APIConnectionError) and error.proxy is None:
+        error = attrs.evolve(error, host=None)
+    return message_of(error)
 
 
 def server_limit(client: ClientStats) -> float | None:
@@ -202,7 +227,17 @@ def throttled_words(throttled: int, limit: float | None) -> str:
     """
     if limit is None:
         return f"{throttled:,} throttled"
-    return f"throttled by the server to {limit:,.{0 if limit >= FEW else 1}f}/s"
+    return f"throttled by the server to {rate_text(limit)}/s"
+
+
+def rate_text(rate: float) -> str:
+    """
+    Write a rate; a small one has a decimal.
+
+    >>> rate_text(1234.5), rate_text(2.25)
+    ('1,234', '2.2')
+    """
+    return f"{rate:,.{0 if rate >= FEW else 1}f}"
 
 
 def summary(outcomes: Counter[str], stats: LookupStats) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Reporter:
         server: The server of the command.
         messages: Where lines go.
         polls: Whether it sends requests at intervals, not all the time.
+        is_ending: Whether the command is about to end: then nothing is reported.
         in_the_end: What becomes of the command if the server stays silent.
         announcement: The first line, where no bar is drawn; None for none.
         line: Writes the periodic line where no bar is drawn; None for none.
@@ -43,6 +44,7 @@ class Reporter:
     server: str
     messages: Messages
     polls: bool = False
+    is_ending: Callable[[], bool] = bool
     in_the_end: str = ends_after_an_outage("the run")
     announcement: str | None = None
     line: Callable[[], str] | None = None
@@ -77,5 +79,7 @@ class Reporter:
         )
         while True:
             await asyncio.sleep(BULLETIN_SECONDS)
+            if self.is_ending():
+                return
             for text in bulletin.lines(time.monotonic(), self.client.stats, line):
                 self.messages.note(text)

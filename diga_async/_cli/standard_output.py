@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import attrs
 
 from diga_async._cli.exit_codes import CommandError, ExitCode, stopped
+from diga_async._cli.failures import Failures
 from diga_async._cli.ids import Key
 from diga_async._cli.rows import Format, JsonLines, Row
 
@@ -27,6 +28,7 @@ class StandardOutput:
         descriptor: Its file descriptor.
         outcomes: How many of the rows are found, missing and failed.
         done: The keys of the ids that have a row already: none are known.
+        failures: The ids that failed.
         torn_bytes: Always 0.
         form: How a row is written.
     """
@@ -35,6 +37,7 @@ class StandardOutput:
     form: Format = attrs.field(factory=JsonLines)
     outcomes: Counter[str] = attrs.field(factory=Counter)
     done: set[Key] = attrs.field(factory=set)
+    failures: Failures = attrs.field(factory=Failures)
     torn_bytes: int = 0
 
     async def write(self, row: Row) -> None:

@@ -18,7 +18,9 @@ from diga_async import (
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.ending import code_at_the_end, problem_in
 from diga_async._cli.exit_codes import CommandError, ExitCode, message_of
+from diga_async._cli.filters import unknown_status
 from diga_async._cli.get import complaint, print_phone, require_api
+from diga_async._cli.redaction import bare
 from diga_async._cli.reporting import Reporter, ends_after_an_outage
 from diga_async._cli.signals import Interruption
 from diga_async._cli.terminal import Messages, say
@@ -48,15 +50,14 @@ class WaitJob:
     @property
     def wanted(self) -> str:
         """The statuses waited for, in words."""
-        return " or ".join(self.statuses)
+        return " or ".join(map(bare, self.statuses))
 
     def announce(self, server: str) -> None:
         """Tell what is waited for; warn of a status that may be misspelt."""
         for status in self.statuses:
             if not PhoneStatus(status).known:
-                known = ", ".join(PhoneStatus)
                 self.messages.note(
-                    f"warning: this version knows no status {status!r}, but {known}"
+                    f"warning: this version knows no status {unknown_status(status)}"
                 )
         limit = "" if self.timeout is None else f", {self.timeout:g} s at most"
         self.messages.note(
@@ -66,9 +67,10 @@ class WaitJob:
 
 
 async def _phone_of(client: DigaClient, job: WaitJob) -> Phone:
+    statuses = map(PhoneStatus, job.statuses)  # the command has its own warning
     try:
         return await client.phones.wait_until(
-            job.phone_id, status=job.statuses, every=job.every, timeout=job.timeout
+            job.phone_id, status=statuses, every=job.every, timeout=job.timeout
         )
     except NotFoundError as error:
         await require_api(client, error)

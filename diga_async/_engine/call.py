@@ -12,6 +12,7 @@ from diga_async._api.operation import Answer, Operation
 from diga_async._flow.circuit_breaker import Silence
 from diga_async._flow.retry import Progress, is_throttling
 from diga_async._models.errors import (
+    APIConnectionError,
     APIStatusError,
     DigaError,
     InvalidResponseError,
@@ -190,6 +191,14 @@ def status_of(answer: object) -> int | None:
     if isinstance(answer, APIStatusError | InvalidResponseError):
         return answer.status
     return None if isinstance(answer, DigaError) else 200
+
+
+def reason_of(answer: object) -> str | None:
+    """Return why there is no usable answer; None where the status says it."""
+    # The words of a server are not for logs.
+    if isinstance(answer, APIConnectionError | InvalidResponseError):
+        return answer.describe()
+    return None
 
 
 def deadline_error(call: Call[T], now: float, peer: Peer) -> DigaError:

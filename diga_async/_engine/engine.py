@@ -27,6 +27,7 @@ from diga_async._engine.call import (
     blocked_error,
     deadline_error,
     final,
+    reason_of,
     status_of,
 )
 from diga_async._engine.clock import Clock
@@ -148,6 +149,11 @@ class Engine:
         self._control = settings.control
         self._transport = transport
         self._chance = chance
+
+    @property
+    def last_error(self) -> DigaError | None:
+        """Why the last attempt had no answer or a 5xx; None once the server answers."""
+        return self._feedback.last_error
 
     # --- the one loop that retries
 
@@ -322,6 +328,7 @@ class Engine:
                 waited=queued,
                 elapsed=now - sent,
                 rate=self.limiter.rate,
+                reason=reason_of(answer),
             )
             self.observer.attempt(event)
         return answer
@@ -360,11 +367,12 @@ class Engine:
         """Return why a run got no key; None is the deadline of a single call."""
         if not call.bulk:
             return None
-        if self.breaker.nothing_could_be_sent():
-            self.observer.outage(is_on=True)
         seconds = self.breaker.most_seconds
         reason = f"the callable for the key returned none for {seconds:g} s"
-        return APITimeoutError(reason, phase="wait", **attrs.asdict(self.peer))
+        error = APITimeoutError(reason, phase="wait", **attrs.asdict(self.peer))
+        if self.breaker.nothing_could_be_sent():
+            self.observer.outage_began(error, self.clock.now(), seconds)
+        return error
 
     # --- is it the server, or the ids?
 

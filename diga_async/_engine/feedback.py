@@ -1,5 +1,6 @@
 """`Feedback`: reports the result of each attempt to the limits."""
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -56,7 +57,15 @@ class Feedback:
         self._observer = observer
         self._chance = chance
         self._blocked = 0.0
+        self._failure: tuple[int, DigaError] | None = None
         self._recent: deque[Operation[Any]] = deque(maxlen=RECENT)
+
+    @property
+    def last_error(self) -> DigaError | None:
+        """Why the last attempt had no answer or a 5xx; None once the server answers."""
+        if self._failure is None or self._failure[0] != self._breaker.row:
+            return None
+        return copy.copy(self._failure[1])
 
     def next_answered(self) -> Operation[Any] | None:
         """Return a call that was answered, in turn; None when there was none."""
@@ -76,6 +85,7 @@ class Feedback:
         self, call: Call[T], answer: Answer[T], now: float, permit: Permit
     ) -> None:
         """Record an attempt without an answer, or with a 5xx."""
+        self._note(answer)
         self._limiter.lost(now, permit[0])
         begins = self._breaker.failed(
             now,
@@ -87,7 +97,15 @@ class Feedback:
         if call.silence is not None:
             call.silence.failed(now)
         if begins:
-            self._observer.outage(is_on=True)
+            self._begin_outage(answer, now)
+
+    def _begin_outage(self, answer: Answer[T], now: float) -> None:
+        assert isinstance(answer, DigaError)  # noqa: S101 - for the type checker
+        self._observer.outage_began(answer, now, self._breaker.most_seconds)
+
+    def _note(self, answer: Answer[T]) -> None:
+        if isinstance(answer, DigaError):
+            self._failure = self._breaker.row, answer
 
     def answered(
         self, call: Call[T], answer: Answer[T], now: float, permit: Permit
@@ -105,7 +123,7 @@ class Feedback:
             self._remember(call.operation, answer)
         self._local.succeeded(now)
         if self._breaker.succeeded():
-            self._observer.outage(is_on=False)
+            self._observer.outage_ended(now)
 
     def _remember(self, operation: Operation[T], answer: Answer[T]) -> None:
         """Remember what an answer shows: the API is there, the call can be answered."""
@@ -123,13 +141,14 @@ class Feedback:
     ) -> None:
         """Withdraw an attempt that could not be sent; let fewer be in flight."""
         assert isinstance(error, DigaError)  # noqa: S101 - for the type checker
+        self._note(error)
         call.withdraw(now - call.begun)
         if self._local.fell_short(now, in_flight):
             self._observer.shortage(error)
         if in_flight > 1:
             return
         if self._breaker.failed(now, self._chance()):
-            self._observer.outage(is_on=True)
+            self._begin_outage(error, now)
         if call.silence is not None:
             call.silence.failed(now)
 

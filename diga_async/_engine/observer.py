@@ -1,5 +1,6 @@
 """`Observer`: tells the log and the user's hook what happens; it shows no secrets."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -7,9 +8,14 @@ from uuid import UUID
 
 import attrs
 
-from diga_async._flow.limiter_log import LimiterLog
+from diga_async._flow.limiter_log import LimiterLog, limiter_line
 from diga_async._flow.rate_limiter import RateLimiter
-from diga_async._models.errors import DigaError, NotFoundError
+from diga_async._models.errors import (
+    APIStatusError,
+    DigaError,
+    InvalidResponseError,
+    NotFoundError,
+)
 from diga_async._models.events import AttemptEvent, Event, LookupEvent
 
 if TYPE_CHECKING:
@@ -29,10 +35,16 @@ class Observer:
     The observer of one client.
 
     An exception of the hook propagates: it ends the call or the run reported.
+
+    Args:
+        hook: Is called with each event.
+        server: The server's name, as the log has it.
     """
 
-    def __init__(self, hook: Hook | None) -> None:
+    def __init__(self, hook: Hook | None, server: str = "the server") -> None:
         self._hook = hook
+        self._server = server
+        self._outage_since = 0.0
         self._blocked = BLOCKED_SECONDS
         self._limiter_log = LimiterLog()
 
@@ -43,23 +55,40 @@ class Observer:
 
     def attempt(self, event: AttemptEvent) -> None:
         """Report one attempt."""
-        _write(logging.DEBUG, "attempt", event)
+        _write("attempt", event)
         self._tell(event)
 
     def lookup(self, event: LookupEvent) -> None:
         """Report the end of one lookup."""
-        _write(logging.DEBUG, "lookup", event)
+        _write("lookup", event)
         self._tell(event)
 
     def run(self, stats: "LookupStats", error: BaseException | None) -> None:
         """Report the end of a run; *error* is why it ended early."""
-        why = {} if error is None else {"error": type(error).__name__}
-        _write(logging.INFO, "run", stats, **why)
+        early = "" if error is None else f" early, because {self._reason(error)}"
+        LOG.info(
+            "run ended%s: %d found, %d missing, %d failed in %.3f s, "
+            "with %d retries and %d requests throttled",
+            early,
+            *(stats.found, stats.missing, stats.failed, stats.elapsed),
+            *(stats.retries, stats.throttled),
+            extra={"run": stats},
+        )
 
-    def outage(self, *, is_on: bool) -> None:
-        """Report the beginning or the end of an outage."""
-        level = logging.WARNING if is_on else logging.INFO
-        LOG.log(level, "outage %s", "on" if is_on else "off")
+    def outage_began(self, error: DigaError, now: float, most_seconds: float) -> None:
+        """Report the beginning of an outage; *error* is the last failure."""
+        self._outage_since = now
+        LOG.warning(
+            "outage: %s; runs are paused, and send about one request a second until "
+            "the server answers, for %g s at most",
+            self._reason(error),
+            most_seconds,
+        )
+
+    def outage_ended(self, now: float) -> None:
+        """Report the end of an outage."""
+        seconds = now - self._outage_since
+        LOG.info("outage over: %s answers again, after %.1f s", self._server, seconds)
 
     def key_hangs(self, seconds: float) -> None:
         """Report that the callable for the key is asked again."""
@@ -85,19 +114,37 @@ class Observer:
             return
         seen = limiter.snapshot(now)
         if self._limiter_log.is_news(now, seen):
-            facts = seen._asdict()
-            LOG.info("limiter %s", _line(facts), extra={"limiter": facts})
+            text = limiter_line(seen, self._server)
+            LOG.info("%s", text, extra={"limiter": seen._asdict()})
 
     def polls(self, error: BaseException | None) -> None:
         """Report that the polls of a watch begin to fail, or succeed again."""
         if error is None:
-            LOG.info("polls succeed again")
+            LOG.info("watch: polls of %s succeed again", self._server)
         else:
-            LOG.warning("polls fail error=%s", type(error).__name__)
+            LOG.warning(
+                "watch: polls fail, and continue: %s; what has changed is delivered "
+                "when one succeeds",
+                self._reason(error),
+            )
+
+    def _reason(self, error: BaseException) -> str:
+        """Say why, without the server's own words, which may be personal."""
+        if isinstance(error, asyncio.CancelledError):
+            return "the program left it"
+        if isinstance(error, APIStatusError):
+            return f"{self._server} answered {error.status}"
+        if isinstance(error, InvalidResponseError):
+            return f"{self._server} sent an answer that is not a phone"
+        return error.describe() if isinstance(error, DigaError) else _name(error)
 
     def _tell(self, event: Event) -> None:
         if self._hook is not None:
             self._hook(event)
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__name__} was raised"
 
 
 OutcomeKind = Literal["found", "missing", "failed"]
@@ -124,15 +171,11 @@ def lookup_event(
     )
 
 
-def _write(level: int, name: str, value: Any, **more: Any) -> None:
-    if not LOG.isEnabledFor(level):
-        return
-    facts = {**attrs.asdict(value, recurse=False), **more}
-    LOG.log(level, "%s %s", name, _line(facts), extra={name: value})
-
-
-def _line(facts: dict[str, Any]) -> str:
-    return " ".join(f"{name}={_text(fact)}" for name, fact in facts.items())
+def _write(name: str, value: Any) -> None:
+    if LOG.isEnabledFor(logging.DEBUG):
+        facts = attrs.asdict(value, recurse=False)
+        line = " ".join(f"{name}={_text(fact)}" for name, fact in facts.items())
+        LOG.debug("%s %s", name, line, extra={name: value})
 
 
 def _text(fact: Any) -> str:

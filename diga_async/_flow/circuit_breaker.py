@@ -147,6 +147,15 @@ class CircuitBreaker:
         was_open, self.is_open = self.is_open, True
         return not was_open
 
+    def no_run_is_left(self) -> None:
+        """
+        Record that the last run has ended: nothing is paused any more.
+
+        Whether the server answers is then unknown, and stays so until something is
+        sent. The next run still begins with probes.
+        """
+        self.is_open = False
+
     def stood_still(self, seconds: float) -> None:
         """Record that the event loop was blocked, so that no answer could be read."""
         self.blocked += seconds

@@ -51,3 +51,32 @@ class LimiterLog:
     def _differs(self, state: State, limit: float) -> bool:
         low, high = sorted((limit, self._limit))
         return state == "limited" and high >= CHANGED * low
+
+
+def limiter_line(seen: Snapshot, server: str) -> str:
+    """
+    Say what the rate limiter does, and why.
+
+    >>> limiter_line(Snapshot("limited", 187.25, 64, 0.0), "api.diga.io:443")
+    'throttled by api.diga.io:443: at most 187.2 requests a second from now on'
+    """
+    match seen.state:
+        case "free":
+            return f"not throttled by {server} any more: no limit is known"
+        case "capped":
+            rate = f"{seen.rate:,.4g} requests a second" if seen.rate else "fewer"
+            return f"not throttled by {server} any more: {rate}, as per_second says"
+        case "limited" if seen.rate is None:
+            slots = f"{seen.slots} request{'s' * (seen.slots > 1)} in flight"
+            return f"throttled by {server}: at most {slots} from now on"
+        case "limited":
+            rate = f"{seen.rate:,.1f} requests a second"
+            return f"throttled by {server}: at most {rate} from now on"
+        case "probing":
+            return (
+                f"throttled by {server}: it accepts nothing; one request at a time "
+                f"tries again, the next in {seen.resumes_in:.1f} s"
+            )
+        case "cooling_down":
+            seconds = f"{seen.resumes_in:.0f} s"
+            return f"throttled by {server}: no request for {seconds}, as it asked"

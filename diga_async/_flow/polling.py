@@ -1,4 +1,4 @@
-"""When the next poll begins, and how long an outage lasts: pure rules."""
+"""When the next poll begins: a pure rule."""
 
 JITTER = 0.1
 
@@ -26,29 +26,3 @@ def next_start(begun: float, now: float, every: float, chance: float) -> float:
     if late <= every:
         return max(now, begun + every + jitter)
     return now + -late % every
-
-
-class OutageTimer:
-    """
-    Measures for how long a client has had no answer, as a series of polls sees it.
-
-    A run does not count time in which it has no call under way. Between two polls there
-    is none either, but that time counts for a caller that waits.
-    """
-
-    def __init__(self) -> None:
-        self._since = 0.0
-        self._answers = -1
-
-    def measure(self, now: float, answers: int) -> float:
-        """
-        Return the seconds since the last change of *answers*, as measured.
-
-        Args:
-            now: The time.
-            answers: How many answers the client has had, of whatever kind.
-        """
-        if answers != self._answers:
-            self._answers = answers
-            self._since = now
-        return now - self._since

@@ -35,8 +35,12 @@ class AttemptEvent:
         elapsed: Seconds from then to the answer.
         rate: Requests a second that the rate limiter allows now; None when it is
             free.
+        reason: Why there is no usable answer, never in the server's words; None when
+            there is one, or the status says it.
 
     .. versionadded:: 0.1.0
+    .. versionchanged:: 0.2.0
+        Added `reason`.
     """
 
     __module__ = "diga_async"
@@ -48,6 +52,7 @@ class AttemptEvent:
     waited: float
     elapsed: float
     rate: float | None
+    reason: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,13 @@ from typing import Any
 import attrs
 from attrs import field
 
+from diga_async._models.arguments import explains_options, not_this
 from diga_async._models.errors import ConfigurationError
+
+_TOTAL = "pass total=60.0 for a whole lookup, attempt=10.0 for each request"
+_MAX_ATTEMPTS = "pass max_attempts=4, the first request included"
+_CONCURRENCY = "pass concurrency=64, the most requests in flight"
+_PER_SECOND = "pass per_second=, the most requests started in a second"
 
 
 def _is_positive(value: Any) -> bool:
@@ -22,19 +28,34 @@ def _positive(_: object, attribute: Any, value: Any) -> None:
 def _not_negative(_: object, attribute: Any, value: Any) -> None:
     is_zero = type(value) in {int, float} and value == 0
     if not (is_zero or _is_positive(value)):
-        raise ConfigurationError(f"{attribute.name} must be a finite number from 0 up")
+        raise ConfigurationError(
+            f"{attribute.name} must be a finite number from 0 up, {not_this(value)}"
+        )
 
 
 def _positive_or_none(_: object, attribute: Any, value: Any) -> None:
     if value is not None and not _is_positive(value):
         raise ConfigurationError(
-            f"{attribute.name} must be a finite number above 0, or None"
+            f"{attribute.name} must be a finite number above 0, or None, "
+            f"{not_this(value)}"
         )
 
 
 def _count(_: object, attribute: Any, value: Any) -> None:
+    check_count(attribute.name, value)
+
+
+def check_count(name: str, value: object) -> None:
+    """
+    Reject a value that is not a count.
+
+    Raises:
+        ConfigurationError: *value* is not a whole number from 1 up.
+    """
     if type(value) is not int or value < 1:
-        raise ConfigurationError(f"{attribute.name} must be a whole number from 1 up")
+        raise ConfigurationError(
+            f"{name} must be a whole number from 1 up, {not_this(value)}"
+        )
 
 
 def check_seconds(name: str, value: object) -> None:
@@ -45,7 +66,9 @@ def check_seconds(name: str, value: object) -> None:
         ConfigurationError: *value* is not a finite number above 0.
     """
     if not _is_positive(value):
-        raise ConfigurationError(f"{name} must be a finite number above 0")
+        raise ConfigurationError(
+            f"{name} must be a finite number above 0, {not_this(value)}"
+        )
 
 
 def _yes_or_no(_: object, attribute: Any, value: Any) -> None:
@@ -60,9 +83,19 @@ def check_flag(name: str, value: object) -> None:
         ConfigurationError: *value* is not a `bool`.
     """
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name} must be True or False")
+        raise ConfigurationError(f"{name} must be True or False, {not_this(value)}")
 
 
+@explains_options(
+    {
+        "timeout": _TOTAL,
+        "read": _TOTAL,
+        "write": "a request is sent whole; attempt= covers it",
+        "pool": "total= covers the wait for a slot",
+        "sock_connect": "pass connect=5.0",
+        "sock_read": _TOTAL,
+    }
+)
 @attrs.frozen
 class Timeouts:
     """
@@ -89,10 +122,32 @@ class Timeouts:
 
     @classmethod
     def of(cls, timeouts: "Timeouts | float") -> "Timeouts":
-        """Take *timeouts*, or a plain number as `total`."""
-        return timeouts if isinstance(timeouts, Timeouts) else cls(timeouts)
+        """
+        Take *timeouts*, or a plain number as `total`.
+
+        Raises:
+            ConfigurationError: It is neither, or not above 0.
+        """
+        if isinstance(timeouts, Timeouts):
+            return timeouts
+        if isinstance(timeouts, int | float):
+            return cls(timeouts)
+        raise ConfigurationError(
+            f"timeouts must be a number of seconds or a Timeouts, {not_this(timeouts)}"
+        )
 
 
+@explains_options(
+    {
+        "attempts": _MAX_ATTEMPTS,
+        "max_retries": _MAX_ATTEMPTS,
+        "retries": _MAX_ATTEMPTS,
+        "total": _MAX_ATTEMPTS,
+        "backoff": "pass base_delay=0.05, doubled after each failure",
+        "backoff_factor": "pass base_delay=0.05, doubled after each failure",
+        "timeout": "pass DigaClient(timeouts=...)",
+    }
+)
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """
@@ -129,6 +184,17 @@ class RetryPolicy:
     max_outage: float = field(default=300.0, validator=_positive)
 
 
+@explains_options(
+    {
+        "max_concurrency": _CONCURRENCY,
+        "max_connections": _CONCURRENCY,
+        "max_keepalive_connections": "idle connections are kept; " + _CONCURRENCY,
+        "rate": _PER_SECOND,
+        "rate_limit": _PER_SECOND,
+        "requests_per_second": _PER_SECOND,
+        "per_minute": "pass per_second=N / 60",
+    }
+)
 @attrs.frozen(kw_only=True)
 class Limits:
     """

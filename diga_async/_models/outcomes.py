@@ -13,6 +13,10 @@ from diga_async._models.phone import Phone
 from diga_async._models.pydantic_schema import (
     ERROR,
     NULL,
+    TEXT,
+    describe_list,
+    describe_map,
+    describe_object,
     describe_record,
     describe_row,
     row_schema,
@@ -163,7 +167,8 @@ class PhoneBatch:
     The result of `get_many`: every id given is in exactly one place.
 
     Attributes:
-        phones: The phones found, by id, in the order of the input.
+        phones: The phones found, in the order of the input. The keys are UUIDs, even
+            where ids were given as text.
         missing: The ids that the project has no phone for, in that order.
         failures: Why ids could not be looked up, by id, or by the whole text given
             if it was not a UUID.
@@ -195,6 +200,22 @@ class PhoneBatch:
         """Iterate over the phones found, in the order of the input."""
         return iter(self.phones.values())
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic, and FastAPI, write the batch as JSON."""
+        return row_schema(cls, _batch_fields)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe the batch."""
+        return describe_object(
+            cls.__name__,
+            phones=describe_map(describe_record(Phone, written=True)),
+            missing=describe_list(TEXT),
+            failures=describe_map(ERROR),
+            unanswered=describe_list(TEXT),
+        )
+
     def raise_for_failures(self) -> None:
         """
         Raise the failures, if there are any.
@@ -208,3 +229,12 @@ class PhoneBatch:
             raise ExceptionGroup(
                 f"{len(self.failures)} lookups failed", list(self.failures.values())
             )
+
+
+def _batch_fields(batch: PhoneBatch) -> dict[str, Any]:
+    return {
+        "phones": {str(key): phone.to_dict() for key, phone in batch.phones.items()},
+        "missing": [str(phone_id) for phone_id in batch.missing],
+        "failures": {str(i): _error_fields(e) for i, e in batch.failures.items()},
+        "unanswered": [str(phone_id) for phone_id in batch.unanswered],
+    }

@@ -17,17 +17,37 @@ from diga_async._models.decoding import structure, unstructure
 from diga_async._models.errors import InvalidResponseError
 from diga_async._models.open_enum import OpenStrEnum
 
-_TEXT = {"type": "string"}
+TEXT = {"type": "string"}
+UUID_TEXT = {**TEXT, "format": "uuid"}
 NULL: dict[str, Any] = {"type": "null"}
-ERROR: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "type": dict(_TEXT),
-        "status": {"anyOf": [{"type": "integer"}, NULL]},
-        "message": dict(_TEXT),
-    },
-    "required": ["type", "status", "message"],
-}
+
+
+def describe_object(title: str | None, **properties: Any) -> dict[str, Any]:
+    """Return the JSON schema of an object that has all of its fields."""
+    return {
+        **({} if title is None else {"title": title}),
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+    }
+
+
+def describe_list(items: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of a list."""
+    return {"type": "array", "items": items}
+
+
+def describe_map(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of an object whose names are ids."""
+    return {"type": "object", "additionalProperties": values}
+
+
+ERROR = describe_object(
+    None,
+    type=dict(TEXT),
+    status={"anyOf": [{"type": "integer"}, NULL]},
+    message=dict(TEXT),
+)
 
 
 def record_schema(kind: type[Any]) -> Any:
@@ -45,7 +65,7 @@ def record_schema(kind: type[Any]) -> Any:
 
 
 def row_schema(kind: type[Any], row_of: Callable[[Any], dict[str, Any]]) -> Any:
-    """Return pydantic's schema of an outcome, which is written and never read."""
+    """Return pydantic's schema of a result, which is written and never read."""
 
     def check(value: Any) -> Any:
         if isinstance(value, kind):
@@ -82,9 +102,9 @@ def describe_record(kind: type[Any], *, written: bool) -> dict[str, Any]:
 
 
 _FORMATS = {
-    UUID: {**_TEXT, "format": "uuid"},
-    datetime: {**_TEXT, "format": "date-time"},
-    str: _TEXT,
+    UUID: UUID_TEXT,
+    datetime: {**TEXT, "format": "date-time"},
+    str: TEXT,
 }
 
 
@@ -95,7 +115,7 @@ def _describe(kind: Any, *, written: bool) -> dict[str, Any]:
         inner = next(a for a in get_args(kind) if a is not NoneType)
         return {"anyOf": [_describe(inner, written=written), NULL]}
     if get_origin(kind) is tuple:
-        return {"type": "array", "items": _describe(get_args(kind)[0], written=written)}
+        return describe_list(_describe(get_args(kind)[0], written=written))
     if attrs.has(kind):
         return describe_record(kind, written=written)
     return _describe_enum(kind)
@@ -104,21 +124,17 @@ def _describe(kind: Any, *, written: bool) -> dict[str, Any]:
 def _describe_enum(kind: type[OpenStrEnum]) -> dict[str, Any]:
     """Name the known members, and allow any other text."""
     known = [str(member) for member in kind]
-    return {"title": kind.__name__, "anyOf": [{**_TEXT, "enum": known}, dict(_TEXT)]}
+    return {"title": kind.__name__, "anyOf": [{**TEXT, "enum": known}, dict(TEXT)]}
 
 
 def describe_row(
     outcome: str, phone: dict[str, Any], error: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the JSON schema of an outcome's row."""
-    return {
-        "title": outcome.capitalize(),
-        "type": "object",
-        "properties": {
-            "phone_id": dict(_TEXT),
-            "outcome": {**_TEXT, "const": outcome},
-            "phone": phone,
-            "error": error,
-        },
-        "required": ["phone_id", "outcome", "phone", "error"],
-    }
+    return describe_object(
+        outcome.capitalize(),
+        phone_id=dict(TEXT),
+        outcome={**TEXT, "const": outcome},
+        phone=phone,
+        error=error,
+    )

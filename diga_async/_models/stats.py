@@ -4,6 +4,8 @@ from typing import Literal
 
 import attrs
 
+from diga_async._models.errors import DigaError
+
 
 @attrs.frozen(kw_only=True)
 class LookupStats:
@@ -65,11 +67,14 @@ class ClientStats:
             *concurrency* at the start and at a limit on requests in flight.
         resumes_in: Seconds until the next request may start, while it is probing or
             cooling down; else 0.0.
-        outage: Whether runs are paused because the server does not answer.
+        outage: Whether runs are paused because the server does not answer. It is over
+            with an answer, or with the last run.
+        last_error: Why the last request had no answer, or a 5xx, without a traceback;
+            None once the server answers.
 
     .. versionadded:: 0.1.0
     .. versionchanged:: 0.2.0
-        Added `limiter`, `slots` and `resumes_in`.
+        Added `limiter`, `slots`, `resumes_in` and `last_error`.
     """
 
     __module__ = "diga_async"
@@ -90,3 +95,4 @@ class ClientStats:
     slots: int
     resumes_in: float
     outage: bool
+    last_error: DigaError | None

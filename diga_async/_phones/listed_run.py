@@ -24,13 +24,13 @@ from diga_async._bulk.semaphore import Semaphore
 from diga_async._bulk.source import Source
 from diga_async._calls import Client, lifecycle_of
 from diga_async._engine.call import Call
-from diga_async._models.arguments import Via
 from diga_async._models.errors import (
     DigaError,
     PermissionDeniedError,
     WrongLoopError,
 )
 from diga_async._models.outcomes import OUTCOME_NAMES, Outcome
+from diga_async._models.parameters import Via
 from diga_async._models.stats import LookupStats
 from diga_async._phones.id_table import IdTable
 from diga_async._phones.page_plan import PagePlan, check_via

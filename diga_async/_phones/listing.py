@@ -12,7 +12,6 @@ not, why. Only a walk that did shows what the listing leaves out.
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
@@ -21,7 +20,7 @@ import attrs
 from diga_async._api.listing import MAX_PAGE_SIZE, Page, PhoneQuery
 from diga_async._api.operation import Answer, Operation
 from diga_async._bulk.plan import Plan
-from diga_async._bulk.stream import Stream
+from diga_async._bulk.stream import AsyncStream, Stream
 from diga_async._calls import Client, lifecycle_of, send
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, WrongLoopError
@@ -92,13 +91,15 @@ def _stream(
     return Stream(starter(client, feed, plan))
 
 
-class PhoneListing:
+class PhoneListing(AsyncStream[Phone]):
     """
     The phones of a listing: an async iterator, and an async context manager.
 
     It starts on entering the block, or with the first phone asked for; leaving the
     block leaves nothing behind. The next page is requested while you have the present
     one. Cancelling one ``anext()`` loses no phone and does not end the listing.
+    It is read once: after it was closed, as at the end of its block, ``async for``
+    raises `RuntimeError`.
 
     Made by `Phones.list`.
 
@@ -106,6 +107,9 @@ class PhoneListing:
     """
 
     __module__ = "diga_async"
+
+    _what = "the listing"
+    _another = "call list() again, with after=cursor to go on"
 
     def __init__(
         self,
@@ -116,30 +120,18 @@ class PhoneListing:
         after: UUID | None,
         timeouts: Timeouts | float | None,
     ) -> None:
-        self._feed = _PageFeed(Pager(query, page_size=page_size, after=after))
+        super().__init__()
+        base_url = lifecycle_of(client).options.base_url
+        pager = Pager(query, page_size=page_size, after=after, base_url=base_url)
+        self._feed = _PageFeed(pager)
         self._pages = _stream(client, self._feed, timeouts)
         self._page: deque[Phone] = deque()
         self._cursor = after
         self._delivered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def __aenter__(self) -> Self:
-        """Request the first page."""
-        await self._pages.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the listing; nothing of it is left."""
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def _begin(self) -> None:
+        self._pages._begin()  # noqa: SLF001 - of the same family
 
     async def __anext__(self) -> Phone:
         """Return the next phone."""
@@ -163,6 +155,7 @@ class PhoneListing:
         """
         await self._pages.aclose()
         self._page.clear()
+        self._is_closed = True
 
     @property
     def cursor(self) -> UUID | None:
@@ -274,7 +267,8 @@ async def read_page(
     Raises:
         DigaError: Why there is no page.
     """
-    pager = Pager(query, page_size=page_size, after=after)
+    base_url = lifecycle_of(client).options.base_url
+    pager = Pager(query, page_size=page_size, after=after, base_url=base_url)
 
     async def answer_of(operation: Operation[Any] | None) -> Answer[Any]:
         assert operation is not None  # noqa: S101 - the pager is not at its end

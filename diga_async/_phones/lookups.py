@@ -5,10 +5,10 @@ from uuid import UUID
 from diga_async._bulk.source import Source
 from diga_async._bulk.stream import Stream
 from diga_async._calls import Client
-from diga_async._models.arguments import PhoneIds, Via
 from diga_async._models.errors import DigaError
 from diga_async._models.options import Timeouts, check_flag
 from diga_async._models.outcomes import Failed, Found, Missing, Outcome, PhoneBatch
+from diga_async._models.parameters import PhoneIds, Via
 from diga_async._phones.outcomes import PhoneOutcomes
 from diga_async._runs import make_plan, starter
 
@@ -19,6 +19,8 @@ class PhoneLookups(Stream[Outcome]):
 
     It starts on entering the block, or with the first outcome asked for.
     Cancelling one ``anext()`` loses no outcome and does not end the run.
+    It is read once: after it was closed, as at the end of its block, ``async for``
+    raises `RuntimeError`.
 
     .. versionadded:: 0.1.0
     """

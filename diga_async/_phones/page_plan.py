@@ -12,8 +12,9 @@ from uuid import UUID
 
 from diga_async._api.listing import Page, PhoneQuery, list_phones
 from diga_async._api.operation import Answer, Operation
-from diga_async._models.arguments import Via
+from diga_async._models.arguments import not_this
 from diga_async._models.errors import ConfigurationError
+from diga_async._models.parameters import Via
 
 FEW_IDS = 5
 """Up to this many ids are looked up singly: the first page alone may be wasted."""
@@ -36,7 +37,9 @@ def check_via(via: object, *, length: int | None, ordered: bool, collects: bool)
             cannot be read to their end first.
     """
     if via not in get_args(Via):
-        raise ConfigurationError("via must be 'each', 'list' or 'auto'")
+        raise ConfigurationError(
+            f"via must be 'each', 'list' or 'auto', {not_this(via)}"
+        )
     if via == "each":
         return "each"
     if collects:

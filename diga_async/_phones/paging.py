@@ -27,9 +27,9 @@ from diga_async._api.listing import (
 )
 from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone
+from diga_async._engine.address_question import wrong_address
 from diga_async._models.errors import (
     APIStatusError,
-    ConfigurationError,
     DigaError,
     InvalidResponseError,
     NotFoundError,
@@ -67,6 +67,7 @@ class Pager:
         page_size: How many phones a page has at most.
         after: The cursor to begin after; None begins at the start.
         skip_bad_records: Collect what is not a phone in `bad_records`, and continue.
+        base_url: The server, for the error of one without a listing.
 
     Attributes:
         total_pages: How many pages there are, as the server said last; None when it
@@ -82,12 +83,14 @@ class Pager:
         page_size: int = MAX_PAGE_SIZE,
         after: UUID | None = None,
         skip_bad_records: bool = False,
+        base_url: str = "this address",
     ) -> None:
         self.total_pages: int | None = None
         self.bad_records: list[InvalidResponseError] = []
         self._query = query
         self._page_size = page_size
         self._skips = skip_bad_records
+        self._base_url = base_url
         self._step = _Step.PAGE
         self._error: DigaError | None = None
         self._cursor = self._after = after
@@ -137,7 +140,8 @@ class Pager:
             self.total_pages = answer.total_pages or self.total_pages
             self._step = _Step.END
         else:
-            self._error = _without_cursor(answer) if self._cursor is None else answer
+            is_wrong = self._cursor is None and isinstance(answer, NotFoundError)
+            self._error = wrong_address(self._base_url) if is_wrong else answer
         return ()
 
     def _accept(self, page: Page) -> tuple[Phone, ...]:
@@ -236,17 +240,6 @@ def _doubtful(answer: Answer[Page]) -> Doubtful | None:
 
 def _is_of_the_server(error: DigaError) -> bool:
     return isinstance(error, APIStatusError | InvalidResponseError)
-
-
-def _without_cursor(error: DigaError) -> DigaError:
-    if isinstance(error, NotFoundError):
-        return no_api()
-    return error
-
-
-def no_api() -> ConfigurationError:
-    """Return the error of a client whose listing is a 404."""
-    return ConfigurationError("there is no Diga API at this address")
 
 
 def _invalid(problem: str, phone_id: UUID | None = None) -> InvalidResponseError:

@@ -7,9 +7,12 @@ from uuid import UUID
 
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._calls import Client, lifecycle_of, send
-from diga_async._models.arguments import Order, PhoneIds, Statuses, Via
+from diga_async._models.arguments import explains
+from diga_async._models.errors import InvalidPhoneIdError
 from diga_async._models.options import Timeouts
+from diga_async._models.parameters import Order, PhoneIds, Statuses, Via
 from diga_async._models.phone import Phone, PhoneStatus
+from diga_async._phones.habits import LISTING, MANY, ONE, WAITING, WATCHING
 
 if TYPE_CHECKING:
     from diga_async._models.listing import PhonePage
@@ -40,6 +43,7 @@ class Phones:
         """Show the client that the phones are read with."""
         return f"<phones of {self._client!r}>"
 
+    @explains(ONE)
     async def get(
         self, phone_id: UUID | str, *, timeouts: Timeouts | float | None = None
     ) -> Phone:
@@ -81,6 +85,7 @@ class Phones:
         operation = get_phone(phone_id_of(phone_id))
         return await send(self._client, operation, timeouts=timeouts)
 
+    @explains(MANY)
     def iter_many(
         self,
         phone_ids: PhoneIds,
@@ -149,6 +154,7 @@ class Phones:
             via=via,
         )
 
+    @explains(MANY)
     async def get_many(
         self,
         phone_ids: PhoneIds,
@@ -202,6 +208,7 @@ class Phones:
             )
         )
 
+    @explains(LISTING)
     def list(  # noqa: PLR0913 - the filters of the API
         self,
         *,
@@ -268,10 +275,11 @@ class Phones:
             self._client,
             query,
             page_size=check_page_size(page_size),
-            after=None if after is None else phone_id_of(after),
+            after=_cursor_of(after),
             timeouts=timeouts,
         )
 
+    @explains(LISTING)
     def list_page(  # noqa: PLR0913 - the filters of the API
         self,
         *,
@@ -327,10 +335,11 @@ class Phones:
             self._client,
             query,
             page_size=check_page_size(page_size),
-            after=None if after is None else phone_id_of(after),
+            after=_cursor_of(after),
             timeouts=lifecycle_of(self._client).allowed(timeouts),
         )
 
+    @explains(WAITING)
     def wait_until(
         self,
         phone_id: UUID | str,
@@ -387,6 +396,7 @@ class Phones:
             timeouts=timeouts,
         )
 
+    @explains(WATCHING)
     def watch(
         self,
         phone_ids: Iterable[UUID | str] | None = None,
@@ -444,3 +454,10 @@ class Phones:
             baseline=baseline,
             timeouts=timeouts,
         )
+
+
+def _cursor_of(after: UUID | str | None) -> UUID | None:
+    try:
+        return None if after is None else phone_id_of(after)
+    except InvalidPhoneIdError as error:
+        raise InvalidPhoneIdError(f"after: {error.reason}") from None

@@ -18,6 +18,7 @@ from diga_async._api.phones import get_phone
 from diga_async._bulk.plan import OperationResults, Plan
 from diga_async._bulk.stream import Stream
 from diga_async._calls import Client, lifecycle_of
+from diga_async._engine.address_question import wrong_address
 from diga_async._models.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -30,7 +31,7 @@ from diga_async._models.errors import (
 from diga_async._models.options import Timeouts
 from diga_async._models.phone import Phone
 from diga_async._phones.changes import ChangeTracker, ListingCost, next_page_pays
-from diga_async._phones.paging import Pager, no_api
+from diga_async._phones.paging import Pager
 from diga_async._runs import starter
 
 T = TypeVar("T")
@@ -119,6 +120,7 @@ class Poller:
         on_read: Callable[[], None],
     ) -> None:
         self._client = client
+        self._base_url = lifecycle_of(client).options.base_url
         self._tracker = tracker
         self._timeouts = timeouts
         self._on_read = on_read
@@ -182,7 +184,9 @@ class Poller:
 
     async def _read_listing(self, result: PollResult) -> DigaError | None:
         """Read pages for as long as it pays; return why the end was not reached."""
-        pager = Pager(PhoneQuery(order="asc"), skip_bad_records=True)
+        pager = Pager(
+            PhoneQuery(order="asc"), skip_bad_records=True, base_url=self._base_url
+        )
         try:
             while self._goes_on(pager, result):
                 operation = pager.request()
@@ -244,7 +248,8 @@ class Poller:
             return True
         answer = await self._answer(result, list_phones(PhoneQuery(), page_size=1))
         if isinstance(answer, NotFoundError):
-            result.fail(answer if result.has_success else no_api())
+            wrong = wrong_address(self._base_url)
+            result.fail(answer if result.has_success else wrong)
             return False
         if isinstance(answer, DigaError) and answer.transient:
             if not result.has_success:

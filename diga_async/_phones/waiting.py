@@ -5,12 +5,13 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 from uuid import UUID
 
+from diga_async._api.listing import status_of
 from diga_async._api.phones import get_phone, phone_id_of
 from diga_async._calls import Client, lifecycle_of, send
-from diga_async._engine.call import Counters
-from diga_async._flow.polling import OutageTimer, next_start
+from diga_async._flow.circuit_breaker import Silence
+from diga_async._flow.polling import next_start
 from diga_async._flow.retry import is_throttling
-from diga_async._models.arguments import Statuses
+from diga_async._models.arguments import not_this
 from diga_async._models.errors import (
     ConfigurationError,
     DigaError,
@@ -18,6 +19,7 @@ from diga_async._models.errors import (
     WaitTimeoutError,
 )
 from diga_async._models.options import Timeouts, check_seconds
+from diga_async._models.parameters import Statuses
 from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._runtime import Runtime
 
@@ -55,11 +57,12 @@ def wait_until(  # noqa: PLR0913 - as the method of `Phones`
 def _statuses_of(status: object) -> frozenset[str]:
     given = [status] if isinstance(status, str) else status
     if not isinstance(given, Iterable) or isinstance(given, bytes):
-        raise ConfigurationError("status must be a status, or an iterable of them")
+        wanted = "status must be a PhoneStatus or text, or an iterable of them"
+        raise ConfigurationError(f"{wanted}, {not_this(given)}")
     statuses = list(given)
-    if not statuses or not all(isinstance(one, str) for one in statuses):
-        raise ConfigurationError("status must be one status or more, each a text")
-    return frozenset(map(str, statuses))
+    if not statuses:
+        raise ConfigurationError("status must be at least one status, not none")
+    return frozenset(map(status_of, statuses))
 
 
 class _Waiting:
@@ -83,7 +86,7 @@ class _Waiting:
         self._timeouts = timeouts
         self._seen: Phone | None = None
         self._failure: DigaError | None = None
-        self._outage = OutageTimer()
+        self._silence: Silence | None = None
 
     async def end(self) -> Phone:
         """Return the phone once it has one of the statuses."""
@@ -92,9 +95,21 @@ class _Waiting:
             assert self._seen is not None  # noqa: S101 - it was read
             if self._seen.status in self._statuses:
                 return self._seen
-            raise self._error(WaitError("the phone is finished, which is final"))
-        late = WaitTimeoutError("the status did not come before the deadline")
-        raise self._error(late) from self._failure
+            final = f"the phone is finished, which is final: {self._wanted} cannot come"
+            raise self._error(WaitError(final))
+        late = f"{self._wanted} did not come within {self._timeout:g} s: {self._state}"
+        raise self._error(WaitTimeoutError(late)) from self._failure
+
+    @property
+    def _wanted(self) -> str:
+        return "status " + " or ".join(map(repr, sorted(self._statuses)))
+
+    @property
+    def _state(self) -> str:
+        if self._seen is None:
+            return "the phone was never read"
+        last = f"the phone is {str(self._seen.status)!r}"
+        return last if self._failure is None else f"{last}, and the last poll failed"
 
     def _error(self, error: WaitError) -> WaitError:
         error.phone_id = self._phone_id
@@ -136,7 +151,6 @@ class _Waiting:
 
     async def _poll(self, runtime: Runtime) -> None:
         """Read the phone; a transient failure waits for the next poll."""
-        self._measure_outage(runtime)
         operation = get_phone(self._phone_id)
         timeouts = self._timeouts
         try:
@@ -151,19 +165,11 @@ class _Waiting:
             self._failure = None
 
     def _is_outage_too_long(self, runtime: Runtime, error: DigaError) -> bool:
-        if self._timeout is not None:
+        if self._timeout is not None or is_throttling(error):
             return False
-        if is_throttling(error):  # an answer, or what an earlier one has asked for
-            self._outage = OutageTimer()
-            return False
-        return self._measure_outage(runtime) >= runtime.engine.breaker.most_seconds
-
-    def _measure_outage(self, runtime: Runtime) -> float:
-        engine = runtime.engine
-        return self._outage.measure(engine.clock.now(), _answers(engine.counters))
-
-
-def _answers(counters: Counters) -> int:
-    """Count the requests that the server answered, failures of its own left out."""
-    answers = counters.answers
-    return answers.total() - answers["lost"] - answers["server_errors"]
+        now = runtime.engine.clock.now()
+        if self._silence is None:
+            # No call of it ever begins: the time between two polls counts as well.
+            self._silence = Silence(runtime.engine.breaker)
+        self._silence.failed(now)
+        return self._silence.left(now) <= 0.0

@@ -3,13 +3,13 @@
 import asyncio
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
 from diga_async._api.phones import phone_id_of
+from diga_async._bulk.stream import AsyncStream
 from diga_async._calls import Client, lifecycle_of
 from diga_async._flow.polling import next_start
+from diga_async._models.arguments import not_this
 from diga_async._models.change import Change, WatchStats
 from diga_async._models.errors import ConfigurationError, DigaError, WrongLoopError
 from diga_async._models.options import Timeouts, check_seconds
@@ -61,7 +61,10 @@ def _ids_of(phone_ids: object) -> list[UUID] | None:
     if phone_ids is None:
         return None
     if isinstance(phone_ids, str | bytes | UUID) or not isinstance(phone_ids, Iterable):
-        raise TypeError("phone_ids must be an iterable of ids; not one id, not async")
+        raise TypeError(
+            "phone_ids must be an iterable of ids, not async, and not one id (pass "
+            f"[phone_id]); not {type(phone_ids).__name__}"
+        )
     return [phone_id_of(phone_id) for phone_id in phone_ids]
 
 
@@ -69,11 +72,16 @@ def _state_of(baseline: object) -> State | None:
     if baseline is None:
         return None
     if not isinstance(baseline, Mapping):
-        raise ConfigurationError("baseline must be a mapping of ids to phones")
+        raise ConfigurationError(
+            f"baseline must be a mapping of ids to phones, {not_this(baseline)}"
+        )
     state = {phone_id_of(key): phone for key, phone in baseline.items()}
     for phone_id, phone in state.items():
         if phone is not None and not isinstance(phone, Phone):
-            raise ConfigurationError("baseline must have phones as values, or None")
+            raise ConfigurationError(
+                f"baseline must have a Phone or None under each id, {not_this(phone)}"
+                ": Phone.from_dict() makes one of JSON"
+            )
         if phone is not None and phone.id != phone_id:
             raise ConfigurationError("baseline must have each phone under its own id")
     return state
@@ -220,7 +228,7 @@ class Watch:
         )
 
 
-class PhoneChanges:
+class PhoneChanges(AsyncStream[Change]):
     """
     The changes of phones: an async iterator, and an async context manager.
 
@@ -228,6 +236,8 @@ class PhoneChanges:
     block leaves nothing behind. Cancelling one ``anext()`` loses no change.
     It keeps polling while you deal with a change: the differences of a
     phone become one change, and a phone that returned to its former state has none.
+    It is read once: after it was closed, as at the end of its block, ``async for``
+    raises `RuntimeError`.
 
     Made by `Phones.watch`.
 
@@ -236,39 +246,26 @@ class PhoneChanges:
 
     __module__ = "diga_async"
 
+    _what = "the watch"
+    _another = "call watch() again, with baseline=changes.phones to go on"
+
     def __init__(self, tracker: ChangeTracker, start: Callable[[], Watch]) -> None:
+        super().__init__()
         self._tracker = tracker
         self._start = start
         self._watch: Watch | None = None
-        self._closed = False
 
     def _started(self) -> Watch:
         if self._watch is None:
             self._watch = self._start()
         return self._watch
 
-    async def __aenter__(self) -> Self:
-        """Begin to poll."""
-        if not self._closed:
-            self._started()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop polling; nothing of the watch is left."""
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
+    def _begin(self) -> None:
+        self._started()
 
     async def __anext__(self) -> Change:
         """Return the next change."""
-        if self._closed:
+        if self._is_closed:
             raise StopAsyncIteration
         return await self._started().next()
 
@@ -278,7 +275,7 @@ class PhoneChanges:
 
         .. versionadded:: 0.2.0
         """
-        self._closed = True
+        self._is_closed = True
         if self._watch is not None:
             await self._watch.aclose()
 
@@ -304,10 +301,6 @@ class PhoneChanges:
         .. versionadded:: 0.2.0
         """
         return _NOTHING if self._watch is None else self._watch.stats
-
-    def __reduce__(self) -> str:
-        """Refuse to be copied or pickled: the copy would end the watch."""
-        raise TypeError("a watch cannot be copied or pickled")
 
     def __del__(self) -> None:
         """Stop polling when the watch is no longer consumed."""

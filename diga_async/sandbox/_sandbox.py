@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import re
 from functools import partial
 from random import Random
 from threading import Lock
@@ -47,6 +48,18 @@ def _check_rate(
 ) -> None:
     if not 0 < per_second < math.inf:
         raise ValueError(f"'{attribute.name}' must be above 0 and finite: {per_second}")
+
+
+def _check_count(_: object, attribute: "attrs.Attribute[Any]", count: int) -> None:
+    if count < 0:
+        raise ValueError(f"'{attribute.alias}' must be >= 0: {count}")
+
+
+def _check_key(_: object, attribute: "attrs.Attribute[Any]", key: str | None) -> None:
+    if key is not None and not re.fullmatch(r"[!-~]+", key):
+        raise ValueError(
+            f"'{attribute.alias}' must be printable ASCII without blanks, and not empty"
+        )
 
 
 @attrs.frozen
@@ -137,13 +150,13 @@ class Sandbox:
         Serves the listing; can be changed by its methods.
     """
 
-    _count: int = attrs.field(default=1000, alias="phones", validator=validators.ge(0))
+    _count: int = attrs.field(default=1000, alias="phones", validator=_check_count)
     seed: int = attrs.field(default=0, kw_only=True, on_setattr=attrs.setters.frozen)
     _key: str | None = attrs.field(
         default=None,
         alias="api_key",
         kw_only=True,
-        validator=validators.optional(validators.matches_re(r"[!-~]+")),
+        validator=_check_key,
     )
     host: str = attrs.field(default="127.0.0.1", kw_only=True)
     port: int = attrs.field(
@@ -157,7 +170,9 @@ class Sandbox:
     )
     burst: int = attrs.field(default=20, kw_only=True, validator=validators.ge(0))
     retry_after: float | str | None = attrs.field(default=None, kw_only=True)
-    faults: Faults = attrs.field(factory=Faults, kw_only=True)
+    faults: Faults = attrs.field(
+        factory=Faults, kw_only=True, validator=validators.instance_of(Faults)
+    )
     keep_requests: int = attrs.field(
         default=100_000, kw_only=True, validator=validators.ge(1)
     )

@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 from diga_async import DigaClient, LookupStats
 
 PHONE_IDS = Path("phone_ids.txt")
+REDRAW_SECONDS = 0.2
 
 
 def main() -> None:
@@ -14,9 +16,14 @@ def main() -> None:
 
 
 async def fetch(phone_ids: list[str]) -> None:
+    drawn = 0.0
     async with DigaClient() as diga, diga.phones.iter_many(phone_ids) as lookups:
         async for _outcome in lookups:
-            show(lookups.stats, len(phone_ids))
+            now = time.monotonic()
+            if now >= drawn + REDRAW_SECONDS:  # thousands of ids a second may come
+                drawn = now
+                show(lookups.stats, len(phone_ids))
+        show(lookups.stats, len(phone_ids))
     print(file=sys.stderr)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 from fakes import PHONE_ID
+from hypothesis import given, strategies as st
 
 from diga_async import (
     ConfigurationError,
@@ -115,10 +116,88 @@ def test_other_values_are_not_base_urls_and_are_not_repeated(base_url: Any) -> N
     with pytest.raises(ConfigurationError) as caught:
         check_base_url(base_url, allow_insecure_http=True)
 
-    assert str(caught.value) == (
-        "base_url must be http(s)://host[:port][/path], "
-        "without credentials, query or fragment"
+    text = str(caught.value)
+    assert text.startswith("base_url ")
+    assert text.endswith(
+        "; it must be http(s)://host[:port][/path], such as https://api.diga.io"
     )
+    for secret in ("evil", "secret", "passwd", "key="):
+        assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("base_url", "fault"),
+    [
+        (b"https://api.diga.io", "is not text, but bytes"),
+        ("", "is empty"),
+        ("https://api.diga.io\n", "has a space or a line break around it"),
+        ('"https://api.diga.io"', "has quotes or brackets around it"),
+        ("<https://api.diga.io>", "has quotes or brackets around it"),
+        ("https://api.diga.io/a b", "contains a space or a line break"),
+        ("https://api.diga.io\\v1", "contains a backslash"),
+        ("api.diga.io", "has no scheme (https://)"),
+        ("localhost:8000", "has no scheme (https://)"),
+        ("https:api.diga.io", "has no :// after its scheme"),
+        ("https:/api.diga.io", "has no :// after its scheme"),
+        ("https//api.diga.io", "has no :// after its scheme"),
+        ("https:8443", "has no :// after its scheme"),
+        ("ftp://api.diga.io", "has a scheme that is not http or https"),
+        ("https://user:pass@api.diga.io", "contains a user or a password"),
+        ("https://user@api.diga.io?x", "contains a user or a password"),
+        ("https:///", "has no host"),
+        ("https://:8443", "has no host"),
+        ("https://[1.2.3.4]", "not an IPv6 address between brackets"),
+        ("https://::1", "not an IPv6 address between brackets"),
+        ("https://2001:db8::1", "not an IPv6 address between brackets"),
+        ("https://españa.example", "a character other than"),
+        ("https://{host}", "has a host with a character other than"),
+        ("https://a.example,b.example", "a character other than"),
+        ("https://api.diga.io:", "has a port that is not a number from 1 to 65535"),
+        ("https://api.diga.io:port", "has a port that is not a number"),
+        ("https://api.diga.io:99999", "has a port that is not a number"),
+        ("https://api.diga.io:0/x", "has a port that is not a number"),
+        ("https://[::1]:65536", "has a port that is not a number"),
+        ("https://[:::1]:1", "not an IPv6 address between brackets"),
+        ("https://api.diga.io?x=1", "has a query (?...)"),
+        ("https://api.diga.io/#x", "has a fragment (#...)"),
+        ("https://api.diga.io/a/../b", "has . or .. in its path"),
+        ("https://api.diga.io/a%2fb", "has a character in its path"),
+    ],
+)
+def test_the_message_says_which_part_of_a_base_url_is_wrong(
+    base_url: Any, fault: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_base_url(base_url, name="DIGA_BASE_URL")
+
+    assert str(caught.value).startswith("DIGA_BASE_URL ")
+    assert fault in str(caught.value)
+
+
+@given(
+    rest=st.text(alphabet="ab:/@?#[]\\ %.ñ\"'<>\n0", max_size=12),
+    scheme=st.sampled_from(["", "https:", "https://", "http//", "ftp://"]),
+)
+def test_any_address_is_accepted_or_its_fault_is_named(scheme: str, rest: str) -> None:
+    """No text is rejected with a fault that it does not have, or with a crash."""
+    try:
+        accepted = check_base_url(scheme + rest, allow_insecure_http=True)
+    except ConfigurationError as error:
+        text = str(error)
+        for mark, fault in (("?", "a query"), ("#", "a fragment"), ("@", "a user")):
+            assert fault not in text or mark in rest
+    else:
+        assert check_base_url(accepted, allow_insecure_http=True) == accepted
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/", "/v1/phone", "/v1/phone/", "/v1/phones", f"/v1/phone/{X}"]
+)
+def test_a_path_of_the_api_does_not_belong_into_the_base_url(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"must not end in /v1.*adds it"):
+        check_base_url(f"https://gateway.example/diga{path}")
+
+    assert check_base_url("https://gateway.example/v1/phone/diga")
 
 
 ELSEWHERE = [

@@ -77,7 +77,11 @@ def test_concealing_text_makes_a_secret(value: str) -> None:
 
 
 def test_a_key_of_bytes_is_dropped() -> None:
-    assert (type(conceal(KEY.encode())), conceal(KEY.encode())) == (Secret, "")
+    concealed = conceal(KEY.encode())
+
+    assert isinstance(concealed, Secret)
+    assert concealed == ""
+    assert conceal(concealed) is concealed
 
 
 @pytest.mark.parametrize("value", [None, 1, len, [KEY]], ids=repr)

@@ -919,7 +919,8 @@ class TestLeaving:
                 if way == "aclose":
                     await lookups.aclose()
                     await lookups.aclose()
-                    assert await collect(lookups) == []
+                    with pytest.raises(StopAsyncIteration):
+                        await anext(lookups)
 
         expected = {"raise": KeyError, "cancel": asyncio.CancelledError}.get(way)
         task = asyncio.create_task(consume())

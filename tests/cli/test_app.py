@@ -278,7 +278,27 @@ def test_a_port_that_is_taken_is_reported(diga, sandbox):
     port = sandbox.url.rpartition(":")[2]
     code, out, err = diga("sandbox", "--port", port)
     assert (code, out) == (2, "")
-    assert "address already in use" in err
+    assert "address already in use; choose another --port, or none for any" in err
+    assert err.count("\n") == 1
+
+
+def test_ids_that_are_in_the_file_already_are_written_once(diga, sandbox, tmp_path):
+    """The same command twice, as after a restart."""
+    port = sandbox.url.rpartition(":")[2]  # so that it ends
+    start = ("sandbox", "--port", port, "--phones", 3, "--write-ids", "ids.txt")
+    assert "already in use" in diga(*start)[2]
+    before = (tmp_path / "ids.txt").read_bytes()
+    assert "already in use" in diga(*start)[2]
+    assert (tmp_path / "ids.txt").read_bytes() == before
+    assert "holds something else" in diga(*start, "--seed", 2)[2]
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_remedy(diga):
+    _, _, words = diga("sandbox", "--write-ids", "none/ids.txt")
+    assert words == (
+        "diga: cannot open none/ids.txt: no such file or directory; create its folder: "
+        "mkdir -p none\n"
+    )
 
 
 def test_settings_reach_the_sandbox(diga, monkeypatch):
@@ -330,6 +350,15 @@ def test_every_error_has_its_exit_code(error, code):
         ("proxy must be http", "--proxy must be http"),
         ("HTTPS_PROXY must be http", "HTTPS_PROXY must be http"),
         ("the totally wrong", "the totally wrong"),
+        ("no answer within 5 s (Timeouts.total)", "no answer within 5 s (--timeout)"),
+        ("no answer within 10 s (Timeouts.attempt)", "no answer within 10 s"),
+        (
+            "wrong version; the port may speak plain http",
+            (
+                "wrong version; the port may speak plain http; if it does, write "
+                "http: instead of https: in the base URL (--base-url or DIGA_BASE_URL)"
+            ),
+        ),
     ],
 )
 def test_a_message_of_the_library_names_options_of_the_command_line(message, said):

@@ -154,6 +154,51 @@ def test_a_wrong_option_is_one_line(diga, sandbox, arguments, words):
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "step", "following"),
+    [
+        (["--base-url", "diga.example"], "address", "(--base-url or DIGA_BASE_URL)"),
+        (
+            ["--base-url", "http://diga.example"],
+            "address",
+            "give --allow-insecure-http",
+        ),
+        (["--proxy", "socks5://x"], "proxy", "correct the proxy (--proxy"),
+    ],
+)
+def test_json_has_a_wrong_option_as_the_step_that_failed(
+    diga, sandbox, arguments, step, following
+):
+    code, printed, said = diga("check", "--json", *arguments)
+    assert (code, said) == (2, "")
+    report = json.loads(printed)
+    assert report["problem"]["step"] == step
+    assert following in report["problem"]["message"] + report["problem"]["next"]
+    assert report.keys() == json.loads(diga("check", "--json")[1]).keys()
+
+
+def test_tls_to_a_port_that_speaks_plain_http_is_recognised(diga, sandbox):
+    address = sandbox.url.replace("http:", "https:")
+    code, printed, _ = diga("check", "--base-url", address)
+    assert code == 4
+    report = lines_of(printed)
+    assert report["TLS"][1].endswith("did not agree on TLS: wrong version number")
+    assert "the port may speak plain http: if it does" in report["next"][1]
+    assert report["next"][1].endswith(f"to {sandbox.url}")
+
+
+def test_a_key_file_that_cannot_be_read_names_the_next_step(diga, sandbox):
+    code, printed, _ = diga("check", "--key-file", "none")
+    assert code == 2
+    report = lines_of(printed)
+    assert (
+        report["key"][1] == "cannot read the key file none: no such file or directory"
+    )
+    assert report["next"][1].endswith(
+        "must name a file that holds the key and nothing else"
+    )
+
+
 @pytest.mark.parametrize("change", [{}, {"api_key": "another"}])
 def test_the_key_is_never_shown(diga, sandbox, change):
     key = sandbox.api_key

@@ -1,11 +1,12 @@
 """Options and variables for reaching Diga."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from diga_async import APIConnectionError, AuthenticationError
-from diga_async._cli.client_options import ClientOptions
+from diga_async._cli.client_options import ClientOptions, key_origin
 from diga_async._cli.exit_codes import CommandError, ExitCode
 from diga_async._cli.terminal import Messages
 
@@ -91,7 +92,59 @@ def test_a_key_file_that_is_not_text_is_refused(key_file):
 def test_a_key_file_that_cannot_be_read_is_named(tmp_path):
     message = refusal_of(key_file=tmp_path / "none")
     assert "none: no such file" in message
+    assert "--key-file or DIGA_API_KEY_FILE must name a file" in message
     assert "is a directory" in refusal_of(key_file=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [f"DIGA_API_KEY={KEY}\n", f'# keys\nexport DIGA_API_KEY="{KEY}"\nA=b\n']
+)
+def test_a_file_for_a_shell_is_no_key_file(key_file, content, monkeypatch):
+    monkeypatch.chdir(key_file.parent)
+    key_file.write_text(content)
+    message = refusal_of(key_file="key")
+    assert "holds NAME=value, as a .env file does; leave the key alone in it" in message
+    assert message.endswith("set -a; . ./key")
+
+
+def test_a_key_that_ends_in_an_equals_sign_is_a_key(key_file):
+    key_file.write_text("QUJDREVGRw==\n")
+    assert key_of(client(key_file=key_file)) == "QUJDREVGRw=="
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_a_key_in_place_of_its_file_is_recognised(option, monkeypatch):
+    if not option:
+        monkeypatch.setenv("DIGA_API_KEY_FILE", KEY)
+    message = refusal_of(key_file=Path(KEY) if option else None)
+    assert "name a file, and what was given may be the key; set DIGA_API_KEY" in message
+    assert key_origin(Path(KEY)) == "***"
+
+
+@pytest.mark.usefixtures("key")
+def test_the_permission_for_plain_http_is_one_or_nothing(monkeypatch):
+    for text in ("", "0", "1"):
+        monkeypatch.setenv("DIGA_ALLOW_INSECURE_HTTP", text)
+        client()
+    monkeypatch.setenv("DIGA_ALLOW_INSECURE_HTTP", "yes")
+    assert "DIGA_ALLOW_INSECURE_HTTP must be 1 or 0; set it to 1" in refusal_of()
+
+
+@pytest.mark.parametrize(
+    ("error", "first"),
+    [
+        (
+            APIConnectionError("wrong version number", phase="tls"),
+            "correct that first; ",
+        ),
+        (AuthenticationError(status=401), "change the key in DIGA_API_KEY first; "),
+        (APIConnectionError("no answer"), ""),
+        (None, ""),
+    ],
+)
+@pytest.mark.usefixtures("key")
+def test_what_would_fail_again_is_corrected_before_a_run_continues(error, first):
+    assert ClientOptions().before_going_on(error) == first
 
 
 def test_a_variable_names_a_key_file(key_file, monkeypatch):

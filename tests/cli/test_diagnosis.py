@@ -18,7 +18,7 @@ from diga_async import (
     RateLimitError,
 )
 from diga_async._api.listing import PhoneQuery, list_phones
-from diga_async._cli.diagnosis import Diagnosis, Reply, Setup, unknown_in
+from diga_async._cli.diagnosis import Diagnosis, Reply, Setup, unknown_in, wrong_setting
 from diga_async._cli.route import Route, UnreachableError
 
 NOW = 1_800_000_000.25
@@ -199,6 +199,12 @@ def test_each_failure_of_the_request_names_the_next_step(error, code, step, foll
     assert found.to_dict()["problem"]["next"] == found.problem.next
 
 
+def test_an_answer_that_breaks_off_may_mean_that_the_port_speaks_https():
+    plain = attrs.evolve(SETUP, address="http://diga.example")
+    found = diagnosis(APIConnectionError("reset", phase="read"), setup=plain)
+    assert "the port may speak https" in found.problem.next
+
+
 @pytest.mark.parametrize("setup", [SETUP, THROUGH_A_PROXY])
 @pytest.mark.parametrize(
     ("step", "words", "following"),
@@ -222,6 +228,44 @@ def test_each_failure_on_the_way_names_the_next_step(setup, step, words, followi
     assert text_of(found).count("\n") == 3
 
 
+@pytest.mark.parametrize(
+    ("reason", "following"),
+    [
+        ("wrong version number", "may speak plain http: if it does, set the address"),
+        (
+            "certificate verify failed: Hostname mismatch, certificate is not valid",
+            "the certificate is for another host",
+        ),
+        ("certificate verify failed: certificate has expired", "this machine's clock"),
+        (
+            "certificate verify failed: unable to get local issuer certificate",
+            "for an authority of your own, or a proxy that inspects TLS, set SSL_CERT_",
+        ),
+    ],
+)
+def test_a_refused_handshake_names_the_remedy_for_its_reason(reason, following):
+    found = Diagnosis(setup=SETUP, route=UnreachableError("tls", reason))
+    assert following in found.problem.next
+
+
+@pytest.mark.parametrize(
+    ("message", "step", "following"),
+    [
+        ("base URL must be http(s); use https", "address", "use https"),
+        ("base URL must be http(s)", "address", "correct the address (--base-url"),
+        ("--proxy must be http(s)", "proxy", "correct the proxy (--proxy"),
+    ],
+)
+def test_a_wrong_option_is_a_step_of_its_own(message, step, following):
+    nowhere = attrs.evolve(SETUP, address=None)
+    found = Diagnosis(setup=nowhere, route=wrong_setting(message))
+    assert found.code == 2
+    assert found.problem.step == step
+    assert following in found.problem.next
+    assert [line.name for line in found.lines()] == [step, "next"]
+    assert found.to_dict().keys() == diagnosis().to_dict().keys()
+
+
 def test_without_a_key_the_way_to_the_server_is_still_reported():
     keyless = attrs.evolve(SETUP, key_origin=None, key_problem="no API key")
     found = Diagnosis(setup=keyless, route=ROUTE)
@@ -233,6 +277,10 @@ def test_without_a_key_the_way_to_the_server_is_still_reported():
     wrong = attrs.evolve(keyless, key_origin="key.txt")
     found = Diagnosis(setup=wrong, route=ROUTE)
     assert found.problem.next == "correct the key in key.txt"
+    unreadable = attrs.evolve(wrong, key_problem="cannot read key.txt; name another")
+    found = Diagnosis(setup=unreadable, route=ROUTE)
+    assert found.problem.message == "cannot read key.txt"
+    assert found.problem.next == "name another"
 
 
 def test_the_report_as_json_has_the_same_keys_whatever_was_found():

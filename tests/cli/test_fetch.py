@@ -73,7 +73,7 @@ def test_each_distinct_id_has_one_row(diga, sandbox, ids, out):
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("", 0),
+        ("", 2),
         ("phone_id", 0),
         ("{found}", 0),
         ("{found}\n{missing}", 1),
@@ -96,10 +96,89 @@ def test_the_exit_code_is_judged_over_earlier_runs_too(diga, sandbox, ids, out):
 
 
 def test_a_header_is_skipped_and_reported(diga, sandbox, tmp_path):
-    (tmp_path / "ids.csv").write_text(f"phone;name\n{sandbox.phone_ids[0]};x\n")
+    (tmp_path / "ids.csv").write_text(f"name;phone-id\nx;{sandbox.phone_ids[0]}\n")
     code, printed, words = diga("phone", "fetch", "ids.csv")
     assert (code, len(rows(printed))) == (0, 1)
-    assert "the ids are in column 'phone'" in words
+    assert "the ids are in column 'phone-id'" in words
+
+
+def test_a_column_of_ids_is_never_guessed(diga, sandbox, tmp_path):
+    """The ids of agents look like those of phones."""
+    agent, phone = sandbox.phone_ids[:2]
+    (tmp_path / "calls.csv").write_text(f"agent_id,phone\n{agent},{phone}\n")
+    code, printed, words = diga("phone", "fetch", "calls.csv", "-o", "out.csv")
+    assert (code, printed) == (2, "")
+    assert words == (
+        "diga: calls.csv has no column named phone_id or id; give --column NAME, one "
+        "of: agent_id, phone\n"
+    )
+    assert sandbox.requests == []
+    assert not (tmp_path / "out.csv").exists()
+    code, printed, _ = diga("phone", "fetch", "calls.csv", "--column", "phone")
+    assert [row["phone_id"] for row in rows(printed)] == [str(phone)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty: it has no ids"),
+        ("\n# none\n\n", "has no ids (3 lines: empty, or comments)"),
+    ],
+)
+def test_an_input_of_nothing_is_refused_before_anything_is_created(
+    diga, ids, monkeypatch, text, words
+):
+    """More likely than not, what wrote it has failed."""
+    ids.write_text(text)
+    for name, *options in ("ids.txt",), ("-", "--resume"), ("-", "--via", "list"):
+        with ids.open() as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            code, _, said = diga("phone", "fetch", name, "-o", "out.csv", *options)
+        called = "standard input" if name == "-" else name
+        assert (code, said) == (2, f"diga: {called} {words}\n")
+    assert list(ids.parent.iterdir()) == [ids]
+
+
+@pytest.mark.parametrize("command", [["fetch", "ids.txt"], ["list"]])
+def test_a_wrong_address_leaves_no_file(diga, sandbox, ids, out, command):
+    wrong = ("--base-url", f"{sandbox.url}/api")
+    code, _, words = diga("phone", *command, "-o", out, *wrong)
+    assert code == 2
+    assert "there is no Diga API" in words
+    assert list(ids.parent.iterdir()) == [ids]
+    out.touch()
+    assert diga("phone", *command, "-o", out, "--resume", *wrong)[0] == 2
+    assert out.exists()
+
+
+def test_tls_to_a_port_that_speaks_plain_http_ends_the_run(diga, sandbox, ids, out):
+    """No id would have another answer, so no row says that one failed."""
+    address = sandbox.url.replace("http:", "https:")
+    code, _, words = diga("phone", "fetch", ids, "-o", out, "--base-url", address)
+    assert code == 4
+    assert outcomes(out) == {}
+    assert "stopped early: could not connect to 127.0.0.1" in words
+    assert "write http: instead of https: in the base URL (--base-url" in words
+    assert "correct that first; to go on: diga phone fetch" in words
+
+
+def test_failed_ids_are_named_with_the_reason_and_the_advice_that_fits(
+    diga, sandbox, ids, out
+):
+    texts = [f"no-{n}" for n in range(4)]
+    ids.write_text("\n".join([*texts, str(sandbox.phone_ids[0])]))
+    code, _, words = diga("phone", "fetch", ids, "-o", out)
+    assert code == 1
+    for text in texts[:3]:
+        assert f"failed: '{text}': a phone id is a UUID" in words
+    assert "failed: 1 other id\n" in words
+    assert f"4 are not phone ids; correct them in {ids}, then: diga phone" in words
+    assert "--retry-failed\n" in words
+    assert "again:" not in words
+    words = diga("phone", "fetch", ids, "-o", out, "--resume")[2]
+    assert f"4 are not phone ids; correct them in {ids}, then: diga phone" in words
+    words = diga("phone", "fetch", ids)[2]
+    assert words.endswith(f"4 are not phone ids; correct them in {ids}\n")
 
 
 def test_ids_may_come_from_standard_input(diga, sandbox, ids, monkeypatch):
@@ -167,6 +246,10 @@ def test_retry_failed_starts_a_file_that_is_not_there(diga, sandbox, ids, out):
         (["ids.txt", "--retry-failed"], "needs -o OUT"),
         (["ids.txt", "-o", "out.txt"], ".jsonl or .csv"),
         (["ids.txt", "-o", "out"], ".jsonl or .csv"),
+        (["ids.txt", "-o", "-"], "leave -o - out"),
+        (["ids.txt", "-o", f"{'x' * 300}.csv"], "csv: file name too long"),
+        (["ids.txt", "-o", "ids.txt/out.csv"], "out.csv: not a directory"),
+        (["ids.txt", "-o", "none/out.csv"], "create its folder: mkdir -p none"),
         (["no.txt", "-o", "out.csv"], "cannot read no.txt: no such file"),
         (["ids.txt", "--concurrency", "0"], "--concurrency"),
         (["ids.txt", "--per-second", "0"], "--per-second"),
@@ -480,9 +563,9 @@ def test_verbose_shows_retries_and_cool_downs(diga, sandbox, ids):
     sandbox.per_second, sandbox.burst, sandbox.retry_after = 500, 1, "0"
     sandbox.faults = Faults(errors=0.3)
     words = diga("phone", "fetch", ids, "--verbose")[2]
-    assert "attempt 1 brought 503" in words
-    assert "attempt 2 brought found" in words
-    assert "throttled (429)" in words
+    assert "attempt 1 failed: 503" in words
+    assert "attempt 2 found it" in words
+    assert "throttled: 429" in words
 
 
 def test_the_start_of_a_run_says_how_many_ids_it_looks_up_and_where(diga, sandbox, ids):

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import diga_async
-from diga_async._cli import get
+from diga_async._cli import get, progress, reporting
 from diga_async.sandbox import Faults
 
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -114,13 +114,30 @@ def test_a_wrong_key_is_not_shown(diga, sandbox, monkeypatch, key):
     assert key is None or key not in err
 
 
+def test_a_server_that_says_nothing_is_mentioned(diga, sandbox, monkeypatch):
+    monkeypatch.setattr(reporting, "BULLETIN_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "SILENT_SECONDS", 0.02)
+    sandbox.faults = Faults(hangs=1.0)
+    code, _, words = diga("phone", "get", MISSING, "--timeout", 0.3)
+    assert code == 1
+    assert f"no answer from {sandbox.url} for 0 s; Ctrl-C ends the command" in words
+    assert "no complete answer within 0.3 s (--timeout)\n" in words
+
+
+def test_a_file_in_the_place_of_an_id_is_recognised(diga, ids):
+    for command in ("get", "watch"):
+        code, _, words = diga("phone", command, "ids.txt")
+        assert code == 2
+        assert words.endswith("the ids in a file: diga phone fetch ids.txt\n")
+
+
 def test_verbose_shows_retries(diga, sandbox):
     phone_id = sandbox.phone_ids[0]
     sandbox.faults = Faults(garbage=1.0)
     code, _, err = diga("phone", "get", phone_id, "--verbose")
     assert code == 1
-    assert f"{phone_id}: attempt 1 brought a broken answer" in err
-    assert f"{phone_id}: attempt 4 brought a broken answer" in err
+    assert f"{phone_id}: attempt 1 failed: the body is " in err
+    assert f"{phone_id}: attempt 4 failed: the body is " in err
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from diga_async._cli.ids import (
     IdReader,
     NoSuchColumnError,
+    UnclearColumnError,
     UnreadableRowError,
     distinct,
     key_of,
@@ -56,9 +57,7 @@ def test_a_line_holds_an_id_in_its_first_column(text, ids):
         ("ID", False),
         ("uuid", False),
         ("Phone ID", False),
-        ("teléfono,nombre", False),
         ("teléfono", True),
-        ("teléfono;nombre", True),
     ],
 )
 def test_a_header_is_skipped_and_reported(header, as_csv):
@@ -82,6 +81,33 @@ def test_the_header_says_which_column_holds_the_ids(header, name, as_csv):
     separator = next(c for c in ",;\t" if c in header)
     text = f"{header}\nMadrid{separator}{A}\n{separator}{B}\n"
     assert read(text, as_csv=as_csv) == ([A, B], name)
+
+
+@pytest.mark.parametrize(
+    "header", ["agent_id,phone", "teléfono;nombre", "id\tuuid", "phone_id,Phone UUID"]
+)
+@pytest.mark.parametrize("as_csv", [False, True])
+def test_a_header_that_leaves_open_which_column_is_meant_is_refused(header, as_csv):
+    separator = next(c for c in ",;\t" if c in header)
+    with pytest.raises(UnclearColumnError) as caught:
+        read(f"{header}\n{A}{separator}x\n", as_csv=as_csv)
+    assert caught.value.columns == header.split(separator)
+
+
+def test_a_json_array_is_refused_with_the_way_to_unpack_it():
+    with pytest.raises(UnreadableRowError, match=r"jq -c '\.\[\]'"):
+        read(f'["{A}"]\n')
+
+
+@pytest.mark.parametrize(
+    ("column", "named"), [(None, "'phone_id' or 'id'"), ("n", "'n'")]
+)
+def test_a_json_line_without_an_id_is_refused_with_its_keys(column, named):
+    with pytest.raises(UnreadableRowError) as caught:
+        read('{"phone": "x", "agent": 1}\n', column=column)
+    assert f"no text named {named}; its keys are: phone, agent (--column" in str(
+        caught.value
+    )
 
 
 def test_a_column_can_be_chosen_by_name():

@@ -4,6 +4,9 @@ import gzip
 import io
 import itertools
 import os
+import re
+import shlex
+import subprocess
 import sys
 from uuid import UUID
 
@@ -127,6 +130,29 @@ def test_a_file_without_ids_is_refused_with_its_first_line(tmp_path, count):
         assert words in message
 
 
+@pytest.mark.parametrize(
+    "line", [f"'{IDS[0]}'", f"https://x.example/{IDS[0]}", f"x;{IDS[0]}", f"{IDS[0]} y"]
+)
+def test_ids_within_other_text_are_refused_with_a_way_to_take_them_out(tmp_path, line):
+    path = tmp_path / "the ids.txt"
+    message = refusal_of(path, f"{line}\n".encode())
+    command = re.search(r"grep -oiE .* \| diga phone fetch -$", message)[0]
+    taken_out = subprocess.run(
+        shlex.split(command)[:4], capture_output=True, text=True, check=True
+    )
+    assert taken_out.stdout == f"{IDS[0]}\n"
+
+
+@pytest.mark.parametrize("name", ["", "DIGA_API_KEY=", "export KEY="])
+@pytest.mark.parametrize("options", [{}, {"column": "phone"}])
+def test_a_file_that_holds_the_key_is_not_printed(tmp_path, name, options):
+    key = "sk-fa17ed00fa17ed00fa17ed00"
+    content = f"{name}{key}\n".encode()
+    message = refusal_of(tmp_path / "key", content, **options)
+    assert "***" in message
+    assert key not in message
+
+
 def test_an_id_within_the_first_hundred_lines_is_enough(tmp_path):
     bad = [f"no-{n}" for n in range(99)]
     content = "\n".join([*bad, TEXT]).encode()
@@ -140,9 +166,21 @@ def test_a_long_first_line_is_cut(tmp_path, text, options):
     assert len(refusal_of(tmp_path / "ids.txt", text, **options)) < 500
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "# none today\n", "phone_id\n"])
-def test_a_file_of_nothing_is_an_empty_list(tmp_path, text):
-    assert ids_in(tmp_path / "ids.txt", text.encode()) == []
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty: it has no ids"),
+        ("\n\n", "has no ids (2 lines: empty, or comments)"),
+        ("# none today\n", "has no ids (1 line: empty, or comments)"),
+    ],
+)
+def test_a_file_of_nothing_is_refused(tmp_path, text, words):
+    assert words in refusal_of(tmp_path / "ids.txt", text.encode())
+
+
+@pytest.mark.parametrize("text", ["phone_id\n", "id,name\n", "name;phone_id\n\n"])
+def test_a_table_without_rows_is_an_empty_list(tmp_path, text):
+    assert ids_in(tmp_path / "ids.csv", text.encode()) == []
 
 
 @pytest.mark.parametrize("name", ["names.txt", "names.csv"])
@@ -163,8 +201,14 @@ def test_a_workbook_is_recognised(tmp_path):
 
 def test_a_column_that_is_not_there_is_named(tmp_path):
     message = refusal_of(tmp_path / "ids.csv", b"a,b\n1,2\n", column="c")
-    assert "no column 'c'" in message
-    assert "a, b" in message
+    assert message.endswith("ids.csv has no column 'c'; it has: a, b")
+    assert message.startswith("line 1 of ")
+
+
+def test_columns_that_are_unclear_are_listed(tmp_path):
+    content = f"agent,phone\n{IDS[0]},{IDS[1]}\n".encode()
+    message = refusal_of(tmp_path / "ids.csv", content)
+    assert message.endswith("give --column NAME, one of: agent, phone")
 
 
 def test_a_gzip_that_is_cut_short_keeps_the_ids_before(tmp_path):

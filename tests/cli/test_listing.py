@@ -11,10 +11,10 @@ from uuid import UUID
 import attrs
 import pytest
 
-from diga_async import Phone
+from diga_async import Phone, UnprocessableEntityError, ValidationDetail
 from diga_async._cli import listing
 from diga_async._cli.exit_codes import CommandError
-from diga_async._cli.listing import moment_of
+from diga_async._cli.filters import moment_of, refused_filter
 from diga_async.sandbox import Faults, Sandbox
 
 pytestmark = pytest.mark.usefixtures("blocking_is_fine")
@@ -160,6 +160,12 @@ def test_an_invalid_date_is_reported_with_its_option(text):
         (["--inbound-agent", "12"], "--inbound-agent must be a UUID"),
         (["--outbound-agent", "12"], "--outbound-agent must be a UUID"),
         (["--assigned-from", "soon"], "--assigned-from must be a date"),
+        (
+            ["--assigned-from", "2026-08-01", "--assigned-until", "2026-07-01"],
+            "is later than --assigned-until (2026-07-01T00:00:00+00:00)",
+        ),
+        (["-o", "-"], "leave -o - out"),
+        (["-o", "no folder/out.csv"], "mkdir -p 'no folder'"),
         (["--order", "up"], "--order"),
         (["-o", "out.txt"], "must end in .jsonl or .csv"),
         (["-o", "out.jsonl", "--ids"], "must end in .txt or .csv"),
@@ -182,8 +188,17 @@ def test_a_wrong_option_is_named_and_nothing_is_touched(
 def test_a_filter_that_the_server_refuses_is_a_wrong_option(diga, sandbox):
     code, _, words = diga("phone", "list", "--status", "asigned")
     assert code == 2
-    assert "the server refuses a filter: 422: query.status: " in words
+    assert "the server refuses --status 'asigned' (did you mean 'assigned'?)" in words
+    assert "known are reserved, pending_verification, assigned, released," in words
     assert "stopped" not in words
+
+
+def test_another_filter_that_the_server_refuses_is_told_in_its_words():
+    refused = UnprocessableEntityError(
+        status=422, details=[ValidationDetail(["query", "status"], "no", "enum")]
+    )
+    text = refused_filter(refused, {"status": "assigned"})
+    assert text == "the server refuses a filter: 422: query.status: no"
 
 
 # --- the same OUT again

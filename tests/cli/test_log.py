@@ -21,14 +21,20 @@ def event(**facts):
 @pytest.mark.parametrize(
     ("facts", "line"),
     [
-        ({"answer": "lost", "status": None}, "attempt 1 brought no usable answer"),
-        ({"answer": "server_errors", "status": 503}, "attempt 1 brought 503"),
-        ({"answer": "invalid"}, "attempt 1 brought a broken answer"),
-        ({"attempts": 2}, "attempt 2 brought found"),
-        ({"answer": "throttled", "status": 429}, "throttled (429); cooling down"),
+        ({"answer": "lost", "status": None}, "attempt 1 failed: no usable answer"),
+        ({"answer": "lost", "reason": "refused"}, "attempt 1 failed: refused"),
+        ({"answer": "server_errors", "status": 503}, "attempt 1 failed: 503"),
+        ({"answer": "invalid"}, "attempt 1 failed: an answer that is not a phone"),
+        ({"attempts": 2}, "attempt 2 found it"),
+        ({"attempts": 3, "answer": "missing"}, "attempt 3 says there is no such phone"),
         (
-            {"answer": "throttled", "status": 429, "rate": 12.34},
-            "throttled (429); cooling down, 12.3 requests a second",
+            {"attempts": 2, "answer": "rejected", "reason": "422: no"},
+            "attempt 2 was rejected: 422: no",
+        ),
+        ({"answer": "throttled", "reason": "429: slow"}, "throttled: 429: slow"),
+        (
+            {"answer": "throttled", "status": 429, "rate": 2.34},
+            "throttled: 429; at most 2.3 requests a second",
         ),
     ],
 )
@@ -38,7 +44,7 @@ def test_failed_attempts_retries_and_cool_downs_have_a_line(facts, line):
 
 def test_an_attempt_at_a_page_says_so():
     line = attempt_line(event(phone_id=None, answer="server_errors", status=502))
-    assert line == "a page of the listing: attempt 1 brought 502"
+    assert line == "a page of the listing: attempt 1 failed: 502"
 
 
 @pytest.mark.parametrize("answer", ["found", "missing", "rejected"])
@@ -56,7 +62,7 @@ def test_the_log_is_printed_while_the_block_lasts(capsys):
         LOG.warning("outage %s", "on")
     LOG.warning("outage %s", "off")
     assert capsys.readouterr().err == (
-        f"diga: {ID}: attempt 2 brought found\ndiga: outage on\n"
+        f"diga: {ID}: attempt 2 found it\ndiga: outage on\n"
     )
     assert LOG.level == level
 

@@ -95,6 +95,49 @@ def test_a_csv_begins_with_its_header_even_when_empty(tmp_path):
     assert (tmp_path / "out.csv").read_bytes() == Csv.header
 
 
+@pytest.mark.parametrize("resume", [False, True])
+async def test_a_file_that_the_run_created_can_be_removed_until_it_has_a_row(
+    path, resume
+):
+    with opened(path, resume=resume, retry_failed=False) as output:
+        assert path.exists()
+        output.remove_if_untouched()
+    assert not path.exists()
+    with opened(path, resume=resume, retry_failed=False) as output:
+        await output.write(ROWS[0])
+        output.remove_if_untouched()
+    assert stock(path).outcomes.total() == 1
+
+
+def test_a_folder_in_the_place_of_a_file_is_recognised(path):
+    path.mkdir()
+    assert refused(path, resume=False).endswith("is a directory; name a file in it")
+
+
+async def test_a_file_that_was_there_is_never_removed(path):
+    path.touch()
+    with opened(path, resume=True, retry_failed=False) as output:
+        output.remove_if_untouched()
+    assert path.exists()
+
+
+async def test_a_file_in_the_place_of_ours_is_never_removed(path):
+    with opened(path, resume=False, retry_failed=False) as output:
+        path.rename(path.with_name("moved"))
+        path.write_text("mine")
+        output.remove_if_untouched()
+    assert path.read_text() == "mine"
+
+
+async def test_the_failed_ids_of_earlier_runs_are_known(path):
+    await write(path, *ROWS)
+    failures = stock(path).failures
+    assert (failures.passing, failures.malformed) == (1, 1)
+    assert failures.first[0] == f"failed: {IDS[2]}: failed in an earlier run"
+    assert failures.first[1].startswith("failed: 'no, id': a phone id is a UUID")
+    assert stock(path, retry_failed=True).failures.count == 0
+
+
 async def test_a_file_that_exists_is_left_alone(path):
     path.write_text("mine")
     assert "exists" in refused(path, resume=False)
@@ -139,7 +182,7 @@ def test_another_set_of_columns_is_refused(tmp_path):
 def test_a_file_of_other_content_is_refused(tmp_path, text):
     path = tmp_path / "out.jsonl"
     path.write_text(text)
-    assert "row 1 is not one of ours" in refused(path)
+    assert "row 1 is not one that this command writes" in refused(path)
     assert path.read_text() == text
 
 
@@ -149,7 +192,7 @@ async def test_a_bad_row_in_the_middle_is_refused(path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1 + (path.suffix == ".csv")] = b'{"phone_id": \n'
     path.write_bytes(b"".join(lines))
-    assert "row 2 is not one of ours" in refused(path)
+    assert "row 2 is not one that this command writes" in refused(path)
     assert path.read_bytes() == b"".join(lines)
 
 
@@ -335,7 +378,9 @@ async def test_a_symbolic_link_is_followed(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    assert "no such file or directory" in refused(tmp_path / "no" / "out.csv")
+    message = refused(tmp_path / "no" / "out.csv")
+    assert "no such file or directory; create its folder: mkdir -p " in message
+    assert message.endswith("/no")
 
 
 @pytest.mark.parametrize("name", ["out", "out.txt", "out.json", "out.csv.gz"])

@@ -10,17 +10,34 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from byte_server import authority, server_tls
 
 from diga_async.sandbox import Sandbox
 
 resource = pytest.importorskip("resource", reason="signals and limits of POSIX")
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 KILLS = 5
 MISSING = "00000000-0000-4000-8000-000000000000"
 FEW_BYTES = 8_000
+INTERRUPTED_IMPORT = """
+import signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            signal.raise_signal(signal.SIGINT)
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupting())
+import diga_async.__main__ as m
+m.process()
+"""
 PLAIN_START_SECONDS = "import time; print(time.process_time())"
 HELP_SECONDS = (
     "import sys, time, diga_async.__main__ as m\n"
@@ -138,6 +155,82 @@ def test_the_second_signal_stops_now(start, sandbox, ids):
     assert "finishing" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 130
+
+
+def test_signals_after_the_second_end_the_command_without_a_traceback(
+    start, sandbox, ids, tmp_path
+):
+    process = start("phone", "fetch", ids, "-o", "out.jsonl", "--concurrency", 2)
+    sandbox.requests.wait_for(20)
+    sandbox.latency = 60.0
+    process.send_signal(signal.SIGINT)
+    assert "looking up" in process.stderr.readline()
+    assert "finishing" in process.stderr.readline()
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+    code, words = finish(process)
+    assert code == 130
+    assert "answer" not in words
+    ids_in(tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize(
+    "module", ["rich_click", "diga_async._cli.app", "aiohttp", "diga_async._cli.fetch"]
+)
+def test_ctrl_c_while_a_module_is_imported_is_one_line(environment, ids, module):
+    """A `KeyboardInterrupt` in an import prints a traceback, or is lost."""
+    arguments = [module, "phone", "fetch", str(ids)]
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (130, "diga: interrupted\n")
+
+
+def test_the_installed_command_is_the_one_that_handles_signals():
+    project = tomllib.loads(PROJECT.read_text())
+    assert project["project"]["scripts"]["diga"] == "diga_async.__main__:process"
+
+
+@pytest.fixture
+def behind_tls(sandbox):
+    """Serve an empty project by https, with a certificate of an unknown authority."""
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'{"data": [], "has_more": false}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        context = server_tls("127.0.0.1")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("command", [["check"], ["phone", "list"]])
+def test_ssl_cert_file_names_the_authorities_that_are_trusted(
+    start, environment, tmp_path, behind_tls, command
+):
+    code, words = finish(start(*command, "--base-url", behind_tls))
+    assert code == 4
+    if command != ["check"]:
+        assert "set SSL_CERT_FILE to a file with the authority's certificate" in words
+    authority().cert_pem.write_to_path(tmp_path / "authority.pem")
+    trusting = environment | {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
+    assert finish(start(*command, "--base-url", behind_tls, env=trusting))[0] == 0
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_each_id_once(
@@ -334,7 +427,9 @@ def test_a_server_that_cannot_be_reached_is_named_and_ctrl_c_ends_the_run(
     process = start("phone", "fetch", ids, "-o", "out.jsonl", env=unreachable)
     assert "looking up 300 ids" in process.stderr.readline()
     began = time.monotonic()
-    assert "no answer from http://127.0.0.1:9" in process.stderr.readline()
+    line = process.stderr.readline()
+    assert "no answer from http://127.0.0.1:9" in line
+    assert "connection refused" in line
     assert time.monotonic() - began < 6
     process.send_signal(signal.SIGINT)
     began = time.monotonic()

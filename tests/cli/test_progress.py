@@ -5,7 +5,12 @@ from collections import Counter
 import attrs
 import pytest
 
-from diga_async import ClientStats, LookupStats
+from diga_async import (
+    APIConnectionError,
+    ClientStats,
+    InternalServerError,
+    LookupStats,
+)
 from diga_async._cli.progress import (
     Bulletin,
     ListStanding,
@@ -49,6 +54,7 @@ SILENT = ClientStats(
     slots=64,
     resumes_in=0.0,
     outage=False,
+    last_error=None,
 )
 
 
@@ -150,6 +156,42 @@ def test_a_silent_server_is_mentioned_once_within_five_seconds():
     for words in ("no answer from https://diga.example", "4 s", "300 s", "Ctrl-C"):
         assert words in line
     assert lines(run, 200.0) == []
+
+
+REFUSED = APIConnectionError(
+    "connection refused", phase="connect", host="diga.example", port=443, errno=111
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (REFUSED, "connection refused (errno 111)"),
+        (
+            attrs.evolve(REFUSED, proxy="proxy.corp:3128"),
+            (
+                "could not connect to diga.example:443 through proxy.corp:3128: "
+                "connection refused (errno 111)"
+            ),
+        ),
+        (InternalServerError(status=503, message="down"), "503: down"),
+    ],
+)
+def test_the_line_about_a_silent_server_has_the_reason(error, reason):
+    failing = attrs.evolve(SILENT, lost=1, last_error=error)
+    (line,) = lines(bulletin(), 4.0, failing)
+    assert f" from https://diga.example for 4 s: {reason}; the run ends" in line
+
+
+def test_a_reason_that_is_known_later_is_told_once():
+    """A server that accepts and says nothing fails at the end of an attempt."""
+    run, failed = bulletin(), attrs.evolve(SILENT, last_error=REFUSED)
+    (line,) = lines(run, 4.0)
+    assert "for 4 s; the run ends" in line
+    assert lines(run, 10.0, failed) == [
+        "still no answer from https://diga.example: connection refused (errno 111)"
+    ]
+    assert lines(run, 11.0, failed) == []
 
 
 def test_a_server_that_answers_again_is_mentioned_once():

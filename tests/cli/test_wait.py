@@ -128,9 +128,15 @@ def test_a_broken_record_ends_it(wait_for, sandbox, phone_id):
     assert "$.number" in words
 
 
+def test_a_key_in_the_place_of_a_status_is_not_printed(wait_for):
+    key = "sk-fa17ed00fa17ed00fa17ed00"
+    assert key not in wait_for("--status", key, "--timeout", 0.05)[2]
+
+
 def test_a_status_that_may_be_misspelt_gets_a_warning(wait_for):
     words = wait_for("--status", "relesed", "--timeout", 0.05)[2]
-    assert "warning: this version knows no status 'relesed', but reserved, " in words
+    assert "warning: this version knows no status 'relesed' (did you mean " in words
+    assert "'released'?); known are reserved, " in words
     assert "warning" not in wait_for("--status", "reserved")[2]
 
 

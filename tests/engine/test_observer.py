@@ -1,14 +1,17 @@
 """The hook and the log receive every attempt and every end, and no secrets."""
 
 import asyncio
+import errno
 import functools
 import logging
+import re
 from uuid import UUID
 
 import attrs
 import pytest
 from byte_server import ByteServer, answer, answers, hangs, resets, says
 from fakes import PHONE_ID, turn
+from yarl import URL
 
 from diga_async import (
     AttemptEvent,
@@ -19,6 +22,7 @@ from diga_async import (
     NotFoundError,
     RateLimitError,
     RetryPolicy,
+    UnprocessableEntityError,
 )
 from diga_async._flow.circuit_breaker import FAILURES_TO_OPEN
 from diga_async.sandbox import Sandbox
@@ -128,7 +132,21 @@ async def test_an_event_without_a_response_has_no_status():
         await diga.phones.get_many([X])
 
     assert [(e.answer, e.status) for e in events[:2]] == [("lost", None)] * 2
+    assert events[0].reason.startswith("no answer from 127.0.0.1:")
     assert events[-1].error == "APIConnectionError"
+
+
+async def test_an_event_never_has_the_words_of_the_server():
+    """Events go to the log, which others read."""
+    events = []
+    body = b'{"detail": [{"loc": [], "msg": "words", "type": "t"}]}'
+    async with (
+        ByteServer(says(answer(body, "422 No"))) as server,
+        client(server, on_event=events.append) as diga,
+    ):
+        with pytest.raises(UnprocessableEntityError, match="words"):
+            await diga.phones.get(X)
+    assert (events[0].status, events[0].reason) == (422, None)
 
 
 async def test_an_event_states_the_time_in_the_queue():
@@ -246,7 +264,11 @@ async def test_a_log_has_a_line_for_each(sandbox, caplog):
     assert lookup.getMessage().startswith(
         f"lookup phone_id={phone_id} outcome=found error=None attempts=1 elapsed="
     )
-    assert run.getMessage().startswith("run found=1 missing=0 failed=0 retries=0")
+    assert re.fullmatch(
+        r"run ended: 1 found, 0 missing, 0 failed in 0\.\d{3} s, "
+        r"with 0 retries and 0 requests throttled",
+        run.getMessage(),
+    )
     assert isinstance(attempt.attempt, AttemptEvent)
     assert isinstance(lookup.lookup, LookupEvent)
 
@@ -258,7 +280,23 @@ async def test_the_log_states_why_a_run_ended_early(sandbox, caplog):
             await diga.phones.get_many(sandbox.phone_ids)
 
     (run,) = caplog.records
-    assert run.getMessage().endswith("error=AuthenticationError")
+    server = f"127.0.0.1:{URL(sandbox.url).port}"
+    early = f"run ended early, because {server} answered 401: 0 found, "
+    assert run.getMessage().startswith(early)
+    assert run.run.found == 0
+
+
+async def test_the_log_says_that_the_program_left_a_run(sandbox, caplog):
+    caplog.set_level(logging.INFO, "diga_async")
+    async with client(sandbox) as diga:
+        async with diga.phones.iter_many(sandbox.phone_ids) as lookups:
+            await anext(lookups)
+        async with diga.phones.iter_many(sandbox.phone_ids) as lookups:
+            assert len([outcome async for outcome in lookups]) == 20
+
+    left, whole = (r.getMessage() for r in caplog.records if hasattr(r, "run"))
+    assert left.startswith("run ended early, because the program left it: 1 found, ")
+    assert whole.startswith("run ended: 20 found, ")
 
 
 async def test_an_outage_is_logged_at_warning_and_its_end_at_info(caplog):
@@ -273,10 +311,33 @@ async def test_an_outage_is_logged_at_warning_and_its_end_at_info(caplog):
         batch = await diga.phones.get_many(ids, concurrency=1)
 
     assert list(batch.failures) == ids[:-1]
-    assert [(r.levelname, r.getMessage()) for r in caplog.records[:2]] == [
-        ("WARNING", "outage on"),
-        ("INFO", "outage off"),
-    ]
+    begun, over = caplog.records[:2]
+    name = f"127.0.0.1:{server.port}"
+    assert (begun.levelname, over.levelname) == ("WARNING", "INFO")
+    assert begun.getMessage() == (
+        f"outage: no answer from {name}: connection reset by peer (errno "
+        f"{errno.ECONNRESET}); runs are paused, and send about one request a second "
+        "until the server answers, for 300 s at most"
+    )
+    assert re.fullmatch(
+        rf"outage over: {name} answers again, after \d\.\d s", over.getMessage()
+    )
+
+
+async def test_the_log_has_no_words_of_the_server(caplog):
+    """They may be personal; the status says enough."""
+    caplog.set_level(logging.INFO, "diga_async")
+    ids = [UUID(int=number) for number in range(FAILURES_TO_OPEN + 1)]
+    body = b'{"error": {"code": "X", "message": "the phone of Mrs. Ruiz"}}'
+    script = [says(answer(body, "500 No"))] * (2 * FAILURES_TO_OPEN)
+    async with (
+        ByteServer(*script, answers) as server,
+        client(server, retry=RetryPolicy(max_attempts=1)) as diga,
+    ):
+        await diga.phones.get_many(ids, concurrency=1)
+
+    assert f"outage: 127.0.0.1:{server.port} answered 500; " in caplog.text
+    assert "Ruiz" not in caplog.text
 
 
 async def test_a_long_cool_down_is_news(caplog):
@@ -291,7 +352,11 @@ async def test_a_long_cool_down_is_news(caplog):
 
     record = caplog.records[0]
     assert record.levelname == "INFO"
-    assert record.getMessage().startswith("limiter state=cooling_down rate=None ")
+    name = f"127.0.0.1:{server.port}"
+    assert re.fullmatch(
+        rf"throttled by {name}: no request for (9|10) s, as it asked",
+        record.getMessage(),
+    )
     assert record.limiter["state"] == "cooling_down"
     assert 8.0 < record.limiter["resumes_in"] <= 10.0
 

@@ -1,9 +1,9 @@
-"""When polls begin, and how long an outage lasts."""
+"""When polls begin."""
 
 import pytest
 from hypothesis import given, strategies as st
 
-from diga_async._flow.polling import OutageTimer, next_start
+from diga_async._flow.polling import next_start
 
 seconds = st.floats(0.1, 10_000.0)
 
@@ -40,12 +40,3 @@ def test_the_next_poll_is_to_come_and_near_a_multiple(begun, took, every, chance
 @pytest.mark.parametrize("every", [5e-324, 1e-9, 1.7e308])
 def test_any_period_that_is_allowed_gives_a_time(every):
     assert next_start(1000.0, 1001.0, every, 1.0) >= 1001.0
-
-
-def test_an_outage_begins_anew_after_each_answer():
-    outage = OutageTimer()
-
-    assert outage.measure(100.0, answers=7) == 0.0
-    assert outage.measure(110.0, answers=7) == 10.0
-    assert outage.measure(120.0, answers=8) == 0.0
-    assert outage.measure(150.0, answers=8) == 30.0

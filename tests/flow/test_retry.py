@@ -151,20 +151,26 @@ def test_an_invalid_count_is_rejected(kind: Any, name: str, value: Any) -> None:
     "value", [v for v in NO_DURATIONS + ZEROS if v is not None], ids=repr
 )
 def test_an_invalid_rate_is_rejected(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"^per_second must be .*, or None$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^per_second must be .*, or None, not "
+    ):
         Limits(per_second=value)
 
 
 @pytest.mark.parametrize("value", ["no", "", None, 0, 1, []], ids=repr)
 def test_a_flag_must_be_a_bool(value: Any) -> None:
     """The text "no" would switch it on."""
-    with pytest.raises(ConfigurationError, match=r"^adaptive must be True or False$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^adaptive must be True or False, not "
+    ):
         Limits(adaptive=value)
 
 
 def test_a_total_is_checked_in_both_forms() -> None:
-    with pytest.raises(ConfigurationError, match=r"^total must be"):
+    with pytest.raises(ConfigurationError, match=r"^timeouts must be .*, not str$"):
         Timeouts.of("5")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"^total must be .*, not -5$"):
+        Timeouts.of(-5)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from byte_server import ByteServer, Wire, answer, answers, is_listing, phone
 from fakes import KEY, quick_client
 
 from diga_async import (
+    APIConnectionError,
     DigaClient,
     DigaError,
     Failed,
@@ -134,6 +135,32 @@ async def test_an_outage_costs_few_ids_however_long_it_lasts() -> None:
     assert during <= 4 + 20
     assert [type(o) for o in outcomes].count(Failed) == during
     assert [type(o) for o in outcomes].count(Found) == 200 - during
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_an_outage_is_over_with_the_last_run_that_it_pauses(
+    attempts: int,
+) -> None:
+    """A health endpoint would else report it for ever: nothing more is sent."""
+
+    async def down(wire: Wire) -> None:
+        wire.reset()
+
+    async with (
+        ByteServer(down) as server,
+        quick_client(
+            server.url,
+            retry=RetryPolicy(max_attempts=attempts, base_delay=0.001, max_outage=0.5),
+        ) as diga,
+    ):
+        begun = diga.stats.outage
+        with contextlib.suppress(APIConnectionError):
+            await diga.phones.get_many(ids(64), concurrency=64)
+        assert (begun, diga.stats.outage) == (False, False)
+
+        with pytest.raises(APIConnectionError):
+            await diga.phones.get(ids(1)[0])
+        assert diga.stats.outage  # of single lookups it tells until an answer comes
 
 
 async def test_an_earlier_outage_does_not_end_the_next_run() -> None:

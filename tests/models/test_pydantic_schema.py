@@ -6,11 +6,21 @@ import sys
 from typing import Annotated
 from uuid import UUID
 
+import attrs
 import pytest
 from fakes import phone_fields
 from strategies import payload
 
-from diga_async import Failed, Found, Missing, Phone, RateLimitError, SipConfig
+from diga_async import (
+    Failed,
+    Found,
+    Missing,
+    Phone,
+    PhoneBatch,
+    PhonePage,
+    RateLimitError,
+    SipConfig,
+)
 from diga_async._models.outcomes import row_of
 
 pydantic = pytest.importorskip("pydantic")
@@ -23,6 +33,13 @@ OUTCOMES = [
     Missing(X, 1, 0.1),
     Failed(X, RateLimitError("slow down", status=429), 2, 0.1),
 ]
+PAGE = PhonePage(phones=(PHONE,), cursor=X, has_more=True, total_pages=None)
+BATCH = PhoneBatch(
+    phones={PHONE.id: PHONE},
+    missing=(X,),
+    failures={"no id": RateLimitError("slow down", status=429)},
+    unanswered=("later", X),
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +57,14 @@ def schemas() -> dict:
     @app.get("/outcome")
     async def outcome() -> Found | Missing:
         return OUTCOMES[1]
+
+    @app.get("/page")
+    async def page() -> PhonePage:
+        return PAGE
+
+    @app.get("/batch")
+    async def batch() -> PhoneBatch:
+        return BATCH
 
     return app.openapi()["paths"]
 
@@ -77,6 +102,36 @@ def test_an_outcome_is_written_as_the_row_of_the_command(outcome: object) -> Non
     assert adapter.dump_python(outcome, mode="json") == row_of(outcome)
     with pytest.raises(pydantic.ValidationError):
         adapter.validate_python(row_of(outcome))
+
+
+def test_a_page_and_a_batch_are_written_as_json() -> None:
+    page = json.loads(pydantic.TypeAdapter(PhonePage).dump_json(PAGE))
+    batch = json.loads(pydantic.TypeAdapter(PhoneBatch).dump_json(BATCH))
+
+    assert page == {
+        "phones": [PHONE.to_dict()],
+        "cursor": str(X),
+        "has_more": True,
+        "total_pages": None,
+    }
+    assert batch == {
+        "phones": {str(PHONE.id): PHONE.to_dict()},
+        "missing": [str(X)],
+        "failures": {"no id": row_of(OUTCOMES[2])["error"]},
+        "unanswered": ["later", str(X)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/page", PhonePage), ("/batch", PhoneBatch)]
+)
+def test_the_schema_of_a_page_and_a_batch_has_each_of_their_fields(
+    schemas: dict, path: str, kind: type
+) -> None:
+    schema = answered(schemas, path)
+
+    assert schema["required"] == list(schema["properties"])
+    assert list(schema["properties"]) == [a.name for a in attrs.fields(kind)]
 
 
 def test_the_schema_names_every_field_and_allows_unknown_ones(schemas: dict) -> None:

@@ -339,8 +339,10 @@ class TestErrors:
         async with quick_client(f"{sandbox.url}/elsewhere", sandbox.api_key) as diga:
             with pytest.raises(ConfigurationError, match="no Diga API"):
                 await listed(diga)
-            with pytest.raises(ConfigurationError, match="no Diga API"):
+            with pytest.raises(ConfigurationError, match="no Diga API") as caught:
                 await diga.phones.list_page()
+
+        assert f" at {sandbox.url}/elsewhere: " in str(caught.value)
 
     async def test_a_retry_after_beyond_max_outage_is_raised(self):
         def busy(*_):

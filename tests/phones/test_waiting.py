@@ -14,6 +14,7 @@ from diga_async import (
     ClientClosedError,
     ConfigurationError,
     DigaError,
+    InternalServerError,
     InvalidPhoneIdError,
     Limits,
     NotFoundError,
@@ -104,6 +105,45 @@ async def test_arguments_are_checked_at_the_call(project, arguments, error):
     assert project.requests == []
 
 
+@pytest.mark.parametrize("status", ["asigned", "Assigned", ["released", "assigned "]])
+async def test_a_status_that_is_probably_misspelt_gets_a_warning(project, status):
+    """It may be a status of tomorrow, so it is not refused."""
+    async with project.client() as diga:
+        with pytest.warns(UserWarning, match="is it 'assigned'") as caught:
+            diga.phones.wait_until(X, status=status).close()
+        with pytest.warns(UserWarning, match="is it 'assigned'"):
+            diga.phones.list(status="asigned")
+        diga.phones.wait_until(X, status=PhoneStatus("asigned")).close()
+        diga.phones.list(status=PhoneStatus("asigned"))
+
+    assert caught[0].filename == __file__
+    assert project.requests == []
+
+
+async def test_the_errors_of_a_wait_say_what_was_waited_for_and_what_was_seen(project):
+    project.answer = lambda _: LOST
+    async with project.client(retry=ONCE) as diga:
+        wait = await soon(
+            diga.phones.wait_until(X, status={"released", "assigned"}, timeout=9.5)
+        )
+        await project.advance(9.5)
+        with pytest.raises(WaitTimeoutError) as late:
+            await wait
+    project.answer = lambda _: None
+    project.change(1, status="finished")
+    async with project.client() as diga:
+        with pytest.raises(WaitError) as final:
+            await diga.phones.wait_until(X, status="assigned")
+
+    assert late.value.describe() == (
+        "status 'assigned' or 'released' did not come within 9.5 s: "
+        "the phone was never read"
+    )
+    assert final.value.describe() == (
+        "the phone is finished, which is final: status 'assigned' cannot come"
+    )
+
+
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 27.0), (1.0, 33.0)])
 async def test_polls_are_a_tenth_early_or_late(project, chance, seconds):
     async with project.client(chance=chance) as diga:
@@ -137,6 +177,10 @@ async def test_the_deadline_is_exact_and_names_what_was_last_seen(project):
             await wait
 
     error = caught.value
+    assert str(error) == (
+        "status 'assigned' did not come within 45 s: "
+        f"the phone is 'pending_verification' (phone {X})"
+    )
     assert (error.phone_id, error.phone.status) == (X, "pending_verification")
     assert isinstance(error, TimeoutError)
     assert error.__cause__ is error.__context__ is None
@@ -277,6 +321,31 @@ async def test_a_phone_that_fails_while_others_are_answered_is_not_an_outage(pro
         await project.advance(30.0)
 
         assert (await wait).status == "assigned"
+
+
+async def test_a_server_that_only_fails_is_an_outage(project):
+    async with project.client(retry=ONCE) as diga:
+        project.answer = lambda _: response(500)
+        wait = await soon(diga.phones.wait_until(X, status="assigned"))
+        await project.advance(290.0)
+        assert not wait.done()
+        await project.advance(60.0)
+
+        with pytest.raises(InternalServerError):
+            await wait
+
+
+async def test_the_time_between_two_polls_counts_for_an_outage(project):
+    async with project.client(retry=ONCE) as diga:
+        project.answer = lambda _: LOST
+        wait = await soon(diga.phones.wait_until(X, status="assigned", every=200.0))
+        await project.advance(199.0)
+        assert len(project.requests) == 1
+        await project.advance(202.0)
+        assert wait.done()
+
+        with pytest.raises(APIConnectionError):
+            await wait
 
 
 async def test_a_retry_after_longer_than_an_outage_does_not_end_a_wait(project):

@@ -91,6 +91,10 @@ def make_what_cannot_be(client: DigaClient) -> None:
     DigaClient(42)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     DigaClient("sk-1", "https://api.diga.io")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Phone(UUID(int=0), "+34910000000")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.phones.get(UUID(int=0), timeout=5)  # type: ignore[call-arg, unused-coroutine]  # pyright: ignore[reportCallIssue]
+    client.phones.list("assigned")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    list(client.phones.list())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    client.phones.iter_many([])[0]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
     client.phones.iter_many([1, 2])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 
