@@ -4,7 +4,8 @@ The rate limiter: when the next attempt may start, and how many may be in flight
 1. Until the first 429 there is no rate: a few attempts are in flight, and each one
    that is accepted adds half a slot.
 2. From then on the rate is slightly below the limit, plus an excess that doubles
-   until the next 429: slowly where a 429 is dear, soon where a limit has just fallen.
+   until the next 429: slowly where a 429 is dear, soon where the limit is in doubt,
+   because it has just fallen, comes from few attempts, or is far exceeded.
 3. Each 429 measures the limit: the attempts accepted since the last measurement,
    over that time, are at most the limit, the rate in use was at least the limit, and
    the estimate is their geometric mean.
@@ -281,7 +282,7 @@ class RateLimiter:
         if sent_at >= self._judged_at:
             if self._adaptive:
                 self._learn(now, sent_at, delay, in_flight)
-                self._pause(now, self._probe_pause(now), chance)
+                self._pause(now, self._probe_pause(now, sent_at), chance)
             elif not delay:
                 self._pause(now, 2.0 ** min(self._alike - 1, FEW) * chance, 0.0)
                 self._alike += 1
@@ -342,10 +343,12 @@ class RateLimiter:
             self._slots = min(self._slots, FIRST_SLOTS)
         self._next = max(self._next, now + seconds + chance * min(self._gap, 1.0))
 
-    def _probe_pause(self, now: float) -> float:
+    def _probe_pause(self, now: float, sent_at: float) -> float:
         """Return how long to pause after a 429."""
         if not self._probes:
-            return self._gap
+            # In a search, the attempts in flight are heard before the next one starts.
+            trip = now - sent_at if self._known_at == math.inf else 0.0
+            return max(self._gap, trip)
         silence = now - self._silent_since
         return max(2.0 * self._gap, min(silence / 2.0, math.sqrt(silence)))
 
@@ -359,6 +362,10 @@ class RateLimiter:
         """Let one accepted attempt raise what is allowed."""
         self._trip += (max(now - sent_at, 0.001) - self._trip) / 4.0
         self._run += 1
+        if in_flight > self._full:
+            self._above += 1
+            if self._above >= SEVERAL:
+                self._full = math.inf  # refuted
         if sent_at < self._judged_at:
             return
         if not self._adaptive:
@@ -389,7 +396,9 @@ class RateLimiter:
 
     def _doubling(self, now: float) -> float:
         """Return the seconds in which an excess doubles."""
-        patient = max(SEVERAL / self._rate, DEAR * self._cost)
+        # Far above the limit, it has risen, and only one 429 is left to pay for.
+        dear = DEAR if self._excess < 0.25 * self._limit else 1.0
+        patient = max(SEVERAL / self._rate, dear * self._cost)
         doubted = (now - self._fell_at) / DOUBT
         return max(DOUBLING, 5.0 * self._trip, min(patient, doubted))
 
@@ -409,10 +418,6 @@ class RateLimiter:
 
     def _widen(self, now: float, in_flight: int) -> None:
         """Add to the slots."""
-        if in_flight > self._full:
-            self._above += 1
-            if self._above >= SEVERAL:
-                self._full = math.inf  # refuted
         more = 0.5
         if self._full < math.inf:
             if in_flight < int(self._slots):
@@ -455,6 +460,7 @@ class RateLimiter:
         else:
             first = in_flight / max(now - sent_at, 1e-3) / 2.0
         self._limit = self._base = first
+        self._last_run = measurement.accepted
         self._set_rate(first)
         measurement.begin(sent_at)
 
@@ -472,7 +478,7 @@ class RateLimiter:
             self._fell_at = now
         # A search that ends with enough accepted attempts has measured exactly.
         exact = delay > 0.0 and not known and self._run >= ENOUGH
-        self._become_known(now, delay)
+        guess = self._become_known(now)
         if measurement.accepted >= ENOUGH or (known and not tells):
             measurement.begin(sent_at)
         if delay:
@@ -481,37 +487,43 @@ class RateLimiter:
         self._limit = limit
         self._base = max(limit * (1.0 - step), least)
         self._excess = min(max(EXCESS * limit, rough), 0.1 * limit)
+        if guess:
+            # Few attempts may be far off: the limit is tested soon.
+            self._excess = 0.25 * limit
+            patient = max(SEVERAL / limit, DEAR * delay)
+            self._fell_at = now - DOUBT / 2.0 * patient
         self._set_rate(self._base + self._excess)
 
-    def _become_known(self, now: float, delay: float) -> None:
-        """End the search at a measurement, or at a 429 like those before."""
-        if self._known_at < math.inf:
-            return
-        if self._measurement.accepted >= ENOUGH:
-            self._known_at = now
-        elif self._alike >= FEW:
-            self._known_at = now
-            # A guess from few attempts is tested twice as soon.
-            self._fell_at = now - DOUBT * DEAR / 2.0 * delay
+    def _become_known(self, now: float) -> bool:
+        """End the search if it has measured; return whether it is from few attempts."""
+        few = self._measurement.accepted < ENOUGH
+        if self._known_at < math.inf or (few and self._alike < FEW - 1):
+            return False
+        self._known_at = now
+        return few
 
     def _estimate(self, until: float, rate: float, step: float, delay: float) -> float:
         """Return the estimated limit, at a 429 that came at this rate."""
         measurement = self._measurement
         known = self._known_at < math.inf
+        least = 0.0
         if known and delay and measurement.accepted < ENOUGH:
-            return min(self._limit, rate)
+            if self._alike < 2 * FEW:
+                return min(self._limit, rate)
+            least = min(self._limit * (1.0 - step), SEVERAL / delay)
         measured = min(measurement.per_second(until), rate)
         limit = math.sqrt(measured * rate)
         if measured > AGREES * rate:
             return max(limit, min(self._limit * (1.0 - step), rate))
         if measurement.probed and not known:
             return max(measured, 1.0 / measurement.probed)
-        return limit
+        return max(limit, least)
 
     def _tells(self, delay: float) -> bool:
         """Return whether a 429 shows a limit; otherwise it may be chance."""
         alike = abs(self._run - self._last_run) <= max(1.0, self._run / 4.0)
         self._alike = self._alike + 1 if alike else 1
         self._last_run = self._run
-        regular = self._alike >= FEW or self._measurement.probed > 0.0
+        # FEW 429s have FEW - 1 runs between them.
+        regular = self._alike >= FEW - 1 or self._measurement.probed > 0.0
         return not delay or self._run >= ENOUGH or regular

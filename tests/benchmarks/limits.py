@@ -87,7 +87,7 @@ HALVED = (200, 100, 15.0)
 ROWS = {
     "free": Row(ids=20_000, limit=1e9, server=sim.Free),
     "nginx-10000": Row(
-        ids=10_000, limit=200, server=_nginx(200), goodput=0.97, refused=0.01
+        ids=10_000, limit=200, server=_nginx(200), goodput=0.97, refused=0.025
     ),
     "nginx-2000": Row(
         ids=2_000, limit=200, server=_nginx(200), goodput=0.95, refused=0.025

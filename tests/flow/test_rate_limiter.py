@@ -96,6 +96,9 @@ CASES = {
     "2,000/s": Case(plain(bucket(2000, 20)), 2000, 0, 3, 0.95, 0.02),
     "no burst": Case(plain(bucket(200, 0)), 200, 10, 25, 0.75),
     "200 ms": Case(plain(bucket(200, 20)), 200, 10, 25, 0.93, 0.04, {"trip": 0.2}),
+    "served in 200 ms": Case(
+        plain(lambda _: Slow(Bucket(200, 20), 0.2)), 200, 0, 15, 0.87
+    ),
     "windows of 1 s": Case(plain(lambda _: Window(200, 1)), 200, 1, 15, 0.9, 0.08),
     "windows of 5 s": Case(plain(lambda _: Window(500, 5)), 100, 5, 35, 0.85, 0.08),
     "windows, told when they end": Case(
@@ -207,6 +210,42 @@ def test_a_limit_that_falls_and_comes_back_is_found(after: float | None) -> None
     assert result.per_second(since, 100) >= 0.85 * 200
 
 
+def changing(before: float, after: float, burst: float, delay: float) -> Server:
+    server = InTurn((30, Bucket(before, burst)), (END, Bucket(after, burst)))
+    return Slow(Telling(server, delay), 0.02)
+
+
+def test_a_limit_so_low_that_few_fit_between_delays_is_found() -> None:
+    """Eight delays or fewer, also where the whole run has only sixty ids."""
+    for seed in range(1, 9):
+        server = Slow(Telling(Bucket(10, 0), 1.0), 0.02)
+        result = simulate(server, ids=60, seed=seed)
+
+        assert result.found / result.ended >= 0.43 * 10
+
+
+def test_a_limit_that_falls_below_what_a_delay_costs_is_found() -> None:
+    result = simulate(changing(20, 4, 1, 10.0), until=300, seed=1)
+
+    assert result.per_second(150, 300) >= 0.55 * 4
+
+
+def test_a_limit_that_rises_sevenfold_is_found_though_each_429_is_dear() -> None:
+    result = simulate(changing(20, 140, 10, 5.0), until=250, seed=1)
+
+    assert result.per_second(150, 250) >= 0.55 * 140
+
+
+def test_the_first_429_waits_for_the_attempts_in_flight() -> None:
+    """A window that fills within milliseconds then throttles few of them."""
+    counts = []
+    for seed in range(5):
+        server = Telling(Window(200, 1), None)
+        counts.append(len(simulate(server, until=0.25, seed=seed).refused))
+
+    assert sorted(counts)[2] <= 2 * 64
+
+
 @pytest.mark.parametrize(("after", "share"), [(None, 0.95), (1.0, 0.80)])
 def test_four_clients_share_a_limit(after: float | None, share: float) -> None:
     server = Telling(Bucket(200, 20), after)
@@ -219,11 +258,15 @@ def test_four_clients_share_a_limit(after: float | None, share: float) -> None:
 
 
 def test_a_second_client_gets_a_fair_share() -> None:
-    server = Telling(Bucket(200, 20), None)
+    """40 : 60 or better in the median run; a single run may be at 33 : 67."""
+    shares = []
+    for seed in range(1, 12):
+        server = Telling(Bucket(200, 20), None)
+        result = simulate(server, until=60, starts=(0.0, 15.0), seed=seed)
+        shares.append(result.fairness(35, 60))
 
-    result = simulate(server, until=60, starts=(0.0, 15.0), seed=1)
-
-    assert result.fairness(35, 60) >= 0.5
+    assert sorted(shares)[5] >= 40 / 60
+    assert min(shares) >= 0.45
 
 
 class Numbered:
@@ -348,7 +391,7 @@ def test_there_is_no_livelock(
 
 
 def test_drawn_servers_are_used_well() -> None:
-    """A sample of the statistic; `limiter_report.py` has all of it."""
+    """A sample of the statistic; `benchmarks/limiter.py` has all of it."""
     servers = [draw(seed, most=40.0) for seed in range(100, 130)]
     shares = sorted(server.share(server.run()) for server in servers)
 
@@ -590,6 +633,33 @@ def test_a_limit_in_flight_is_shown_as_slots_and_not_as_a_rate() -> None:
     assert sum(rate is None for _, rate, _, _ in seen) > 0.7 * len(seen)
     assert {state for _, _, _, state in seen} == {"limited"}
     assert {slots for _, _, slots, _ in seen} <= {8, 9, 10, 11}
+
+
+def test_a_rate_found_beside_a_limit_in_flight_does_not_hold_back() -> None:
+    """The server's answers become ten times as fast, and it is used as before."""
+    slow, fast = (InFlight(10, seconds, spread=0) for seconds in (0.1, 0.01))
+
+    result = simulate(InTurn((20, slow), (END, fast)), until=40, seed=1)
+
+    assert result.per_second(28, 40) >= 0.95 * 10 / 0.0115
+
+
+def test_slots_lowered_by_a_limit_on_the_rate_are_raised_again() -> None:
+    """Answers take as long each time, so that the rate looks like a number."""
+    server = Telling(Slow(Bucket(200, 20), 0.2), None)
+
+    result = simulate(server, until=40, seed=1)
+
+    assert result.per_second(10, 40) >= 0.97 * 200
+    assert {slots for at, _, slots, _ in result.seen if at > 10} - set(range(41))
+
+
+def test_a_limit_in_flight_is_dropped_when_it_is_lifted() -> None:
+    server = InTurn((10, InFlight(10, 0.1, spread=0)), (END, Slow(Free(), 0.1)))
+
+    result = simulate(server, until=30, seed=1)
+
+    assert result.seen[-1][1:] == (None, 64, "free")
 
 
 def test_a_cap_is_not_a_limit_of_the_server() -> None:
