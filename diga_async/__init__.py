@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         WrongLoopError,
     )
     from diga_async._models.events import AttemptEvent, Event, LookupEvent
+    from diga_async._models.listing import ListingStats, PhonePage
     from diga_async._models.options import Limits, RetryPolicy, Timeouts
     from diga_async._models.outcomes import (
         Failed,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         Missing,
         Outcome,
         PhoneBatch,
-        PhonePage,
     )
     from diga_async._models.phone import (
         Phone,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         SipMediaEncryption,
         TelephonyProvider,
     )
-    from diga_async._models.stats import ClientStats, ListingStats, LookupStats
+    from diga_async._models.stats import ClientStats, LookupStats
     from diga_async._phones.listing import PhoneListing
     from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.phones import Phones
@@ -112,6 +112,7 @@ _MODULES = {
     "_client": ("DigaClient",),
     "_models.change": ("Change", "WatchStats"),
     "_models.events": ("AttemptEvent", "Event", "LookupEvent"),
+    "_models.listing": ("ListingStats", "PhonePage"),
     "_models.options": ("Limits", "RetryPolicy", "Timeouts"),
     "_models.outcomes": (
         "Failed",
@@ -119,7 +120,6 @@ _MODULES = {
         "Missing",
         "Outcome",
         "PhoneBatch",
-        "PhonePage",
     ),
     "_models.open_enum": ("Extra",),
     "_models.phone": (
@@ -129,7 +129,7 @@ _MODULES = {
         "SipMediaEncryption",
         "TelephonyProvider",
     ),
-    "_models.stats": ("ClientStats", "ListingStats", "LookupStats"),
+    "_models.stats": ("ClientStats", "LookupStats"),
     "_phones.listing": ("PhoneListing",),
     "_phones.lookups": ("PhoneLookups",),
     "_phones.phones": ("Phones",),

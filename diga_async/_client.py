@@ -18,10 +18,12 @@ from diga_async._lifecycle import Lifecycle
 from diga_async._models.arguments import Signature, not_this
 from diga_async._models.errors import ConfigurationError
 from diga_async._models.options import Limits, RetryPolicy, Timeouts, check_flag
-from diga_async._models.stats import ClientStats
 from diga_async._phones.phones import Phones
 from diga_async._runtime import Options
 from diga_async._transport.transport import environment_proxy
+
+if TYPE_CHECKING:
+    from diga_async._models.stats import ClientStats
 
 _T = TypeVar("_T")
 _ARTICLES: dict[Any, str] = {SSLContext: "an"}
@@ -178,7 +180,7 @@ class DigaClient:
         return self._lifecycle.closed
 
     @property
-    def stats(self) -> ClientStats:
+    def stats(self) -> "ClientStats":
         """
         A snapshot of what the client has done and is doing; cheap.
 

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from diga_async._engine.call import Counters
 from diga_async._engine.credentials import Credentials
@@ -12,8 +13,10 @@ from diga_async._engine.loop_end import LoopEnd
 from diga_async._flow.address_check import AddressCheck
 from diga_async._models.errors import ClientClosedError, WrongLoopError
 from diga_async._models.options import Timeouts
-from diga_async._models.stats import ClientStats
 from diga_async._runtime import Options, Runtime, client_stats
+
+if TYPE_CHECKING:
+    from diga_async._models.stats import ClientStats
 
 
 class Lifecycle:
@@ -49,7 +52,7 @@ class Lifecycle:
         return self.options.timeouts if timeouts is None else Timeouts.of(timeouts)
 
     @property
-    def stats(self) -> ClientStats:
+    def stats(self) -> "ClientStats":
         """A snapshot."""
         return client_stats(self._counters, self.options.limits, self.runtime)
 

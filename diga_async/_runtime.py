@@ -6,16 +6,13 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from ssl import SSLContext
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import aiohttp
 import attrs
 
 from diga_async._api.addresses import server_of
-from diga_async._api.listing import PhoneQuery, list_phones
-from diga_async._bulk.plan import Plan
-from diga_async._bulk.run import Run
-from diga_async._bulk.source import Source
+from diga_async._api.operation import Operation
 from diga_async._engine.call import Counters
 from diga_async._engine.clock import Clock
 from diga_async._engine.credentials import Credentials
@@ -30,8 +27,16 @@ from diga_async._models.errors import (
 )
 from diga_async._models.events import AnswerKind
 from diga_async._models.options import Limits, RetryPolicy, Timeouts
-from diga_async._models.stats import ClientStats
 from diga_async._transport.transport import Transport
+
+if TYPE_CHECKING:
+    from diga_async._bulk.plan import Plan
+    from diga_async._bulk.run import Run
+    from diga_async._bulk.source import Source
+    from diga_async._models.stats import ClientStats
+
+# Not every program has runs or reads statistics, and few need the control.
+# ruff: noqa: PLC0415
 
 CLOSE_SECONDS = 1.0
 
@@ -83,7 +88,7 @@ class Runtime:
                 proxy=options.proxy,
                 retry=options.retry,
                 limits=options.limits,
-                control=list_phones(PhoneQuery(), page_size=1),
+                control=_shortest_listing,
                 headers=options.headers,
             ),
             credentials,
@@ -109,15 +114,17 @@ class Runtime:
         # In this order: a forked child has no running loop.
         return os.getpid() == self._pid and asyncio.get_running_loop() is self.loop
 
-    def start(self, source: Source, plan: Plan[R]) -> Run[R]:
+    def start(self, source: "Source", plan: "Plan[R]") -> "Run[R]":
         """Start a run."""
+        from diga_async._bulk.run import Run
+
         concurrency = min(plan.concurrency, self._limits.concurrency)
         plan = attrs.evolve(plan, concurrency=concurrency)
         run = Run(self.engine, source, plan, self._ended)
         self._runs.add(run)
         return run
 
-    def _ended(self, run: Run[Any]) -> None:
+    def _ended(self, run: "Run[Any]") -> None:
         self._runs.discard(run)
         if not self._runs:
             self.engine.breaker.no_run_is_left()
@@ -189,6 +196,12 @@ class Runtime:
         self._transport.abandon()
 
 
+def _shortest_listing() -> Operation[Any]:
+    from diga_async._api.listing import PhoneQuery, list_phones
+
+    return list_phones(PhoneQuery(), page_size=1)
+
+
 def _end(pause: "asyncio.Future[None]") -> None:
     if not pause.done():
         pause.set_result(None)
@@ -213,8 +226,10 @@ def _connector_of(
 
 def client_stats(
     counters: Counters, limits: Limits, runtime: Runtime | None
-) -> ClientStats:
+) -> "ClientStats":
     """Return a snapshot of a client; *runtime* is None while it is not open."""
+    from diga_async._models.stats import ClientStats
+
     answers = {name: counters.answers[name] for name in get_args(AnswerKind)}
     if runtime is None:
         engine, believed = None, RateLimiter(**attrs.asdict(limits)).snapshot(0.0)

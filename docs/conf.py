@@ -103,6 +103,7 @@ ELSEWHERE = {
 """Addresses of other projects' names, so that a build needs no network."""
 
 
+CHECKING = "TYPE_CHECKING"
 ENUM_MEMBER = re.compile(r"<(\w+\.\w+): '\w*'>")
 
 
@@ -195,6 +196,16 @@ def restore_module_names(_app: Sphinx) -> None:
             for module, source in sources.items():
                 if defined.search(source):
                     getattr(public, name).__module__ = module
+
+
+def import_types(_app: Sphinx) -> None:
+    """Do the imports for type checkers as well: autodoc evaluates annotations."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("diga_async.") and module.__file__:
+            source = Path(module.__file__).read_text(encoding="utf-8")
+            for node in ast.parse(source).body:
+                if isinstance(node, ast.If) and ast.unparse(node.test) == CHECKING:
+                    exec(ast.unparse(ast.Module(node.body, [])), vars(module))  # noqa: S102 - ours
 
 
 class Packages(Directive):
@@ -354,6 +365,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and hooks."""
     app.connect("missing-reference", resolve)
     app.connect("builder-inited", restore_module_names)
+    app.connect("builder-inited", import_types)
     app.connect("build-finished", write_redirects)
     app.connect("html-page-context", add_preview)
     app.connect("autodoc-process-docstring", put_types_beside_names, priority=900)

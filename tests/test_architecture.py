@@ -16,6 +16,7 @@ LAYERS = (
     "__init__",
     "_client",
     "_phones",
+    "_runs",
     "_calls",
     "_lifecycle",
     "_runtime",

@@ -11,7 +11,8 @@ from fakes import quick_client
 
 from diga_async import APITimeoutError, InternalServerError, NotFoundError
 from diga_async._api.operation import Operation
-from diga_async._calls import send, send_many
+from diga_async._calls import send
+from diga_async._runs import send_many
 
 A, B = UUID(int=1), UUID(int=2)
 BUSY = says(answer(b"", "503 Busy"))

@@ -14,54 +14,46 @@ from diga_async._version import __version__
 
 DEFAULT_BASE_URL = "https://api.diga.io"
 
-_OF_THE_API = re.compile(r"/v1(/phones?(/[0-9a-f-]{36})?)?$")
+_OF_THE_API = r"/v1(/phones?(/[0-9a-f-]{36})?)?$"
 _AUTHORITY = r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
-_BASE_URL = re.compile(
-    rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)",
-    re.ASCII | re.IGNORECASE,
-)
-_PROXY = re.compile(
-    rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)",
-    re.ASCII | re.IGNORECASE,
-)
+_BASE_URL = rf"(?P<scheme>https?)://{_AUTHORITY}(?P<path>(/[a-z0-9._~-]*)*)"
+_PROXY = rf"https?://([\x21-\x2e\x30-\x3f\x41-\x7e]+@)?{_AUTHORITY}(?P<path>/?)"
 
 _HOST = r"https?://(\[[^]/?#]*\]|(?!\[)[^:/?#]*)"
 _END = r"([/?#].*)?"
 _NUMBER = r"(?!0+(?!\d))([1-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 _BRACKETS = r"https?://[^/?#]*([][]|:[^/?#]*:).*"
 _NOT_IPV6 = "has a host that is not an IPv6 address between brackets"
-#: What may be wrong with a base URL: the first form that it has is its fault.
-_FAULTS = tuple(
-    (fault, re.compile(form, re.ASCII | re.IGNORECASE | re.DOTALL))
-    for fault, form in (
-        ("is empty", r"\s*"),
-        ("has a space or a line break around it", r"\s.*|.*\s"),
-        ("has quotes or brackets around it", r"[\"'`<].*|.*[\"'`>]"),
-        ("contains a space or a line break", r".*\s.*"),
-        ("contains a backslash", r".*\\.*"),
-        ("has no :// after its scheme", r"https?(?!://)[:/].*"),
-        ("has no scheme (https://)", r"(?!.*://).*|[/:].*"),
-        ("has a scheme that is not http or https", r"(?!https?://).*"),
-        ("contains a user or a password", r"https?://[^/?#]*@.*"),
-        ("has no host", rf"https?://\.*(:[^:/?#]*)?{_END}"),
-        (_NOT_IPV6, rf"(?!https?://\[[\da-f:.]*\](:[^:/?#]*)?{_END}$){_BRACKETS}"),
-        (
-            "has a host with a character other than a-z, 0-9, . and - (xn-- for ñ)",
-            r"https?://(?!\[)[\w.-]*[^\w.:/?#-].*",
-        ),
-        (
-            "has a port that is not a number from 1 to 65535",
-            rf"{_HOST}:(?!{_NUMBER}{_END}$).*",
-        ),
-        ("has a query (?...)", r"[^#]*\?.*"),
-        ("has a fragment (#...)", r".*#.*"),
-        ("has . or .. in its path", r".*/\.\.?(/.*)?"),
-        (
-            "has a character in its path that is not a letter, a digit or one of ._~-",
-            r"https?://[^/]*/.*[^\w.~/-].*",
-        ),
-        (_NOT_IPV6, r".*"),
-    )
+#: What may be wrong with a base URL: the first form that it has is its fault. They are
+#: compiled for a wrong one only.
+_FAULTS = (
+    ("is empty", r"\s*"),
+    ("has a space or a line break around it", r"\s.*|.*\s"),
+    ("has quotes or brackets around it", r"[\"'`<].*|.*[\"'`>]"),
+    ("contains a space or a line break", r".*\s.*"),
+    ("contains a backslash", r".*\\.*"),
+    ("has no :// after its scheme", r"https?(?!://)[:/].*"),
+    ("has no scheme (https://)", r"(?!.*://).*|[/:].*"),
+    ("has a scheme that is not http or https", r"(?!https?://).*"),
+    ("contains a user or a password", r"https?://[^/?#]*@.*"),
+    ("has no host", rf"https?://\.*(:[^:/?#]*)?{_END}"),
+    (_NOT_IPV6, rf"(?!https?://\[[\da-f:.]*\](:[^:/?#]*)?{_END}$){_BRACKETS}"),
+    (
+        "has a host with a character other than a-z, 0-9, . and - (xn-- for ñ)",
+        r"https?://(?!\[)[\w.-]*[^\w.:/?#-].*",
+    ),
+    (
+        "has a port that is not a number from 1 to 65535",
+        rf"{_HOST}:(?!{_NUMBER}{_END}$).*",
+    ),
+    ("has a query (?...)", r"[^#]*\?.*"),
+    ("has a fragment (#...)", r".*#.*"),
+    ("has . or .. in its path", r".*/\.\.?(/.*)?"),
+    (
+        "has a character in its path that is not a letter, a digit or one of ._~-",
+        r"https?://[^/]*/.*[^\w.~/-].*",
+    ),
+    (_NOT_IPV6, r".*"),
 )
 
 
@@ -137,7 +129,7 @@ def check_base_url(
             "unencrypted; use https, or pass allow_insecure_http=True"
         )
     path = match["path"].rstrip("/")
-    if part := _OF_THE_API.search(path):
+    if part := re.search(_OF_THE_API, path):
         raise ConfigurationError(
             f"{name} must not end in {part[0]}: the client adds it to every path"
         )
@@ -156,11 +148,13 @@ def _fault_of(base_url: object) -> str:
     """
     if not isinstance(base_url, str):
         return f"is not text, but {type(base_url).__name__}"
-    return next(fault for fault, form in _FAULTS if form.fullmatch(base_url))
+    flags = re.ASCII | re.IGNORECASE | re.DOTALL
+    return next(fault for fault, form in _FAULTS if re.fullmatch(form, base_url, flags))
 
 
-def _sound_match(pattern: re.Pattern[str], url: object) -> re.Match[str] | None:
-    match = pattern.fullmatch(url) if isinstance(url, str) else None
+def _sound_match(pattern: str, url: object) -> re.Match[str] | None:
+    flags = re.ASCII | re.IGNORECASE
+    match = re.fullmatch(pattern, url, flags) if isinstance(url, str) else None
     if match is None or not match["host"].strip("."):
         return None
     try:

@@ -1,9 +1,9 @@
 """The operation that lists phones, ``GET /v1/phone/``, one page at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from urllib.parse import quote
 from uuid import UUID
 
@@ -20,13 +20,12 @@ from diga_async._models.decoding import (
     uuid_of,
 )
 from diga_async._models.errors import ConfigurationError, InvalidResponseError
+from diga_async._models.parameters import Order
 from diga_async._models.phone import Phone, PhoneStatus
 
 MAX_PAGE_SIZE = 100
 PHONE_BYTES = 1 << 16
 PHONE_VALUES = 1 << 11
-
-Order = Literal["asc", "desc"]
 
 
 @attrs.frozen(kw_only=True)
@@ -251,7 +250,11 @@ def list_phones(
 
 
 def _read_page(page_size: int, body: bytes) -> Page:
-    content = read_json(body, max(page_size * PHONE_VALUES, MAX_VALUES))
+    content = read_json(
+        body,
+        max(page_size * PHONE_VALUES, MAX_VALUES),
+        max(page_size * PHONE_BYTES, MAX_BODY_BYTES),
+    )
     if not isinstance(content, dict):
         raise _wrong("$: expected an object")
     data, has_more = content.get("data"), content.get("has_more")
@@ -260,7 +263,7 @@ def _read_page(page_size: int, body: bytes) -> Page:
     if not isinstance(has_more, bool):
         raise _wrong("$.has_more: expected a boolean")
     return Page(
-        records=tuple(map(_record, data, structure_each(data, Phone, "$.data"))),
+        records=tuple(_records(data)),
         has_more=has_more,
         cursor=_cursor(content, data),
         number=_positive_or_none(content.get("current_page")),
@@ -272,10 +275,16 @@ def _wrong(problem: str) -> InvalidResponseError:
     return InvalidResponseError("not a page of phones", problems=(problem,))
 
 
-def _record(item: object, read: Phone | InvalidResponseError) -> Phone | BadRecord:
-    if isinstance(read, Phone):
-        return read
-    return BadRecord(attrs.evolve(read, phone_id=_id_of(item), status=200))
+def _records(data: list[Any]) -> Iterator[Phone | BadRecord]:
+    bad_records = 0
+    for item, read in zip(data, structure_each(data, Phone, "$.data"), strict=True):
+        if isinstance(read, Phone):
+            yield read
+            continue
+        bad_records += 1
+        if bad_records > MAX_PAGE_SIZE:  # an error takes up to 400 times its record
+            raise _wrong(f"$.data: over {MAX_PAGE_SIZE} records that are not phones")
+        yield BadRecord(attrs.evolve(read, phone_id=_id_of(item), status=200))
 
 
 def _redact(page: Page, clean: Callable[[str], str]) -> Page:

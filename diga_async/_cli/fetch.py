@@ -41,7 +41,7 @@ from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import StandardOutput, standard_output
 from diga_async._cli.terminal import Messages, counted, is_terminal, say
 from diga_async._models.outcomes import row_of
-from diga_async._phones.page_plan import Via
+from diga_async._models.parameters import Via
 
 #: What is in flight at the first Ctrl-C gets this long to finish.
 DRAIN_SECONDS = 10.0

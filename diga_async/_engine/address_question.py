@@ -22,7 +22,7 @@ class AddressQuestion:
 
     Args:
         check: What is known.
-        control: The call; None to never ask.
+        control: Makes the call; None to never ask.
         run: Carries the call.
         clock: The time.
         seconds: How long the request may wait until it is sent.
@@ -35,7 +35,7 @@ class AddressQuestion:
     def __init__(  # noqa: PLR0913 - parts of an engine, and made by it alone
         self,
         check: AddressCheck,
-        control: Operation[Any] | None,
+        control: Callable[[], Operation[Any]] | None,
         run: Carry,
         *,
         clock: Clock,
@@ -53,7 +53,7 @@ class AddressQuestion:
     async def ask(self, timeouts: Timeouts) -> None:
         """Ask, once and with one attempt; the answer is then in `check`."""
         if self._control is not None:
-            await self._asking.wait(partial(self._ask, self._control, timeouts))
+            await self._asking.wait(partial(self._ask, self._control(), timeouts))
 
     async def _ask(self, control: Operation[Any], timeouts: Timeouts) -> None:
         call = Call(

@@ -57,7 +57,7 @@ from diga_async._transport.transport import Transport
 T = TypeVar("T")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Settings:
     """
     The settings that the calls of a client share.
@@ -67,16 +67,16 @@ class Settings:
         proxy: The proxy; None when there is none.
         retry: What is retried.
         limits: How much may be sent.
-        control: A call that any server of the API answers: asked whether the API is
-            there, and in an outage, whether the server or the ids fail.
+        control: Makes a call that any server of the API answers: asked whether the
+            API is there, and in an outage, whether the server or the ids fail.
         headers: Headers sent with every request, besides the client's own.
     """
 
     base_url: str
-    proxy: str | None = attrs.field(default=None, repr=False)
+    proxy: str | None = None
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
-    control: Operation[Any] | None = None
+    control: Callable[[], Operation[Any]] | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
@@ -385,8 +385,8 @@ class Engine:
         self, call: Call[T], permit: Permit, authorization: Secret
     ) -> DigaError | None:
         """Send a call that has been answered before; return what ends *call*."""
-        operation = self._feedback.next_answered() or self._control
-        assert operation is not None  # noqa: S101 - there is at least the control
+        assert self._control is not None  # noqa: S101 - the caller has looked
+        operation = self._feedback.next_answered() or self._control()
         control: Call[Any] = Call(
             operation=operation,
             timeouts=call.timeouts,

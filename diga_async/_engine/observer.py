@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import attrs
@@ -17,7 +17,9 @@ from diga_async._models.errors import (
     NotFoundError,
 )
 from diga_async._models.events import AttemptEvent, Event, LookupEvent
-from diga_async._models.stats import LookupStats
+
+if TYPE_CHECKING:
+    from diga_async._models.stats import LookupStats
 
 Hook = Callable[[Event], object]
 
@@ -61,7 +63,7 @@ class Observer:
         _write("lookup", event)
         self._tell(event)
 
-    def run(self, stats: LookupStats, error: BaseException | None) -> None:
+    def run(self, stats: "LookupStats", error: BaseException | None) -> None:
         """Report the end of a run; *error* is why it ended early."""
         early = "" if error is None else f" early, because {self._reason(error)}"
         LOG.info(

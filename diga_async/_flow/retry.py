@@ -16,7 +16,7 @@ KEY_PAUSE, MAX_KEY_PAUSE = 1.0, 30.0
 _MOST_DOUBLINGS = 60
 
 
-@attrs.define(kw_only=True)
+@attrs.define(eq=False, repr=False, kw_only=True)
 class Progress:
     """
     The state of one call that the rules need.
@@ -50,7 +50,7 @@ class Progress:
         self.attempts -= 1
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class RetryBudget:
     """
     The retries that all single calls of a client share.

@@ -37,6 +37,9 @@ MAX_VALUES = 1 << 15
 MAX_NESTING = 1000
 MAX_NEW_PATH_CHARACTERS = 40
 
+#: A character above U+FFFF begins with one of these, in UTF-8 or escaped.
+_ASTRAL = (*(bytes((lead,)) for lead in range(0xF0, 0xF5)), b"\\ud", b"\\uD")
+
 #: RFC 9562 section 4, with the ASCII hexadecimal digits only.
 UUID_TEXT = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
@@ -46,10 +49,8 @@ UUID_TEXT = re.compile(
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
-#: A string, even one that is cut off, or a bracket.
-_STRING_OR_BRACKET = re.compile(
-    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|[\]}]', re.DOTALL
-)
+#: A string, even one that is cut off, or a bracket; compiled for a hostile body only.
+_STRING_OR_BRACKET = r'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|[\]}]'
 _Nothing = type(attrs.NOTHING)
 _UNKNOWN = SafeUUID.unknown
 _is_uuid = UUID_TEXT.fullmatch
@@ -97,7 +98,9 @@ _JSON = json.JSONDecoder(parse_int=_integer)
 
 
 def read_json(
-    body: bytes | bytearray | memoryview | str, most: int = MAX_VALUES
+    body: bytes | bytearray | memoryview | str,
+    most: int = MAX_VALUES,
+    size: int = MAX_BODY_BYTES,
 ) -> Any:
     """
     Read one JSON document of UTF-8, 16 or 32 (RFC 8259 section 8.1).
@@ -105,13 +108,15 @@ def read_json(
     Args:
         body: The document.
         most: How many values it may have.
+        size: How many bytes it may take as text, unless it is ASCII or text already.
 
     Raises:
         InvalidResponseError: It is not JSON, or too large.
         TypeError: *body* is neither bytes nor text.
     """
     try:
-        return _document(body if isinstance(body, str) else _text_of(body), most)
+        text = body if isinstance(body, str) else _text_of(body, size)
+        return _document(text, most)
     except (_Unbounded, RecursionError):
         is_bounded = False
     except ValueError:
@@ -146,7 +151,7 @@ def _require_bounded(text: str, most: int) -> None:
 def _is_deep(text: str) -> bool:
     """Whether brackets outside of strings are nested more than `MAX_NESTING` deep."""
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
+    for token in re.finditer(_STRING_OR_BRACKET, text):
         if token[1]:
             depth += 1
             if depth > MAX_NESTING:
@@ -156,13 +161,26 @@ def _is_deep(text: str) -> bool:
     return False
 
 
-def _text_of(body: bytes | bytearray | memoryview) -> str:
+def _text_of(body: bytes | bytearray | memoryview, size: int) -> str:
     if type(body) is not bytes:
         body = _bytes_of(body)
+    if len(body) * 4 > size and len(body) * _width_of(body) > size:
+        raise _Unbounded
     # UTF-16 and UTF-32 have a zero byte next to an ASCII brace.
     if body[:1] == b"{" and body[1:2] != b"\0":
         return body.decode()
     return body.decode(json.detect_encoding(body))
+
+
+def _width_of(body: bytes) -> int:
+    """
+    Return how many bytes each character may take as text: as many as the widest.
+
+    One emoji makes four megabytes of a megabyte of ASCII, and as many of the value.
+    """
+    if any(mark in body for mark in _ASTRAL):
+        return 4
+    return 1 if body.isascii() and b"\\u" not in body and b"\0" not in body else 2
 
 
 def _bytes_of(body: object) -> bytes:
@@ -415,6 +433,11 @@ _HELPERS = Helpers(
 )
 
 
+#: What the lean decoder raises. It reads common records; the hooks read all, and say
+#: what is wrong.
+_UNCOMMON = (UncommonError, _Mismatch, KeyError, TypeError)
+
+
 @cache
 def _lean(kind: Any) -> Callable[[Any], Any]:
     return decoder_of(kind, _HELPERS)
@@ -432,12 +455,30 @@ def structure(value: Any, kind: type[_T], path: str = "$") -> _T:
     Raises:
         InvalidResponseError: It does not fit; `problems` say where.
     """
-    # The lean decoder reads common records; the hooks read all, and give reasons.
     try:
         record: _T | None = _lean(kind)(value)  # type: ignore[arg-type]  # hashable
-    except (UncommonError, _Mismatch, KeyError, TypeError):
+    except _UNCOMMON:
         record = None
     return strictly(value, kind, path) if record is None else record
+
+
+def structure_each(
+    values: list[Any], kind: type[_T], path: str = "$"
+) -> Iterator[_T | InvalidResponseError]:
+    """Make a frozen value of each item of an array, or say why there is none."""
+    decode = _lean(kind)  # type: ignore[arg-type]  # hashable
+    for position, value in enumerate(values):
+        record: _T | InvalidResponseError | None
+        try:
+            record = decode(value)
+        except _UNCOMMON:
+            record = None
+        if record is None:
+            try:
+                record = strictly(value, kind, f"{path}[{position}]")
+            except InvalidResponseError as error:
+                record = error.with_traceback(None)
+        yield record
 
 
 def strictly(value: Any, kind: type[_T], path: str = "$") -> _T:
@@ -446,23 +487,7 @@ def strictly(value: Any, kind: type[_T], path: str = "$") -> _T:
         return _CONVERTER.structure(value, kind)
     except (_Mismatch, ClassValidationError) as error:
         problems = tuple(_problems(error, path))
-    raise _not_a(kind, problems)
-
-
-def structure_each(
-    values: list[Any], kind: type[_T], path: str = "$"
-) -> Iterator[_T | InvalidResponseError]:
-    """Make a frozen value of each item of an array, or say why there is none."""
-    structure_one = _CONVERTER.get_structure_hook(kind)  # looked up once for all
-    for position, value in enumerate(values):
-        try:
-            yield structure_one(value, kind)
-        except (_Mismatch, ClassValidationError) as error:
-            yield _not_a(kind, tuple(_problems(error, f"{path}[{position}]")))
-
-
-def _not_a(kind: type[Any], problems: tuple[str, ...]) -> InvalidResponseError:
-    return InvalidResponseError(f"not a {kind.__name__}", problems=problems)
+    raise InvalidResponseError(f"not a {kind.__name__}", problems=problems)
 
 
 def unstructure(record: Any) -> dict[str, Any]:

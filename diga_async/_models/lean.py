@@ -23,7 +23,7 @@ class UncommonError(Exception):
     """A value needs the strict hooks."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Helpers:
     """
     Functions shared with the strict hooks; each raises for a wrong value.

@@ -1,4 +1,4 @@
-"""`Found`, `Missing`, `Failed`, `PhoneBatch` and `PhonePage`."""
+"""`Found`, `Missing`, `Failed` and `PhoneBatch`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +14,6 @@ from diga_async._models.pydantic_schema import (
     ERROR,
     NULL,
     TEXT,
-    UUID_TEXT,
     describe_list,
     describe_map,
     describe_object,
@@ -232,57 +231,10 @@ class PhoneBatch:
             )
 
 
-@attrs.frozen(kw_only=True)
-class PhonePage:
-    """
-    One page of the listing.
-
-    Attributes:
-        phones: Its phones, in the order of the listing.
-        cursor: What to pass as *after* for the next page; None when this is the last.
-        has_more: Whether more phones follow. A page without phones may say so.
-        total_pages: How many pages there are; None when the server does not say.
-
-    .. versionadded:: 0.2.0
-    """
-
-    __module__ = "diga_async"
-
-    phones: tuple[Phone, ...]
-    cursor: UUID | None
-    has_more: bool
-    total_pages: int | None
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Let pydantic, and FastAPI, write the page as JSON."""
-        return row_schema(cls, _page_fields)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
-        """Describe the page."""
-        return describe_object(
-            cls.__name__,
-            phones=describe_list(describe_record(Phone, written=True)),
-            cursor={"anyOf": [UUID_TEXT, NULL]},
-            has_more={"type": "boolean"},
-            total_pages={"anyOf": [{"type": "integer"}, NULL]},
-        )
-
-
 def _batch_fields(batch: PhoneBatch) -> dict[str, Any]:
     return {
         "phones": {str(key): phone.to_dict() for key, phone in batch.phones.items()},
         "missing": [str(phone_id) for phone_id in batch.missing],
         "failures": {str(i): _error_fields(e) for i, e in batch.failures.items()},
         "unanswered": [str(phone_id) for phone_id in batch.unanswered],
-    }
-
-
-def _page_fields(page: PhonePage) -> dict[str, Any]:
-    return {
-        "phones": [phone.to_dict() for phone in page.phones],
-        "cursor": None if page.cursor is None else str(page.cursor),
-        "has_more": page.has_more,
-        "total_pages": page.total_pages,
     }

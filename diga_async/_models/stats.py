@@ -1,4 +1,4 @@
-"""`LookupStats`, `ListingStats`, `ClientStats`: frozen snapshots of what was done."""
+"""`LookupStats` and `ClientStats`: frozen snapshots of what was done."""
 
 from typing import Literal
 
@@ -38,32 +38,6 @@ class LookupStats:
     elapsed: float
     rate: float
     remaining_seconds: float | None
-
-
-@attrs.frozen(kw_only=True)
-class ListingStats:
-    """
-    A snapshot of a listing.
-
-    Attributes:
-        pages: Pages read.
-        phones: Phones delivered.
-        retries: Requests that repeated a failed one.
-        throttled: Requests that the server throttled.
-        elapsed: Seconds since the first page was requested; stands still at the end.
-        total_pages: How many pages there are; None when the server has not said.
-
-    .. versionadded:: 0.2.0
-    """
-
-    __module__ = "diga_async"
-
-    pages: int
-    phones: int
-    retries: int
-    throttled: int
-    elapsed: float
-    total_pages: int | None
 
 
 @attrs.frozen(kw_only=True)

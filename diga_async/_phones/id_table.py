@@ -12,7 +12,7 @@ from diga_async._bulk.pending import PendingTable
 from diga_async._bulk.source import Source
 from diga_async._engine.observer import Observer, lookup_event
 from diga_async._models.errors import InvalidPhoneIdError
-from diga_async._models.outcomes import Failed, Found, Outcome
+from diga_async._models.outcomes import Failed, Outcome, found
 from diga_async._models.phone import Phone
 
 IDS_A_TURN = 500
@@ -112,10 +112,10 @@ class IdTable:
         phone_id = self.unresolved.pop(number, None)
         if phone_id is None:
             return
-        found = Found(phone_id, phone, attempts, elapsed, request_id)
-        self.ready.append(found)
+        outcome = found(phone_id, phone, attempts, elapsed, request_id)
+        self.ready.append(outcome)
         if self._repeated:
-            self.ready.extend(repeat(found, self._repeated.pop(number, 0)))
+            self.ready.extend(repeat(outcome, self._repeated.pop(number, 0)))
         if self._observer.is_on:
             event = lookup_event(phone_id, phone, attempts=attempts, elapsed=elapsed)
             self._observer.lookup(event)

@@ -9,7 +9,7 @@ no page resolved. Pages are read ahead of the consumer only so far that no more 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from diga_async._bulk.progress import RunProgress
 from diga_async._bulk.run import Run
 from diga_async._bulk.semaphore import Semaphore
 from diga_async._bulk.source import Source
-from diga_async._calls import Client, lifecycle_of, starter
+from diga_async._calls import Client, lifecycle_of
 from diga_async._engine.call import Call
 from diga_async._models.errors import (
     DigaError,
@@ -30,9 +30,11 @@ from diga_async._models.errors import (
     WrongLoopError,
 )
 from diga_async._models.outcomes import OUTCOME_NAMES, Outcome
+from diga_async._models.parameters import Via
 from diga_async._models.stats import LookupStats
 from diga_async._phones.id_table import IdTable
-from diga_async._phones.page_plan import PagePlan, Via
+from diga_async._phones.page_plan import PagePlan, check_via
+from diga_async._runs import starter
 
 
 class _PageFeed:
@@ -122,6 +124,23 @@ class _Untaken:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+
+def starter_via(
+    client: Client, source: Source, plan: Plan[Outcome], via: Via
+) -> "Callable[[], Run[Outcome] | ListedRun]":
+    """
+    Return a function that starts a run through the listing, where *via* says so.
+
+    Raises:
+        ConfigurationError: *via* is unknown, or impossible with this source.
+    """
+    via = check_via(
+        via, length=source.length, ordered=plan.ordered, collects=plan.distinct
+    )
+    if via == "each":
+        return starter(client, source, plan)
+    return lambda: ListedRun(client, source, plan, via)
 
 
 class ListedRun:

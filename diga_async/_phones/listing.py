@@ -21,14 +21,14 @@ from diga_async._api.listing import MAX_PAGE_SIZE, Page, PhoneQuery
 from diga_async._api.operation import Answer, Operation
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.stream import AsyncStream, Stream
-from diga_async._calls import Client, lifecycle_of, send, starter
+from diga_async._calls import Client, lifecycle_of, send
 from diga_async._engine.call import Call
 from diga_async._models.errors import DigaError, WrongLoopError
+from diga_async._models.listing import ListingStats, PhonePage
 from diga_async._models.options import Timeouts
-from diga_async._models.outcomes import PhonePage
 from diga_async._models.phone import Phone
-from diga_async._models.stats import ListingStats
 from diga_async._phones.paging import Pager
+from diga_async._runs import starter
 
 
 class _PageFeed:

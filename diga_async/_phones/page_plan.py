@@ -7,15 +7,14 @@ singly.
 """
 
 from enum import Enum, auto
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 from uuid import UUID
 
 from diga_async._api.listing import Page, PhoneQuery, list_phones
 from diga_async._api.operation import Answer, Operation
 from diga_async._models.arguments import not_this
 from diga_async._models.errors import ConfigurationError
-
-Via = Literal["each", "list", "auto"]
+from diga_async._models.parameters import Via
 
 FEW_IDS = 5
 """Up to this many ids are looked up singly: the first page alone may be wasted."""

@@ -5,38 +5,23 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from diga_async._api.listing import (
-    MAX_PAGE_SIZE,
-    Order,
-    check_page_size,
-    query_of,
-)
 from diga_async._api.phones import get_phone, phone_id_of
-from diga_async._bulk.source import Source
-from diga_async._calls import Client, lifecycle_of, make_plan, send, starter
+from diga_async._calls import Client, lifecycle_of, send
 from diga_async._models.arguments import explains
-from diga_async._models.errors import DigaError, InvalidPhoneIdError
-from diga_async._models.options import Timeouts, check_flag
-from diga_async._models.outcomes import (
-    Failed,
-    Found,
-    Missing,
-    Outcome,
-    PhoneBatch,
-    PhonePage,
-)
+from diga_async._models.errors import InvalidPhoneIdError
+from diga_async._models.options import Timeouts
+from diga_async._models.parameters import Order, PhoneIds, Statuses, Via
 from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._phones.habits import LISTING, MANY, ONE, WAITING, WATCHING
-from diga_async._phones.listed_run import ListedRun
-from diga_async._phones.listing import PhoneListing, read_page
-from diga_async._phones.lookups import PhoneIds, PhoneLookups, Statuses
-from diga_async._phones.outcomes import PhoneOutcomes
-from diga_async._phones.page_plan import Via, check_via
 
 if TYPE_CHECKING:
+    from diga_async._models.listing import PhonePage
+    from diga_async._models.outcomes import PhoneBatch
+    from diga_async._phones.listing import PhoneListing
+    from diga_async._phones.lookups import PhoneLookups
     from diga_async._phones.watching import PhoneChanges
 
-# Not every program waits or watches, so each method imports its implementation.
+# Few programs need every method: each imports its implementation.
 # ruff: noqa: PLC0415
 
 
@@ -109,7 +94,7 @@ class Phones:
         ordered: bool = False,
         timeouts: Timeouts | float | None = None,
         via: Via = "each",
-    ) -> PhoneLookups:
+    ) -> "PhoneLookups":
         """
         Look up many phones; stream one outcome for each id.
 
@@ -158,8 +143,16 @@ class Phones:
         .. versionchanged:: 0.2.0
             *via*.
         """
-        check_flag("ordered", ordered)
-        return self._lookups(phone_ids, concurrency, timeouts, via, ordered=ordered)
+        from diga_async._phones.lookups import look_up_many
+
+        return look_up_many(
+            self._client,
+            phone_ids,
+            concurrency=concurrency,
+            ordered=ordered,
+            timeouts=timeouts,
+            via=via,
+        )
 
     @explains(MANY)
     async def get_many(
@@ -169,7 +162,7 @@ class Phones:
         concurrency: int | None = None,
         timeouts: Timeouts | float | None = None,
         via: Via = "each",
-    ) -> PhoneBatch:
+    ) -> "PhoneBatch":
         """
         Look up many phones; collect the outcomes.
 
@@ -202,16 +195,18 @@ class Phones:
         .. versionchanged:: 0.2.0
             *via*.
         """
-        lookups = self._lookups(phone_ids, concurrency, timeouts, via, distinct=True)
-        outcomes: dict[UUID | str, Outcome] = {}
-        try:
-            async with lookups:
-                async for outcome in lookups:
-                    outcomes[outcome.phone_id] = outcome
-        except DigaError as error:
-            error.partial = _batch(lookups, outcomes)
-            raise
-        return _batch(lookups, outcomes)
+        from diga_async._phones.lookups import collect, look_up_many
+
+        return await collect(
+            look_up_many(
+                self._client,
+                phone_ids,
+                concurrency=concurrency,
+                distinct=True,
+                timeouts=timeouts,
+                via=via,
+            )
+        )
 
     @explains(LISTING)
     def list(  # noqa: PLR0913 - the filters of the API
@@ -223,10 +218,10 @@ class Phones:
         assigned_from: datetime | None = None,
         assigned_until: datetime | None = None,
         order: Order = "desc",
-        page_size: int = MAX_PAGE_SIZE,
+        page_size: int = 100,
         after: UUID | str | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> PhoneListing:
+    ) -> "PhoneListing":
         """
         List the phones of the project; stream them.
 
@@ -265,6 +260,9 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._api.listing import check_page_size, query_of
+        from diga_async._phones.listing import PhoneListing
+
         query = query_of(
             status=status,
             inbound_agent_id=inbound_agent_id,
@@ -291,10 +289,10 @@ class Phones:
         assigned_from: datetime | None = None,
         assigned_until: datetime | None = None,
         order: Order = "desc",
-        page_size: int = MAX_PAGE_SIZE,
+        page_size: int = 100,
         after: UUID | str | None = None,
         timeouts: Timeouts | float | None = None,
-    ) -> Coroutine[Any, Any, PhonePage]:
+    ) -> Coroutine[Any, Any, "PhonePage"]:
         """
         Read one page of the listing, for a program that pages itself.
 
@@ -322,6 +320,9 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
+        from diga_async._api.listing import check_page_size, query_of
+        from diga_async._phones.listing import read_page
+
         query = query_of(
             status=status,
             inbound_agent_id=inbound_agent_id,
@@ -454,43 +455,9 @@ class Phones:
             timeouts=timeouts,
         )
 
-    def _lookups(  # noqa: PLR0913 - every one is a decision of the user's
-        self,
-        phone_ids: PhoneIds,
-        concurrency: int | None,
-        timeouts: Timeouts | float | None,
-        via: Via,
-        *,
-        ordered: bool = False,
-        distinct: bool = False,
-    ) -> PhoneLookups:
-        client, source = self._client, Source(phone_ids)
-        via = check_via(via, length=source.length, ordered=ordered, collects=distinct)
-        plan = make_plan(
-            client,
-            PhoneOutcomes(),
-            concurrency=concurrency,
-            timeouts=timeouts,
-            ordered=ordered,
-            distinct=distinct,
-        )
-        if via == "each":
-            return PhoneLookups(starter(client, source, plan))
-        return PhoneLookups(lambda: ListedRun(client, source, plan, via))
-
 
 def _cursor_of(after: UUID | str | None) -> UUID | None:
     try:
         return None if after is None else phone_id_of(after)
     except InvalidPhoneIdError as error:
         raise InvalidPhoneIdError(f"after: {error.reason}") from None
-
-
-def _batch(lookups: PhoneLookups, outcomes: dict[UUID | str, Outcome]) -> PhoneBatch:
-    in_order = [o for i in lookups.distinct_ids if (o := outcomes.get(i)) is not None]
-    return PhoneBatch(
-        phones={o.phone_id: o.phone for o in in_order if isinstance(o, Found)},
-        missing=tuple(o.phone_id for o in in_order if isinstance(o, Missing)),
-        failures={o.phone_id: o.error for o in in_order if isinstance(o, Failed)},
-        unanswered=lookups.unanswered,
-    )

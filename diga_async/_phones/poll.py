@@ -17,7 +17,7 @@ from diga_async._api.operation import Answer, Operation
 from diga_async._api.phones import get_phone
 from diga_async._bulk.plan import OperationResults, Plan
 from diga_async._bulk.stream import Stream
-from diga_async._calls import Client, lifecycle_of, starter
+from diga_async._calls import Client, lifecycle_of
 from diga_async._engine.address_question import wrong_address
 from diga_async._models.errors import (
     AuthenticationError,
@@ -32,6 +32,7 @@ from diga_async._models.options import Timeouts
 from diga_async._models.phone import Phone
 from diga_async._phones.changes import ChangeTracker, ListingCost, next_page_pays
 from diga_async._phones.paging import Pager
+from diga_async._runs import starter
 
 T = TypeVar("T")
 

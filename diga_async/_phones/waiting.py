@@ -19,8 +19,8 @@ from diga_async._models.errors import (
     WaitTimeoutError,
 )
 from diga_async._models.options import Timeouts, check_seconds
+from diga_async._models.parameters import Statuses
 from diga_async._models.phone import Phone, PhoneStatus
-from diga_async._phones.lookups import Statuses
 from diga_async._runtime import Runtime
 
 

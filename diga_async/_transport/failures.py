@@ -68,7 +68,7 @@ _LIBRARIES = {
 Limit: TypeAlias = Literal["total", "attempt", "connect"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Progress:
     """
     How far an attempt had got when it failed.
@@ -91,7 +91,7 @@ class Progress:
     lacking: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Shortage:
     """
     Nothing was sent, because this machine lacks a resource.
@@ -242,15 +242,14 @@ def _system_reason(error: BaseException) -> str | None:
     return _text(number)
 
 
-_NUMBERS = re.compile(r"\[Errno (\d+)\]")
-
-
 def _connect_reason(error: BaseException) -> str:
     reason = _system_reason(error)
     if reason is not None:
         return reason
     # Each address of a name failed in its own way.
-    numbers = dict.fromkeys(map(int, _NUMBERS.findall(str(_below(error)))))
+    numbers = dict.fromkeys(
+        map(int, re.findall(r"\[Errno (\d+)\]", str(_below(error))))
+    )
     reasons = ", ".join(f"{_text(n).split(';')[0]} (errno {n})" for n in numbers)
     return reasons or "the connection was refused or lost"
 

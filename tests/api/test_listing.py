@@ -179,6 +179,18 @@ class TestReading:
 
         assert "unreasonable size" in str(read(values))
 
+    def test_a_page_with_an_emoji_takes_no_more_memory_as_text(self):
+        wide = page_of(phone_fields(nickname="x" * 2_000_000 + "😀"))
+
+        assert "unreasonable size" in str(read(wide))
+
+    def test_a_page_of_broken_records_alone_is_not_read_to_its_end(self):
+        most = read(page_of(*([0] * 100)))
+        more = read(page_of(*([0] * 100_000)))
+
+        assert len(most.bad_records) == 100
+        assert more.problems == ("$.data: over 100 records that are not phones",)
+
 
 class TestFilters:
     @pytest.mark.parametrize(

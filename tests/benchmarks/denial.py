@@ -107,6 +107,9 @@ ROWS = {
     "4,000 new objects": lambda: says(answer(phone_fields(new=[{"": {}}] * 4_000))),
     "1 MiB of digits": lambda: says(answer(b'{"id": ' + b"9" * (MIB - 8) + b"}")),
     "1 MiB of escapes": lambda: says(answer(b'"' + b"\\u0061" * (MIB // 6 - 2) + b'"')),
+    "1 MiB with an emoji": lambda: says(
+        answer(b'{"number": "' + b"a" * (MIB - 99) + "😀".encode() + b'"}')
+    ),
     "1 MiB of UTF-16": lambda: says(answer(("[" + "1," * 200_000).encode("utf-16"))),
     "errors of 1 MiB": lambda: says(
         answer({"detail": [{"loc": ["x" * 99] * 50, "msg": "y"}] * 180}, "422 No")

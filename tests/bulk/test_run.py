@@ -39,7 +39,7 @@ from diga_async._bulk.source import Source
 from diga_async._engine.call import Counters
 from diga_async._flow.address_check import AddressCheck
 from diga_async._flow.circuit_breaker import CircuitBreaker
-from diga_async._phones.phones import PhoneOutcomes
+from diga_async._phones.outcomes import PhoneOutcomes
 
 BUSY = InternalServerError(status=503)
 LOST = APIConnectionError("lost", phase="read")

@@ -216,6 +216,7 @@ def test_every_fault_has_an_option():
     assert offered == named - {"error_status", "drip_seconds"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="os.kill ends the process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_sandbox_serves_until_a_signal(diga, monkeypatch, tmp_path, number):
     seen = {}

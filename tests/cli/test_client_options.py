@@ -176,6 +176,7 @@ def test_a_key_file_that_others_can_read_gets_a_warning(key_file, mode, capsys):
     assert warned == bool(mode & 0o044)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/fd")
 def test_a_pipe_with_the_key_gets_no_warning(capsys):
     """A shell may pass the output of a password manager with one."""
     reading, writing = os.pipe()

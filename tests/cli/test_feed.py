@@ -27,6 +27,8 @@ def opened(path):
 @pytest.fixture
 def pipe():
     """Return the two ends of a pipe; the one to read from as a path."""
+    if os.name != "posix":
+        pytest.skip("needs /dev/fd")
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", buffering=1) as file:
         yield f"/dev/fd/{reading}", file

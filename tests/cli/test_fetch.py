@@ -400,6 +400,7 @@ def test_a_run_is_drawn_on_a_terminal(diga, sandbox, ids, out, monkeypatch):
     assert drawn == []  # rows on the screen are progress enough
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/fd")
 def test_a_pipe_of_ids_has_no_total(diga, sandbox, ids, out, monkeypatch):
     drawn = []
     monkeypatch.setattr("diga_async._cli.fetch.is_terminal", lambda _: False)
@@ -673,6 +674,7 @@ def test_without_via_each_id_is_looked_up_by_itself(diga, sandbox, ids):
     assert {request.phone_id for request in sandbox.requests} == {*sandbox.phone_ids}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/fd")
 def test_ids_of_a_pipe_are_read_to_their_end_before_the_listing(diga, sandbox, ids):
     reading, writing = os.pipe()
     os.write(writing, ids.read_bytes())

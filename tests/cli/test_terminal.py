@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +48,19 @@ def read_only(tmp_path):
     return os.open(tmp_path / "log", os.O_RDONLY)
 
 
-@pytest.mark.parametrize("unwritable", [full_disk, closed_pipe, read_only])
+@pytest.mark.parametrize(
+    "unwritable",
+    [
+        pytest.param(
+            full_disk,
+            marks=pytest.mark.skipif(
+                not Path("/dev/full").exists(), reason="needs /dev/full"
+            ),
+        ),
+        closed_pipe,
+        read_only,
+    ],
+)
 def test_standard_error_that_cannot_be_written_raises_nothing(
     tmp_path, monkeypatch, unwritable
 ):

@@ -65,7 +65,7 @@ class Stack:
                 base_url="https://x",
                 retry=policy or RetryPolicy(),
                 limits=Limits(**{"adaptive": False, **(limits or {})}),
-                control=control,
+                control=control and (lambda: control),
             ),
             self.credentials,
             self.transport,

@@ -125,6 +125,29 @@ def test_json_of_unreasonable_size_is_not_retried(body: str) -> None:
         assert not refused.transient
 
 
+@pytest.mark.parametrize(
+    ("last", "most", "encoding"),
+    [
+        ("😀", MAX_BODY_BYTES // 4, "utf-8"),
+        ("\\ud83d\\ude00", MAX_BODY_BYTES // 4, "utf-8"),
+        ("\\uD83D\\uDE00", MAX_BODY_BYTES // 4, "utf-8"),
+        ("中", MAX_BODY_BYTES // 2, "utf-8"),
+        ("\\u4e2d", MAX_BODY_BYTES // 2, "utf-8"),
+        ("😀", MAX_BODY_BYTES // 4, "utf-16"),
+        ("😀", MAX_BODY_BYTES // 8, "utf-32"),
+    ],
+)
+def test_a_body_is_bounded_by_the_memory_of_its_text(
+    last: str, most: int, encoding: str
+) -> None:
+    """Every character of a text takes as many bytes as the widest one."""
+    narrow, wide = (f'"{"x" * length}{last}"' for length in (most - 20, most))
+
+    assert read_json(narrow.encode(encoding)) == json.loads(narrow)
+    refused = refusal_of(wide.encode(encoding))
+    assert str(refused) == "the body is JSON of unreasonable size"
+
+
 def test_many_values_side_by_side_are_not_deep() -> None:
     many = [[{}]] * (MAX_NESTING + 1)
 

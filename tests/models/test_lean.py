@@ -14,7 +14,12 @@ from strategies import PAYLOADS, json_values, payload, phones, spoiled_records
 
 from diga_async import InvalidResponseError, Phone, SipConfig
 from diga_async._models import decoding, lean
-from diga_async._models.decoding import MAX_INTEGER_DIGITS, strictly, structure
+from diga_async._models.decoding import (
+    MAX_INTEGER_DIGITS,
+    strictly,
+    structure,
+    structure_each,
+)
 from diga_async._models.open_enum import NO_EXTRA, Extra
 
 NAMES = [a.name for a in attrs.fields(Phone)]
@@ -62,6 +67,28 @@ def test_complaints_about_a_spoiled_record_are_the_same_either_way(
     fields: dict[str, Any],
 ) -> None:
     assert made(structure, fields) == made(strictly, fields)
+
+
+def fourth_of_an_array(value: Any, kind: type[Any], _: str) -> Any:
+    """Decode *value* as an array's fourth item."""
+    *_others, read = structure_each([phone_fields()] * 3 + [value], kind, "$.data")
+    if isinstance(read, InvalidResponseError):
+        assert read.__traceback__ is None
+        raise read
+    return read
+
+
+@given(value=phones() | spoiled_records() | json_values())
+def test_an_item_of_an_array_is_the_same_either_way(value: Any) -> None:
+    assert made(fourth_of_an_array, value) == made(strictly, value)
+
+
+def test_the_items_of_an_array_are_decoded_without_the_hooks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decoding, "strictly", None)
+
+    assert len(list(structure_each([phone_fields()] * 3, Phone))) == 3
 
 
 @given(value=json_values() | st.dictionaries(st.sampled_from(NAMES), json_values()))

@@ -10,7 +10,7 @@ import threading
 import attrs
 import pytest
 from fakes import phone_fields, response
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from project import LOST, NOT_FOUND, Project, idle, number, page_of, soon
 
 from diga_async import (
@@ -900,6 +900,7 @@ def alter(project, kind, n, text):
 
 
 @settings(max_examples=60, deadline=None)
+@example(history=[("fail", 1, "a")] * 3, fates=[], watches_all=False)
 @given(
     history=steps,
     fates=st.lists(st.integers(0, 5), max_size=6),
@@ -920,7 +921,7 @@ def test_a_bot_that_is_killed_at_any_point_hears_every_change_that_still_holds(
                     await bot.restart()
             project.answer, project.hidden, bot.fates = lambda _: None, set(), []
             await bot.restart()
-            await project.advance(1.0)
+            await project.advance(5.0)  # an outage is probed once a second
             there = {i: p for i, p in bot.stored.items() if p is not None}
             bot.task.cancel()
             await asyncio.wait([bot.task])

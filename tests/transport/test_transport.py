@@ -457,12 +457,18 @@ async def test_no_limit_is_rounded_up_to_whole_seconds(
         says(answer(b"[" + b"9" * 1_000_000 + b"]")),
         says(answer(b'"' + b"a" * 1_000_000 + b'"')),
         says(answer(b'"' + b"\\u00e9" * 170_000 + b'"')),
+        says(answer(b'"' + b"a" * 1_000_000 + "😀".encode() + b'"')),
+        says(answer(b'"' + b"a" * 1_000_000 + b"\\uD83D\\uDE00" + b'"')),
+        says(answer(b'"' + b"a" * 1_000_000 + "中".encode() + b'"')),
+        says(answer(b'"' + b"a" * 1_000_000 + b"\\u4e2d" + b'"')),
+        says(answer(f'"{"a" * 500_000}😀"'.encode("utf-16"))),
     ],
     ids=[
         "endless", "endless 500", "huge", "bomb", "deflate bomb", "extensions",
         "one-byte chunks", "trailers", "1xx", "header", "headers", "objects", "deep",
         "deep objects", "deep and closed", "many and deep", "numbers", "many numbers",
-        "long number", "long string", "long escapes",
+        "long number", "long string", "long escapes", "emoji", "escaped emoji",
+        "wide letter", "escaped wide letter", "UTF-16",
     ],
 )  # fmt: skip
 async def test_no_answer_fills_the_memory(move: Move) -> None:
