@@ -1,5 +1,6 @@
 """`diga check`: can a user start? It never shows the key."""
 
+import os
 import ssl
 import sys
 import time
@@ -17,6 +18,7 @@ from diga_async._api.messages import Response, Secret
 from diga_async._api.operation import Answer, Operation
 from diga_async._api.problems import clean, key_of
 from diga_async._calls import lifecycle_of, send
+from diga_async._cli.certificates import named_certificates
 from diga_async._cli.client_options import ClientOptions, key_origin
 from diga_async._cli.diagnosis import Diagnosis, Reply, Setup, unknown_in, wrong_setting
 from diga_async._cli.display import console_for
@@ -102,6 +104,7 @@ def _setup(
         proxy_origin="--proxy" if options.proxy else "HTTPS_PROXY",
         key_origin=key_origin(options.key_file),
         key_problem=key_problem,
+        certificates=named_certificates(os.environ),
     )
 
 

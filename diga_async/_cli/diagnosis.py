@@ -45,6 +45,8 @@ class Setup:
         proxy_origin: Where the proxy comes from.
         key_origin: Where the key comes from; None when there is none.
         key_problem: Why there is no key that could be sent; None when there is.
+        certificates: What SSL_CERT_FILE or SSL_CERT_DIR names, with its faults; None
+            when neither is set.
         aiohttp: Its version, and which way requests take; None before a client opens.
     """
 
@@ -53,6 +55,7 @@ class Setup:
     proxy_origin: str
     key_origin: str | None
     key_problem: str | None
+    certificates: str | None = None
     aiohttp: tuple[str, str] | None = None
 
 
@@ -389,18 +392,28 @@ def _problem_of_route(error: UnreachableError, setup: Setup) -> Problem:
             what = f"{peer} did not connect to {server}"
             following = "check the proxy's address, and user:password@ in it"
         case _:
-            what = f"{server} did not agree on TLS"
-            following = _next_after_tls(error.reason, server)
+            of_proxy = error.step == "proxy tls"
+            what = f"{peer if of_proxy else server} did not agree on TLS"
+            following = _next_after_tls(error.reason, server, setup, of_proxy=of_proxy)
     return Problem(
-        step={"tunnel": "proxy", "tls": "TLS"}.get(error.step, error.step),
+        step=_STEPS.get(error.step, error.step),
         message=f"{what}: {error.reason}",
         next=following,
         code=ExitCode.STOPPED,
     )
 
 
-def _next_after_tls(reason: str, server: Peer) -> str:
-    where = _WHERE_TO_SET[False]
+#: What the report calls a step of the way.
+_STEPS = {"tunnel": "proxy", "proxy tls": "proxy", "tls": "TLS"}
+
+
+def _next_after_tls(reason: str, server: Peer, setup: Setup, *, of_proxy: bool) -> str:
+    where = _WHERE_TO_SET[of_proxy]
+    if of_proxy and "wrong version number" in reason:
+        return (
+            "the proxy may speak plain http: if it does, write http:// in "
+            "HTTPS_PROXY or --proxy"
+        )
     if "wrong version number" in reason:
         return (
             f"the port may speak plain http: if it does, set {where} to http://{server}"
@@ -409,10 +422,13 @@ def _next_after_tls(reason: str, server: Peer) -> str:
         return f"check {where}: the certificate is for another host"
     if "expired" in reason or "not yet valid" in reason:
         return "check this machine's clock; if it is right, ask the server's operator"
-    return (
+    remedy = (
         "for an authority of your own, or a proxy that inspects TLS, set SSL_CERT_FILE "
-        f"to a file with its certificate; otherwise check {where}"
+        "to a file with its certificate"
     )
+    if setup.certificates is not None:
+        remedy = f"{remedy} ({setup.certificates})"
+    return f"{remedy}; otherwise check {where}"
 
 
 _WHERE_TO_SET = {

@@ -1,5 +1,6 @@
 """The end of a command: its exit code, and the one line that says why."""
 
+import os
 import re
 from enum import IntEnum
 
@@ -10,6 +11,7 @@ from diga_async import (
     InvalidPhoneIdError,
     PermissionDeniedError,
 )
+from diga_async._cli.certificates import trust_remedy
 
 
 class ExitCode(IntEnum):
@@ -76,14 +78,14 @@ def code_of(error: CommandError | DigaError, otherwise: ExitCode) -> ExitCode:
             return otherwise
 
 
+_TRUST = "trust its authority with ssl="
 _ARGUMENTS = {
     "at this address": "at the base URL (--base-url or DIGA_BASE_URL)",
     "pass allow_insecure_http=True": "give --allow-insecure-http",
     "allow_insecure_http": "--allow-insecure-http",
     "the port may speak plain http": "the port may speak plain http; if it does, write "
     "http: instead of https: in the base URL (--base-url or DIGA_BASE_URL)",
-    "trust its authority with ssl=": "to trust its authority, set SSL_CERT_FILE to a "
-    "file with the authority's certificate",
+    "write http:// in its address": "write http:// in HTTPS_PROXY or --proxy",
     "an https base_url": "https for the base URL (--base-url or DIGA_BASE_URL)",
     "base_url": "the base URL (--base-url or DIGA_BASE_URL)",
     "proxy must": "--proxy must",
@@ -111,4 +113,6 @@ def message_of(error: CommandError | DigaError) -> str:
     if isinstance(error, CommandError):
         return str(error)
     text = _LIMIT.sub(lambda found: _LIMITS.get(found[1], ""), error.describe())
+    if _TRUST in text:
+        text = text.replace(_TRUST, trust_remedy(os.environ))
     return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[0]], text)

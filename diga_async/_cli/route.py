@@ -19,7 +19,7 @@ from diga_async._cli.exit_codes import reason_of
 STEP_SECONDS = 5.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Step = Literal["name", "connection", "tunnel", "tls"]
+Step = Literal["name", "connection", "proxy tls", "tunnel", "tls"]
 
 
 class UnreachableError(Exception):
@@ -104,7 +104,8 @@ async def measure_route(
     named = time.monotonic()
     async with _connected(found) as (reader, writer):
         if first.tls:
-            await _start_tls(writer, first.host, context)
+            step: Step = "tls" if proxy is None else "proxy tls"
+            await _start_tls(writer, first.host, context, step)
         if proxy is not None:
             await _open_tunnel(reader, writer, server, proxy)
             await _start_tls(writer, server.host, context)
@@ -166,21 +167,24 @@ async def _connected(found: list[Any]) -> AsyncIterator[Streams]:
 
 
 async def _start_tls(
-    writer: asyncio.StreamWriter, host: str, context: ssl.SSLContext
+    writer: asyncio.StreamWriter,
+    host: str,
+    context: ssl.SSLContext,
+    step: Step = "tls",
 ) -> None:
     try:
         async with asyncio.timeout(STEP_SECONDS):
             await writer.start_tls(context, server_hostname=host)
     except TimeoutError:
-        raise _too_slow("tls") from None
+        raise _too_slow(step) from None
     except ssl.SSLCertVerificationError as error:
         reason = f"certificate verify failed: {error.verify_message}"
-        raise UnreachableError("tls", reason) from None
+        raise UnreachableError(step, reason) from None
     except ssl.SSLError as error:
         words = (error.reason or "the handshake failed").replace("_", " ").lower()
-        raise UnreachableError("tls", words) from None
+        raise UnreachableError(step, words) from None
     except OSError as error:
-        raise UnreachableError("tls", reason_of(error)) from None
+        raise UnreachableError(step, reason_of(error)) from None
 
 
 async def _open_tunnel(

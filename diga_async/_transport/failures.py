@@ -66,6 +66,7 @@ _LIBRARIES = {
 }
 
 Limit: TypeAlias = Literal["total", "attempt", "connect"]
+End: TypeAlias = Literal["server", "proxy", "either"]
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -164,7 +165,7 @@ def _error(
 
 def _no_connection(error: BaseException, peer: Peer) -> APIConnectionError:
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-        return _error("tls", _tls_reason(_below(error)), peer)
+        return _error("tls", _tls_reason(_below(error), _end_of(error, peer)), peer)
     if _is_lookup(error):
         asked = "" if peer.proxy is None else f" of {peer.proxy.rpartition(':')[0]}"
         why = f"name resolution{asked} failed: {_resolver_words(_below(error))}"
@@ -260,19 +261,42 @@ def _resolver_words(error: BaseException) -> str:
     return words if is_plain else "the name has no address"
 
 
-def _tls_reason(error: BaseException) -> str:
+def _end_of(error: BaseException, peer: Peer) -> End:
+    """Return the end of the connection that did not agree on TLS."""
+    if peer.proxy is None:
+        return "server"
+    host, port = getattr(error, "host", None), getattr(error, "port", None)
+    if not isinstance(host, str):
+        return "either"
+    failed = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "proxy" if failed == peer.proxy else "server"
+
+
+#: What comes before a reason, and what helps if the port speaks plain http.
+_PLAIN_HTTP: dict[End, tuple[str, str]] = {
+    "server": ("", "the port may speak plain http"),
+    "proxy": ("the proxy: ", "if it speaks plain http, write http:// in its address"),
+    "either": (
+        "the proxy or the server: ",
+        "if the proxy speaks plain http, write http:// in its address",
+    ),
+}
+
+
+def _tls_reason(error: BaseException, end: End) -> str:
+    subject, plain_http = _PLAIN_HTTP[end]
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.rstrip(".")
-        reason = f"certificate verify failed: {why[:1].lower()}{why[1:]}"
+        reason = f"{subject}certificate verify failed: {why[:1].lower()}{why[1:]}"
         is_trusted = "mismatch" in why or "expired" in why
         return reason if is_trusted else f"{reason}; trust its authority with ssl="
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
-        return "the certificate has another fingerprint"
+        return f"{subject}the certificate has another fingerprint"
     name = getattr(error, "reason", None) or "the handshake failed"
     reason = str(name).replace("_", " ").lower()
     if name == "WRONG_VERSION_NUMBER":
-        return f"TLS handshake failed: {reason}; the port may speak plain http"
-    return f"TLS handshake failed: {reason}"
+        return f"{subject}TLS handshake failed: {reason}; {plain_http}"
+    return f"{subject}TLS handshake failed: {reason}"
 
 
 def _read_reason(error: BaseException) -> str:

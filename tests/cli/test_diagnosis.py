@@ -317,3 +317,24 @@ def test_an_aiohttp_with_a_known_advisory_is_named(version, mark, words):
 
     assert line.mark == mark
     assert words in line.text
+
+
+def test_a_proxy_that_does_not_agree_on_tls_is_named_instead_of_the_server():
+    def problem_of(reason):
+        route = UnreachableError("proxy tls", reason)
+        return Diagnosis(setup=THROUGH_A_PROXY, route=route).problem
+
+    plain = problem_of("wrong version number")
+    assert plain.step == "proxy"
+    assert plain.message.startswith("proxy.example:3128 did not agree on TLS")
+    assert "write http:// in HTTPS_PROXY or --proxy" in plain.next
+    assert "diga.example" not in plain.message + plain.next
+    untrusted = problem_of("certificate verify failed: self-signed certificate")
+    assert "otherwise check the proxy (--proxy or HTTPS_PROXY)" in untrusted.next
+
+
+def test_a_certificate_that_is_not_trusted_points_to_a_wrong_ssl_cert_file():
+    setup = attrs.evolve(SETUP, certificates="SSL_CERT_FILE names x: no such file")
+    reason = "certificate verify failed: self-signed certificate"
+    found = Diagnosis(setup=setup, route=UnreachableError("tls", reason))
+    assert "(SSL_CERT_FILE names x: no such file)" in found.problem.next

@@ -152,6 +152,27 @@ def test_the_text_names_the_proxy_without_its_credentials():
     assert failure.proxy == "proxy.corp:3128"
 
 
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("proxy.corp", "the proxy: TLS handshake failed: wrong version number; if it "),
+        ("api.diga.io", "TLS handshake failed: wrong version number; the port may "),
+        (None, "the proxy or the server: TLS handshake failed: wrong version number"),
+    ],
+)
+def test_a_handshake_that_the_proxy_refused_is_told_apart(host, reason):
+    error = handshake_error("WRONG_VERSION_NUMBER")
+    port = 3128 if host == "proxy.corp" else 443
+    key = SimpleNamespace(host=host, port=port, is_ssl=True, ssl=True)
+    error = aiohttp.ClientConnectorSSLError(key, error.os_error)
+
+    failure = failure_of(error, BEFORE, PROXIED)
+
+    assert (failure.phase, failure.transient) == ("tls", False)
+    assert failure.reason.startswith(reason)
+    assert ("write http:// in its address" in failure.reason) == (host != "api.diga.io")
+
+
 def test_a_proxys_name_that_is_not_found_is_named():
     error = aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name not known"))
     failure = failure_of(error, BEFORE, PROXIED)
