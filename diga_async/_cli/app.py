@@ -181,7 +181,11 @@ def diga_phone_get(
     try:
         with verbose_log(is_on=verbose):
             return get_phones(
-                client, phone_ids, server=client_options.server, as_json=as_json
+                client,
+                phone_ids,
+                server=client_options.server,
+                as_json=as_json,
+                check=Invocation.current().check(),
             )
     except DigaError as error:
         if remedy := client_options.remedy_for(error):

@@ -16,6 +16,7 @@ from diga_async import (
     DigaError,
     Limits,
     PermissionDeniedError,
+    RateLimitError,
     RetryPolicy,
     Timeouts,
 )
@@ -27,6 +28,7 @@ from diga_async._cli.exit_codes import (
     reason_of,
     usage_error,
 )
+from diga_async._cli.failures import is_from_diga
 from diga_async._cli.redaction import bare, may_be_key
 from diga_async._cli.terminal import Messages
 
@@ -130,13 +132,15 @@ class ClientOptions:
             raise usage_error(message) from None
 
     def remedy_for(self, error: Exception) -> str | None:
-        """Return what the user can do about a refused key; None for other errors."""
+        """Return what the user can do about a refusal; None for other errors."""
         origin = key_origin(self.key_file)
         match error:
             case AuthenticationError():
                 return f"change the key in {origin}"
             case PermissionDeniedError():
-                return f"give the key in {origin} the permission 'Phones: read'"
+                return permission_remedy(error, origin)
+            case RateLimitError(retry_after=float() as seconds):
+                return f"the server asks to wait {seconds:g} s"
             case _:
                 return None
 
@@ -145,7 +149,10 @@ class ClientOptions:
         if isinstance(error, APIConnectionError) and not error.transient:
             return "correct that first; "
         remedy = None if error is None else self.remedy_for(error)
-        return "" if remedy is None else f"{remedy} first; "
+        if remedy is None:
+            return ""
+        first = "" if isinstance(error, RateLimitError) else " first"
+        return f"{remedy}{first}; "
 
     def with_remedy(
         self, error: CommandError | DigaError, words: str | None = None
@@ -154,6 +161,14 @@ class ClientOptions:
         words = message_of(error) if words is None else words
         remedy = self.remedy_for(error)
         return words if remedy is None else f"{words}; {remedy}"
+
+
+def permission_remedy(error: DigaError, origin: str | None) -> str:
+    """Return what helps after a 403, which may come from something else than Diga."""
+    remedy = f"give the key in {origin} the permission 'Phones: read'"
+    if is_from_diga(error):
+        return remedy
+    return f"{remedy}, or something in front of the API refuses"
 
 
 def key_origin(key_file: Path | None) -> str | None:

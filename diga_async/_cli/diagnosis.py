@@ -21,6 +21,7 @@ from diga_async import (
 from diga_async._api.headers import header, http_date, rate_limit, retry_after
 from diga_async._api.listing import Page
 from diga_async._api.messages import Response
+from diga_async._cli.client_options import permission_remedy
 from diga_async._cli.exit_codes import ExitCode, message_of
 from diga_async._cli.route import Peer, Route, UnreachableError
 
@@ -451,7 +452,7 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
             return Problem(
                 step="key",
                 message=f"may not read phones (from {origin}): {message}",
-                next=f"give the key in {origin} the permission 'Phones: read'",
+                next=permission_remedy(error, origin),
                 code=ExitCode.REFUSED,
             )
         case APIConnectionError(phase="read") if (setup.address or "")[:5] == "http:":
@@ -459,6 +460,8 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
                 "try again; if it happens again, the port may speak https, or no HTTP: "
                 f"check {_WHERE_TO_SET[False]}"
             )
+        case RateLimitError(retry_after=float() as seconds):
+            following = f"try again in {seconds:g} s, as the server asks"
         case APIConnectionError() | RateLimitError():
             following = "try again; if it happens again, ask the server's operator"
         case APIStatusError(status=status) if status >= 500:  # noqa: PLR2004

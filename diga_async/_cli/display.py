@@ -90,7 +90,7 @@ def _tally(standing: Standing) -> Text:
         text.append(f"{name} ")
         text.append(f"{count:,}", style=style if count else "")
         text.append(_GAP)
-    if standing.limit is None:
+    if standing.limit is None or standing.outage:
         text.append(f"throttled {standing.stats.throttled:,}")
     else:
         text.append(throttled_words(standing.stats.throttled, standing.limit))
@@ -118,7 +118,8 @@ def list_view(standing: ListStanding) -> RenderableType:
     text.append("phones ")
     text.append(f"{standing.phones:,}", style="green")
     if standing.throttled:
-        text.append(_GAP + throttled_words(standing.throttled, standing.limit))
+        limit = None if standing.outage else standing.limit
+        text.append(_GAP + throttled_words(standing.throttled, limit))
     if standing.outage:
         text.append(_NO_ANSWER, style="bold red")
     return Group(line, text)

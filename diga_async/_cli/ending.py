@@ -4,13 +4,26 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from diga_async import DigaError
+import attrs
+
+from diga_async import (
+    AuthenticationError,
+    DigaError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.exit_codes import CommandError, ExitCode, code_of
+from diga_async._cli.failures import is_from_diga
 from diga_async._cli.output_file import OutputFile
 from diga_async._cli.signals import Interruption
 from diga_async._cli.standard_output import StandardOutput
 from diga_async._cli.table import PhoneTable
 from diga_async._cli.terminal import Messages, counted
+
+#: Errors that say something about the request, not about the way to the server.
+_REFUSALS = (AuthenticationError, PermissionDeniedError, RateLimitError)
 
 Output = OutputFile | StandardOutput | PhoneTable
 Problem = CommandError | DigaError
@@ -50,6 +63,47 @@ def code_at_the_end(
     if problem is not None:
         return code_of(problem, otherwise=ExitCode.STOPPED)
     return otherwise
+
+
+@attrs.frozen(kw_only=True)
+class Hints:
+    """
+    What a user can do after an early end.
+
+    Attributes:
+        options: Know the remedy for a refusal.
+        check: The command line of `diga check` for the same server.
+        go_on: How the run can be continued.
+        has_out: Whether the rows went to a file.
+    """
+
+    options: ClientOptions
+    check: str
+    go_on: str
+    has_out: bool
+
+    def after(self, problem: Problem | None, *, has_answer: bool) -> str | None:
+        """
+        Return the hint; None when no hint helps.
+
+        Args:
+            problem: What ended the run; None for an interruption.
+            has_answer: Whether the server answered a request of the run as Diga does.
+        """
+        first = self.options.before_going_on(problem)
+        if has_answer or problem is None or isinstance(problem, _REFUSALS):
+            return f"{first}{self.go_on}"
+        if isinstance(problem, CommandError):
+            return self.go_on if self.has_out else None
+        if is_from_diga(problem):
+            return self.go_on
+        says_why = f"{self.check} says why"
+        if self.has_out and first:
+            return f"{first}{self.go_on}"
+        is_foreign = isinstance(problem, InvalidResponseError)
+        if self.has_out and problem.transient and not is_foreign:
+            return f"{says_why}; {self.go_on}"
+        return says_why
 
 
 def note_what_is_there(messages: Messages, output: Output) -> None:

@@ -13,18 +13,23 @@ from diga_async import (
     DigaClient,
     DigaError,
     Failed,
+    Missing,
     PhoneLookups,
 )
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.display import run_view
-from diga_async._cli.ending import code_at_the_end, note_what_is_there, problem_in
+from diga_async._cli.ending import (
+    Hints,
+    code_at_the_end,
+    note_what_is_there,
+    problem_in,
+)
 from diga_async._cli.exit_codes import (
     CommandError,
     ExitCode,
     message_of,
     usage_error,
 )
-from diga_async._cli.failures import Failures
 from diga_async._cli.feed import Feed, WholeFeed, feed_of
 from diga_async._cli.input_file import InputFile, input_file
 from diga_async._cli.invocation import Invocation
@@ -174,6 +179,8 @@ class _Run:
             async for outcome in self.lookups:
                 if isinstance(outcome, Failed):
                     self._take_failure(outcome)
+                elif isinstance(outcome, Missing):
+                    self.output.failures.add_missing(str(outcome.phone_id))
                 await self.output.write(row_of(outcome))
 
     def _take_failure(self, outcome: Failed) -> None:
@@ -189,6 +196,13 @@ class _Run:
         if is_lost and stats.lost == stats.requests - stats.in_flight:
             raise error
         self.output.failures.add(outcome)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the server answered a request of this run as Diga does."""
+        stats = self.client.stats
+        is_known = stats.found or stats.missing or stats.listed
+        return bool(is_known or self.output.failures.has_answer)
 
     def _drain(self, task: asyncio.Task[None]) -> None:
         """Send nothing more; write what is in flight, within a bound."""
@@ -214,7 +228,7 @@ class _Run:
             is_ending=lambda: self.interruption.count > 0,
             messages=self.messages,
             announcement=f"looking up {what} at {self.options.server}{but}",
-            line=lambda: self._standing().line(),
+            line=lambda silence: self._standing().line(silence),
             view=None if has_rows else self._view,
         )
 
@@ -275,22 +289,25 @@ def fetch_phones(options: ClientOptions, job: Job) -> ExitCode:
             )
             _conclude(job, run, problem, code)
             if problem is not None:
-                _hint_how_to_go_on(job, code, options.before_going_on(problem))
+                _hint_how_to_go_on(job, run, problem, code)
             elif interruption.count:
                 job.messages.note(_how_to_go_on(job))
             else:
-                _tell_failures(job, output.failures)
+                _tell_failures(job, run)
             if code is ExitCode.USAGE and isinstance(output, OutputFile):
                 output.remove_if_untouched()
             return code
 
 
-def _tell_failures(job: Job, failures: Failures) -> None:
+def _tell_failures(job: Job, run: _Run) -> None:
+    failures = run.output.failures
     for line in failures.lines():
         job.messages.note(line)
     source = "the input" if job.file == "-" else job.file
     retry = None if job.out is None else job.again("--retry-failed")
-    if advice := failures.advice(source, retry):
+    is_unheard = run.client.stats.requests > 0 and not run.has_answer
+    check = job.invocation.check() if is_unheard else None
+    if advice := failures.advice(source, retry, check):
         job.messages.note(advice)
 
 
@@ -316,9 +333,23 @@ def _conclude(
         say(f"stopped early: {message_of(problem)}")
 
 
-def _hint_how_to_go_on(job: Job, code: ExitCode, first: str) -> None:
-    if code is not ExitCode.USAGE:
-        job.messages.note(f"{first}{_how_to_go_on(job)}")
+def _hint_how_to_go_on(
+    job: Job, run: _Run, problem: CommandError | DigaError, code: ExitCode
+) -> None:
+    if code is ExitCode.USAGE:
+        return
+    hints = Hints(
+        options=run.options,
+        check=job.invocation.check(),
+        go_on=_how_to_go_on(job),
+        has_out=job.out is not None,
+    )
+    hint = hints.after(
+        None if code is ExitCode.INTERRUPTED else problem,
+        has_answer=run.has_answer or run.client.stats.requests == 0,
+    )
+    if hint is not None:
+        job.messages.note(hint)
 
 
 def _how_to_go_on(job: Job) -> str:

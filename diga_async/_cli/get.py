@@ -17,9 +17,11 @@ from diga_async import (
     NotFoundError,
     PermissionDeniedError,
     Phone,
+    RateLimitError,
 )
 from diga_async._api.phones import phone_id_of
 from diga_async._cli.exit_codes import ExitCode, message_of, usage_error
+from diga_async._cli.failures import is_from_diga
 from diga_async._cli.redaction import shown
 from diga_async._cli.reporting import Reporter
 from diga_async._cli.rows import json_text
@@ -37,7 +39,12 @@ _FATAL = (
 
 
 def get_phones(
-    client: DigaClient, phone_ids: Sequence[str], *, server: str, as_json: bool
+    client: DigaClient,
+    phone_ids: Sequence[str],
+    *,
+    server: str,
+    as_json: bool,
+    check: str = "diga check",
 ) -> ExitCode:
     """
     Print phones in the order of their ids; report the others on standard error.
@@ -47,6 +54,7 @@ def get_phones(
         phone_ids: The ids, as they were given.
         server: The server, as it was given.
         as_json: Whether a phone is printed as a line of JSON.
+        check: The command line of `diga check` for the same server.
 
     Raises:
         CommandError: One of *phone_ids* is not a phone id; nothing was sent.
@@ -59,7 +67,7 @@ def get_phones(
         messages=Messages(),
         in_the_end="Ctrl-C ends the command now",
     )
-    return run(_print_phones(reporter, checked, as_json=as_json))
+    return run(_print_phones(reporter, checked, as_json=as_json, check=check))
 
 
 def checked_id(text: str) -> UUID:
@@ -79,10 +87,11 @@ def checked_id(text: str) -> UUID:
 
 
 async def _print_phones(
-    reporter: Reporter, phone_ids: Sequence[UUID], *, as_json: bool
+    reporter: Reporter, phone_ids: Sequence[UUID], *, as_json: bool, check: str
 ) -> ExitCode:
     client, slots = reporter.client, asyncio.Semaphore(AT_THE_SAME_TIME)
     code = ExitCode.ALL_FOUND
+    last: DigaError | None = None
     async with client, reporter.reporting():
         lookups = [asyncio.create_task(_look_up(client, i, slots)) for i in phone_ids]
         try:
@@ -93,11 +102,16 @@ async def _print_phones(
                 else:
                     await require_api(client, found)
                     say(complaint(phone_id, found, is_alone=len(phone_ids) == 1))
-                    code = ExitCode.NOT_ALL_FOUND
+                    code, last = ExitCode.NOT_ALL_FOUND, found
         finally:
             for lookup in lookups:
                 lookup.cancel()
             await asyncio.gather(*lookups, return_exceptions=True)
+    stats = client.stats
+    if isinstance(last, RateLimitError) and last.retry_after is not None:
+        say(f"the server asks to wait {last.retry_after:g} s")
+    elif last and not (stats.found or stats.missing or is_from_diga(last)):
+        say(f"{check} says why")
     return code
 
 

@@ -10,6 +10,9 @@ from click.core import ParameterSource
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]+@|^[^/@]+:[^/@]+@")
 
+#: The options that say how to reach the server.
+REACH = frozenset({"base_url", "key_file", "proxy", "allow_insecure_http"})
+
 
 @attrs.frozen
 class Invocation:
@@ -57,6 +60,11 @@ class Invocation:
             for word in words
         ]
         return shlex.join([*self.command.split(), *arguments, *kept, *added])
+
+    def check(self) -> str:
+        """Write `diga check` with the options that say how to reach the server."""
+        options = {n: w for n, w in self.options.items() if n in REACH}
+        return Invocation("diga check", options).again(())
 
 
 def _words(option: click.Parameter, value: object) -> tuple[str, ...]:

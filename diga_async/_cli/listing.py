@@ -21,6 +21,7 @@ from diga_async import (
 from diga_async._cli.client_options import ClientOptions
 from diga_async._cli.display import list_view
 from diga_async._cli.ending import (
+    Hints,
     Output,
     Problem,
     code_at_the_end,
@@ -198,6 +199,11 @@ class _Run:
     def _known_pages(self) -> int | None:
         return self._total_pages or self.listing.stats.total_pages
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether a page was read."""
+        return bool(self._earlier_pages or self.listing.stats.pages)
+
     # --- progress
 
     def _reporter(self) -> Reporter:
@@ -209,7 +215,7 @@ class _Run:
             server=self.options.server,
             messages=self.job.messages,
             announcement=f"listing the phones at {self.options.server}{but}",
-            line=lambda: self._standing().line(),
+            line=lambda silence: self._standing().line(silence),
             view=None if has_rows else self._view,
         )
 
@@ -280,9 +286,17 @@ def _conclude(run: _Run, problem: Problem | None, code: ExitCode) -> None:
 
 def _hint_how_to_go_on(run: _Run, problem: Problem | None, code: ExitCode) -> None:
     # Where a record cannot be read, the same command would stop there again.
-    is_hopeless = isinstance(problem, InvalidResponseError)
+    is_hopeless = isinstance(problem, InvalidResponseError) and run.has_answer
     has_ended = problem is None and code is not ExitCode.INTERRUPTED
     if has_ended or is_hopeless or code is ExitCode.USAGE:
         return
-    first = run.options.before_going_on(problem)
-    run.job.messages.note(f"{first}{run.job.how_to_go_on()}")
+    hints = Hints(
+        options=run.options,
+        check=run.job.invocation.check(),
+        go_on=run.job.how_to_go_on(),
+        has_out=run.job.out is not None,
+    )
+    cause = None if code is ExitCode.INTERRUPTED else problem
+    hint = hints.after(cause, has_answer=run.has_answer)
+    if hint is not None:
+        run.job.messages.note(hint)

@@ -173,6 +173,8 @@ class OutputFile:
             self.done.add(key_of_text(phone_id))
             if outcome == "failed":
                 self.failures.add_earlier(phone_id)
+            elif outcome == "missing":
+                self.failures.add_missing(phone_id)
         self.torn_bytes = size - self._end
         os.ftruncate(self._descriptor, self._end)
         if not self._end:

@@ -14,6 +14,8 @@ from diga_async._cli.terminal import counted
 LINE_SECONDS = 30.0
 #: A server that is silent for this long is mentioned.
 SILENT_SECONDS = 4.0
+#: Writes the progress, with how long the server has been silent if it has.
+Line = Callable[[str | None], str]
 #: Rates below are written with a decimal.
 FEW = 10
 
@@ -47,10 +49,17 @@ class Standing:
             return None
         return max(0, self.total - self.settled) / self.stats.rate
 
-    def line(self) -> str:
-        """Write the progress of the run, for a log."""
+    def line(self, silence: str | None = None) -> str:
+        """
+        Write the progress of the run, for a log.
+
+        Args:
+            silence: How long the server has been silent; None while it answers.
+        """
         whole = "" if self.total is None else f" of {self.total:,}"
         line = f"{self.settled:,}{whole}: {tally(self.outcomes)}"
+        if silence is not None:
+            return f"{line}; {silence}"
         line += f"; {self.stats.rate:,.0f} a second"
         if self.stats.throttled:
             line += f", {throttled_words(self.stats.throttled, self.limit)}"
@@ -80,10 +89,17 @@ class ListStanding:
     outage: bool
     limit: float | None = None
 
-    def line(self) -> str:
-        """Write the progress of the listing, for a log."""
+    def line(self, silence: str | None = None) -> str:
+        """
+        Write the progress of the listing, for a log.
+
+        Args:
+            silence: How long the server has been silent; None while it answers.
+        """
         whole = "" if self.total_pages is None else f" of {self.total_pages:,}"
         line = f"{counted(self.phones, 'phone')}, page {self.pages:,}{whole}"
+        if silence is not None:
+            return f"{line}; {silence}"
         if self.throttled:
             line += f", {throttled_words(self.throttled, self.limit)}"
         return line
@@ -146,16 +162,14 @@ class Bulletin:
         self._is_silent = False
         self._has_told_why = False
 
-    def lines(
-        self, now: float, client: ClientStats, standing: Callable[[], str]
-    ) -> Iterator[str]:
+    def lines(self, now: float, client: ClientStats, standing: Line) -> Iterator[str]:
         """Yield the lines that are due *now*; *standing* writes the periodic one."""
         yield from self._about_the_server(now, client)
         if now >= self._next_line:
             self._next_line += LINE_SECONDS * (
                 (now - self._next_line) // LINE_SECONDS + 1
             )
-            yield standing()
+            yield standing(self._silence(now, client) if self._is_silent else None)
 
     def _about_the_server(self, now: float, client: ClientStats) -> Iterator[str]:
         answers = (
@@ -182,13 +196,17 @@ class Bulletin:
         silence = now - self._answered_at
         if silence >= SILENT_SECONDS and not self._is_silent:
             self._is_silent = True
-            what = "only server errors (5xx)" if has_errors else "no answer"
             yield (
-                f"{what} from {self._server} for {silence:.0f} s"
+                f"{self._silence(now, client, f' from {self._server}')}"
                 f"{self._reason(client)}; {self._in_the_end}"
             )
         elif self._is_silent and not self._has_told_why and client.last_error:
             yield f"still no answer from {self._server}{self._reason(client)}"
+
+    def _silence(self, now: float, client: ClientStats, whose: str = "") -> str:
+        has_errors = client.server_errors != self._server_errors
+        what = "only server errors (5xx)" if has_errors else "no answer"
+        return f"{what}{whose} for {now - self._answered_at:.0f} s"
 
     def _reason(self, client: ClientStats) -> str:
         """Return why, once an attempt has failed."""

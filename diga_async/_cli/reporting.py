@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from diga_async import DigaClient, RetryPolicy
 from diga_async._cli.display import can_redraw, console_for, live
-from diga_async._cli.progress import Bulletin
+from diga_async._cli.progress import Bulletin, Line
 from diga_async._cli.terminal import Messages
 
 BULLETIN_SECONDS = 0.5
@@ -47,7 +47,7 @@ class Reporter:
     is_ending: Callable[[], bool] = bool
     in_the_end: str = ends_after_an_outage("the run")
     announcement: str | None = None
-    line: Callable[[], str] | None = None
+    line: Line | None = None
     view: Callable[[], RenderableType] | None = None
 
     @asynccontextmanager

@@ -80,6 +80,7 @@ def shown(monkeypatch):
         ({"settled": 5001}, ["0:00:00 left"]),
         ({"outage": True}, ["no answer: waiting"]),
         ({}, ["found 1,200", "missing 30", "failed 4", "throttled 9"]),
+        ({"limit": 197.6, "outage": True}, ["throttled 9", "no answer: waiting"]),
         ({"limit": 197.6}, ["throttled by the server to 198/s"]),
     ],
 )

@@ -272,3 +272,17 @@ def test_the_summary_is_of_all_rows_and_of_this_run():
 def test_the_summary_of_a_run_without_lookups_is_one_line():
     nothing = attrs.evolve(STATS, found=0, missing=0, failed=0)
     assert len(list(summary(STANDING.outcomes, nothing))) == 1
+
+
+def test_the_line_of_a_silent_server_says_so_instead_of_a_rate():
+    throttled = attrs.evolve(STANDING, limit=310.0)
+    bulletin = Bulletin("https://diga.example", "x", 0.0, periodic=True)
+    list(bulletin.lines(10.0, SILENT, throttled.line))
+    (line,) = bulletin.lines(120.0, SILENT, throttled.line)
+    assert line.endswith("1,200 found, 30 missing, 4 failed; no answer for 120 s")
+    failing = attrs.evolve(SILENT, server_errors=3)
+    (line,) = bulletin.lines(150.0, failing, throttled.line)
+    assert line.endswith("; only server errors (5xx) for 150 s")
+    answered = attrs.evolve(SILENT, found=1)
+    *_, line = bulletin.lines(181.0, answered, throttled.line)
+    assert "throttled by the server to 310/s" in line
