@@ -37,6 +37,8 @@ from diga_async._version import __version__
 
 def run() -> None:
     """Run the command that the arguments ask for; exit with its code."""
+    if re.fullmatch(r"0+", os.environ.get("COLUMNS", "")):
+        del os.environ["COLUMNS"]  # a terminal without a size, as in some containers
     with forgiving_standard_error():
         if sys.stdout is None:  # its descriptor would go to a file or a socket
             say("there is no standard output")

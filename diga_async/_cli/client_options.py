@@ -1,7 +1,6 @@
 """Options, variables and the key with which the command reaches Diga, checked."""
 
 import os
-import re
 import shlex
 import stat
 from pathlib import Path
@@ -29,6 +28,7 @@ from diga_async._cli.exit_codes import (
     usage_error,
 )
 from diga_async._cli.failures import is_from_diga
+from diga_async._cli.keys import ASSIGNMENT, form_of_file, form_of_value
 from diga_async._cli.redaction import bare, may_be_key
 from diga_async._cli.terminal import Messages
 
@@ -40,9 +40,6 @@ MUCH_CONCURRENCY = 1024
 COST_OF_MUCH = "1.6 times the CPU"
 
 _ONCE = RetryPolicy(max_attempts=1)
-_ASSIGNMENT = re.compile(
-    r"^\s*(export\s+)?[A-Z_]*(API_?KEY|TOKEN)\s*=", re.IGNORECASE | re.MULTILINE
-)
 #: Stands for the key where nothing is sent.
 _NO_KEY = Secret("none")
 
@@ -198,7 +195,10 @@ def _find_key(key_file: Path | None, messages: Messages) -> tuple[Secret, str]:
             "--key-file or DIGA_API_KEY_FILE"
         )
     if path is None:
-        return Secret(os.environ[origin]), origin
+        key: Secret = conceal(os.environ[origin])
+        if fault := form_of_value(key):
+            raise usage_error(f"{origin} {fault}")
+        return key, origin
     return _read_key(path.expanduser(), messages), origin
 
 
@@ -207,7 +207,7 @@ def _read_key(path: Path, messages: Messages) -> Secret:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(MAX_KEY_FILE_BYTES).decode(errors="surrogateescape")
+            raw = file.read(MAX_KEY_FILE_BYTES)
     except OSError as error:
         raise _no_key_file(path, error) from None
     if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o044:
@@ -215,7 +215,10 @@ def _read_key(path: Path, messages: Messages) -> Secret:
             f"warning: other users can read the key file {path}; "
             f"'chmod 600 {path}' keeps it private"
         )
-    if _ASSIGNMENT.search(content):
+    if fault := form_of_file(raw):
+        raise usage_error(f"the key file {path} {fault}")
+    content = raw.decode(errors="surrogateescape")
+    if ASSIGNMENT.search(content):
         raise usage_error(
             f"the key file {path} holds NAME=value, as a .env file does; leave the key "
             f"alone in it, or load it into the environment: set -a; . {_as_path(path)}"

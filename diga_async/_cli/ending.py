@@ -112,5 +112,5 @@ def note_what_is_there(messages: Messages, output: Output) -> None:
         messages.note("the last row was torn; it was cut off")
     rows = output.outcomes.total()
     if rows:
-        has = "has" if isinstance(output, OutputFile) else "have"
-        messages.note(f"OUT {has} {counted(rows, 'row')} already")
+        name = output.path if isinstance(output, OutputFile) else "the output"
+        messages.note(f"{name} has {counted(rows, 'row')} already")

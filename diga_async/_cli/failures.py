@@ -10,6 +10,7 @@ from diga_async._api.phones import phone_id_of
 from diga_async._cli.exit_codes import message_of
 from diga_async._cli.ids import Id
 from diga_async._cli.redaction import shown
+from diga_async._cli.rows import reason_in
 from diga_async._cli.terminal import counted
 
 SHOWN = 3
@@ -49,11 +50,13 @@ class Failures:
         self.has_answer = self.has_answer or is_from_diga(failed.error)
         self._keep(_line(failed.phone_id, message_of(failed.error)))
 
-    def add_earlier(self, text: str) -> None:
-        """Add the id in a row of an earlier run, whose error is not read."""
+    def add_earlier(self, text: str, record: bytes) -> None:
+        """Add the id in a row of an earlier run; *record* is the whole row."""
         try:
             phone_id: Id = phone_id_of(text)
             reason = "failed in an earlier run"
+            if len(self.first) < SHOWN and (earlier := reason_in(record)):
+                reason = f"{reason}: {earlier}"
         except InvalidPhoneIdError as error:
             phone_id, reason = text, message_of(error)
         self._count(phone_id, None)

@@ -51,6 +51,9 @@ from diga_async._models.parameters import Via
 #: What is in flight at the first Ctrl-C gets this long to finish.
 DRAIN_SECONDS = 10.0
 
+#: The number of ids counts each line: only the end tells how many are distinct.
+_ONCE = ", repeated ones once"
+
 Output = OutputFile | StandardOutput
 
 
@@ -221,7 +224,9 @@ class _Run:
         has_rows = isinstance(self.output, StandardOutput) and is_terminal(sys.stdout)
         total = self._total
         what = "ids" if total is None else counted(total, "id")
-        but = ", except those in OUT" if self.output.outcomes.total() else ""
+        but = "" if isinstance(self.feed, WholeFeed) or total == 1 else _ONCE
+        if isinstance(self.output, OutputFile) and self.output.outcomes.total():
+            but += f", except those in {self.output.path}"
         return Reporter(
             client=self.client,
             server=self.options.server,

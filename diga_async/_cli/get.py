@@ -22,6 +22,7 @@ from diga_async import (
 from diga_async._api.phones import phone_id_of
 from diga_async._cli.exit_codes import ExitCode, message_of, usage_error
 from diga_async._cli.failures import is_from_diga
+from diga_async._cli.ids import is_phone_number
 from diga_async._cli.redaction import shown
 from diga_async._cli.reporting import Reporter
 from diga_async._cli.rows import json_text
@@ -81,6 +82,8 @@ def checked_id(text: str) -> UUID:
         return phone_id_of(text)
     except InvalidPhoneIdError as error:
         hint = ""
+        if is_phone_number(text):
+            hint = "; that is a phone number: diga phone list shows the ids"
         if Path(text).is_file():
             hint = f"; to look up the ids in a file: diga phone fetch {quote(text)}"
         raise usage_error(f"{shown(text)} is not a phone id: {error}{hint}") from None

@@ -23,6 +23,8 @@ _NAMES = tuple(
     re.compile(name, re.IGNORECASE)
     for name in (r"phone[ _-]?(id|uuid)s?", r"ids?|uuids?")
 )
+#: 7 to 15 digits (ITU-T E.164), and what people write between them.
+_NUMBER = re.compile(r"\+?(?:[ ()./-]*\d){7,15}", re.ASCII)
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # Characters that programs put around an id, and that no terminal shows.
@@ -33,7 +35,16 @@ Key = bytes | str
 
 
 class UnreadableRowError(Exception):
-    """A row of the input cannot be read."""
+    """
+    A row of the input cannot be read.
+
+    Attributes:
+        lines: How many lines the row has so far; it began that many lines ago.
+    """
+
+    def __init__(self, why: str, lines: int = 1) -> None:
+        super().__init__(why)
+        self.lines = lines
 
 
 class NoSuchColumnError(Exception):
@@ -45,7 +56,7 @@ class UnclearColumnError(Exception):
     The header does not say which column holds the ids.
 
     Attributes:
-        columns: The names of the columns.
+        columns: The names to choose from; empty when a name cannot tell them apart.
     """
 
     def __init__(self, why: str, columns: list[str]) -> None:
@@ -171,7 +182,12 @@ class IdReader:
         for name in _NAMES:
             found = [i for i, cell in enumerate(header) if name.fullmatch(cell)]
             if len(found) > 1:
-                raise UnclearColumnError("several columns that may hold ids", header)
+                different = {header[i].casefold() for i in found}
+                if len(different) > 1:
+                    what = "several columns that may hold ids"
+                    raise UnclearColumnError(what, header)
+                what = f"{len(found)} columns named {shown(header[found[0]])}"
+                raise UnclearColumnError(what, [])
             if found:
                 return found[0]
         return None
@@ -236,10 +252,17 @@ def _line_rows(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _csv_rows(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    reader, before = csv.reader(lines, delimiter=separator, strict=True), 0
     try:
-        yield from csv.reader(lines, delimiter=separator, strict=True)
+        for row in reader:
+            before = reader.line_num
+            yield row
     except csv.Error as error:
-        raise UnreadableRowError(f"{error}; correct it first") from None
+        of_row = reader.line_num - before
+        why = f"{error}; correct it first"
+        if of_row > 1:
+            why = f"it has a quote that is not closed in its row ({why})"
+        raise UnreadableRowError(why, of_row) from None
 
 
 def _clean(cell: str) -> str:
@@ -254,6 +277,16 @@ def id_or_text(given: str) -> Id:
         return phone_id_of(given)
     except InvalidPhoneIdError:
         return given
+
+
+def is_phone_number(text: str) -> bool:
+    """
+    Whether *text* is a phone's number, which no lookup takes.
+
+    >>> is_phone_number("+34 910 000 000"), is_phone_number("123")
+    (True, False)
+    """
+    return _NUMBER.fullmatch(text.strip()) is not None
 
 
 def key_of(phone_id: Id) -> Key:

@@ -29,6 +29,7 @@ from diga_async._cli.ids import (
     UnclearColumnError,
     UnreadableRowError,
     id_or_text,
+    is_phone_number,
 )
 from diga_async._cli.redaction import HIDDEN, bare, may_be_key, shown
 from diga_async._cli.terminal import counted
@@ -36,6 +37,8 @@ from diga_async._cli.terminal import counted
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 LINES_TO_FIND_AN_ID = 100
 SHOWN_CHARACTERS = 80
+#: Characters of a cell that are shown.
+CELL = 40
 
 _UUID_WITHIN = re.compile(
     "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
@@ -110,6 +113,8 @@ class InputFile:
             read.append(phone_id)
             if isinstance(phone_id, UUID):
                 return read
+        if read and self.reader.column is not None:
+            raise self._no_ids_in_column(self.reader.column, str(read[0]))
         if read or (self.reader.header and not self.reader.is_named):
             raise self._no_ids()
         # A table that has a header and no rows, or nothing to look up again, is an
@@ -124,8 +129,20 @@ class InputFile:
         lines = counted(self._lines_read, "line")
         return usage_error(f"{self.name} has no ids ({lines}: empty, or comments)")
 
+    def _no_ids_in_column(self, column: str, cell: str) -> CommandError:
+        first = "a phone number" if is_phone_number(cell) else shown(cell[:CELL])
+        return usage_error(
+            f"no phone ids in column {shown(column)} of {self.name}, whose first cell "
+            f"is {first}; name another column"
+        )
+
     def _no_ids(self) -> CommandError:
         line = self._first_line.strip()
+        if is_phone_number(line):
+            return usage_error(
+                f"no phone ids in {self.name}, but phone numbers; diga phone list "
+                "shows the ids of phones"
+            )
         first = HIDDEN if may_be_key(line) else repr(_shortened(line))
         wrong = f"no phone ids in {self.name}, whose first line is {first}"
         if self.is_regular and _UUID_WITHIN.search(self._first_line):
@@ -157,29 +174,37 @@ class InputFile:
         except (OSError, EOFError, zlib.error) as error:
             raise self._unreadable(error) from None
         except UnreadableRowError as error:
+            line = self._line(self._lines_read - error.lines + 1)
             raise CommandError(
-                ExitCode.STOPPED, f"{self._line} cannot be read: {error}"
+                ExitCode.STOPPED, f"{line} cannot be read: {error}"
             ) from None
         except NoSuchColumnError as error:
+            line = self._line(self._lines_read)
             raise usage_error(
-                f"{self._line} has no column {shown(self.reader.column or '')}; it "
+                f"{line} has no column {shown(self.reader.column or '')}; it "
                 f"has: {bare(_shortened(str(error)))}"
             ) from None
         except UnclearColumnError as error:
             columns = _shortened(", ".join(error.columns))
-            raise usage_error(
-                f"{self.name} has {error}; give --column NAME, one of: {columns}"
-            ) from None
+            choose = f"give --column NAME, one of: {columns}"
+            if not error.columns:
+                choose = "give all but one of them another name"
+            raise usage_error(f"{self.name} has {error}; {choose}") from None
 
-    @property
-    def _line(self) -> str:
-        return f"line {self._lines_read:,} of {self.name}"
+    def _line(self, number: int) -> str:
+        return f"line {number:,} of {self.name}"
 
     def _unreadable(self, error: Exception) -> CommandError:
         doing = f"cannot read {self.name}"
         if isinstance(error, OSError):
             return stopped(doing, error)
-        return CommandError(ExitCode.STOPPED, f"{doing}: it is cut short or damaged")
+        why = f"{doing}: it is cut short or damaged"
+        if self.name == "standard input":
+            return CommandError(ExitCode.STOPPED, why)
+        test = f"gzip -t {shlex.quote(self.name)}"
+        return CommandError(
+            ExitCode.STOPPED, f"{why}; copy or pack it again ({test} tests it)"
+        )
 
     def _numbered(self) -> Iterator[str]:
         # Opened here, with the first line: a pipe may keep its readers waiting.
@@ -249,6 +274,11 @@ def input_file(name: str, *, column: str | None) -> Iterator[InputFile]:
     Raises:
         CommandError: It cannot be opened.
     """
+    if not name:
+        raise usage_error(
+            "FILE is empty, as of a shell variable that is not set; name a file, or - "
+            "for standard input"
+        )
     if name == "-" and sys.stdin is None:
         raise usage_error("there is no standard input; name a FILE")
     try:

@@ -209,7 +209,8 @@ class _Run:
     def _reporter(self) -> Reporter:
         # Rows on the screen are progress enough, and a bar would mix with them.
         has_rows = self.job.out is None and is_terminal(sys.stdout)
-        but = ", except those in OUT" if self.output.outcomes.total() else ""
+        has_rows_of_before = self.job.out and self.output.outcomes.total()
+        but = f", except those in {self.job.out}" if has_rows_of_before else ""
         return Reporter(
             client=self.client,
             server=self.options.server,
@@ -274,7 +275,8 @@ def _conclude(run: _Run, problem: Problem | None, code: ExitCode) -> None:
     is_damaged = isinstance(output, OutputFile) and output.is_damaged
     if not is_damaged and (run.seen or problem is None):
         rows, seen = output.outcomes.total(), counted(run.seen, "phone")
-        in_out = f", {counted(rows, 'row')} in OUT" if run.job.out is not None else ""
+        out = run.job.out
+        in_out = "" if out is None else f", {counted(rows, 'row')} in {out}"
         run.job.messages.note(f"{seen} listed{in_out}")
     if run.passed_over:
         records = counted(len(run.passed_over), "record")

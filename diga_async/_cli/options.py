@@ -12,7 +12,20 @@ Decorator = Callable[[Command], Command]
 #: The filters of a listing that are passed on as they are given.
 FILTERS = ("status", "inbound_agent_id", "outbound_agent_id", "order")
 
-PATH = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """The name of a file; an empty one would be the current folder."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Refuse an empty name, as of a shell variable that is not set."""
+        if value == "":
+            self.fail("it is empty; name a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 AMOUNT = click.FloatRange(min=0, min_open=True)
 

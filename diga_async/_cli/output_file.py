@@ -172,7 +172,7 @@ class OutputFile:
             self.outcomes[outcome] += 1
             self.done.add(key_of_text(phone_id))
             if outcome == "failed":
-                self.failures.add_earlier(phone_id)
+                self.failures.add_earlier(phone_id, record)
             elif outcome == "missing":
                 self.failures.add_missing(phone_id)
         self.torn_bytes = size - self._end

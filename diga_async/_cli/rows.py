@@ -1,5 +1,6 @@
 """Rows: the outcome of one lookup as a line of JSON or CSV, and back."""
 
+import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,9 @@ from diga_async._models.outcomes import OUTCOME_NAMES
 PHONE_COLUMNS = tuple(field.name for field in attrs.fields(Phone))
 CSV_COLUMNS = ("phone_id", "outcome", *PHONE_COLUMNS, "error")
 OUTCOMES = tuple(OUTCOME_NAMES.values())
+
+#: What is shown of a reason in a row.
+REASON_CHARACTERS = 200
 
 Row = dict[str, Any]
 
@@ -191,6 +195,30 @@ class Csv:
         text = value if isinstance(value, str) else json_text(value)
         text = text if self.raw else guarded(text)
         return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+def reason_in(record: bytes) -> str | None:
+    """
+    Return why the lookup of a failed row failed; None when the row does not say.
+
+    >>> reason_in(b'{"phone_id": "x", "error": {"type": "E", "message": "gone"}}')
+    'gone'
+    """
+    text = record.decode(errors="replace")
+    if text.startswith("{"):
+        try:
+            reason = json.loads(text)["error"]["message"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return None
+    else:
+        try:
+            cells = next(csv.reader([text]), [])
+        except csv.Error:
+            return None
+        reason = cells[-1].partition(": ")[2] if len(cells) > 1 else None
+    if not isinstance(reason, str):
+        return None
+    return " ".join(reason[:REASON_CHARACTERS].split())
 
 
 def phone_values(phone: dict[str, Any]) -> list[Any]:

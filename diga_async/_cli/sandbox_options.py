@@ -1,5 +1,7 @@
 """The options of `diga sandbox`."""
 
+import re
+
 import rich_click as click
 
 from diga_async._cli.options import AMOUNT, PATH, together
@@ -29,11 +31,20 @@ def _seconds(
     _context: click.Context, _parameter: click.Parameter, text: str
 ) -> tuple[float, float]:
     """Read seconds, or a range of them."""
-    least, _, most = text.partition("-")
+    least, dash, most = text.partition("-")
     try:
-        return float(least), float(most or least)
+        return float(least), float(most if dash else least)
     except ValueError:
         raise click.BadParameter("give seconds as 0.05, or as 0.02-0.08") from None
+
+
+def _not_negative(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> str | None:
+    """Refuse a wait that no server asks for; a date, or other text, is passed on."""
+    if text is not None and re.fullmatch(r"-[\d.]+", text.strip()):
+        raise click.BadParameter("give seconds from 0 on, or an HTTP date")
+    return text
 
 
 settings = together(
@@ -83,6 +94,7 @@ settings = together(
     click.option(
         "--retry-after",
         metavar="SECONDS",
+        callback=_not_negative,
         help="The Retry-After header of a 429. [none]",
     ),
     click.option(

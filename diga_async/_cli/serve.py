@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from diga_async._cli.exit_codes import ExitCode, reason_of, usage_error
+from diga_async._cli.exit_codes import ExitCode, reason_of, stopped, usage_error
 from diga_async._cli.output_file import no_folder_message
 from diga_async._cli.signals import Interruption
 from diga_async._cli.terminal import counted, say
@@ -38,8 +38,11 @@ async def _serve(sandbox: Sandbox, interruption: Interruption) -> None:
     stop = asyncio.Event()
     interruption.listen(stop.set)
     async with sandbox:
-        sys.stdout.write(_exports(sandbox))
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(_exports(sandbox))
+            sys.stdout.flush()
+        except OSError as error:
+            raise stopped("cannot write to standard output", error) from None
         phones = counted(len(sandbox.phones), "phone")
         say(f"serving {phones} at {sandbox.url}; Ctrl-C stops")
         await stop.wait()

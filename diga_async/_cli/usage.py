@@ -16,7 +16,29 @@ _NO_KEY_OPTION = (
     "There is no option for the key, since others on the same machine can read command "
     f"lines: {_WAYS_TO_GIVE_A_KEY}"
 )
-
+#: What other commands call an option of ours.
+_SYNONYMS = {
+    "workers": ("--concurrency",),
+    "parallel": ("--concurrency",),
+    "jobs": ("--concurrency",),
+    "threads": ("--concurrency",),
+    "rate": ("--per-second",),
+    "rps": ("--per-second",),
+    "rate-limit": ("--per-second",),
+    "interval": ("--every",),
+    "debug": ("--verbose",),
+    "v": ("--verbose",),
+    "silent": ("--quiet",),
+    "q": ("--quiet",),
+    "server": ("--base-url",),
+    "host": ("--base-url",),
+    "endpoint": ("--base-url",),
+    "insecure": ("--allow-insecure-http",),
+    "continue": ("--resume",),
+    "since": ("--assigned-from",),
+    "until": ("--assigned-until",),
+    "sort": ("--order",),
+}
 
 _PLAIN_WORDS = tuple(
     (re.compile(pattern), words)
@@ -134,10 +156,30 @@ def _no_such_option(name: str, options: Iterable[str]) -> str:
     if word in _KEY_OPTIONS:
         return f"{message} {_NO_KEY_OPTION}"
     names = [option for option in options if option.startswith("--")]
+    if remedy := _remedy_for(word, names):
+        return f"{message} {remedy}"
     near = [option for option in names if len(word) > 1 and word in option.split("-")]
-    near = near or get_close_matches(name, names, n=2)
+    near = near or [n for n in names if n in _SYNONYMS.get(word, ())]
+    near = near or [
+        f"--{close}"
+        for close in get_close_matches(word, [n[2:] for n in names], n=2, cutoff=0.7)
+    ]
     meant = " or ".join(f"'{option}'" for option in near)
     return f"{message} Did you mean {meant}?" if meant else message
+
+
+def _remedy_for(word: str, names: list[str]) -> str | None:
+    """Return what to do instead of an option that other commands have."""
+    if word == "json":
+        file = " or -o X.jsonl" if "--output" in names else ""
+        return f"A pipe{file} gives JSON lines."
+    if "--resume" not in names:
+        return None
+    if word in {"overwrite", "force", "f", "clobber"}:
+        return "A file that exists is never overwritten: remove it, or give --resume."
+    if word in {"limit", "max", "count", "n", "head"}:
+        return "For the first 10 only: pipe them into head -n 10."
+    return None
 
 
 def _what_it_takes(ctx: click.Context) -> str:

@@ -280,3 +280,37 @@ def test_a_client_to_check_sends_one_request():
 @pytest.mark.usefixtures("key")
 def test_a_remedy_follows_the_error(error, words):
     assert ClientOptions().with_remedy(error) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (f"DIGA_API_KEY={KEY}", "DIGA_API_KEY holds NAME=value; leave the key alone"),
+        ("$DIGA_API_KEY", "DIGA_API_KEY holds the name of a variable"),
+        ("${KEY}", "DIGA_API_KEY holds the name of a variable"),
+        (f"{{{KEY}}}", "DIGA_API_KEY has brackets around the key"),
+        (f"<{KEY}>", "DIGA_API_KEY has brackets around the key"),
+        ("sk-...", "DIGA_API_KEY is the sk-... of the documentation"),
+    ],
+)
+def test_a_value_that_is_no_key_is_named_by_its_form(monkeypatch, value, words):
+    monkeypatch.setenv("DIGA_API_KEY", value)
+    message = refusal_of()
+    assert message.startswith(words)
+    assert KEY not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (KEY.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (KEY.encode("utf-16-le"), "is UTF-16; save it as UTF-8"),
+        (f'{{"api_key": "{KEY}"}}'.encode(), "holds JSON; leave the key alone in it"),
+        (b"$DIGA_API_KEY\n", "holds the name of a variable"),
+    ],
+)
+def test_a_key_file_of_another_form_is_named_by_it(key_file, content, words):
+    key_file.write_bytes(content)
+    message = refusal_of(key_file=key_file)
+    assert message.startswith(f"the key file {key_file} {words}")
+    assert KEY not in message

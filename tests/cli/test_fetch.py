@@ -91,7 +91,7 @@ def test_the_exit_code_is_judged_over_earlier_runs_too(diga, sandbox, ids, out):
     assert diga("phone", "fetch", "bad", "-o", out)[0] == 1
     code, _, words = diga("phone", "fetch", ids, "-o", out, "--resume")
     assert code == 1
-    assert "OUT has 2 rows already" in words
+    assert "has 2 rows already" in words
     assert "20 found, 0 missing, 1 failed\ndiga: 19 looked up" in words
 
 
@@ -208,7 +208,7 @@ def test_ids_that_have_a_row_are_not_asked_again(diga, sandbox, ids, out):
     assert code == 0
     assert len(sandbox.requests) == 18
     assert len(outcomes(out)) == 20
-    assert "OUT has 2 rows already" in words
+    assert "has 2 rows already" in words
     assert "torn" in words
 
 
@@ -573,7 +573,7 @@ def test_the_start_of_a_run_says_how_many_ids_it_looks_up_and_where(diga, sandbo
     ids.write_text(f"phone_id,x\n{sandbox.phone_ids[0]},y\n")
     assert "looking up 1 id at " in diga("phone", "fetch", ids, "-o", "out.csv")[2]
     words = diga("phone", "fetch", ids, "-o", "out.csv", "--resume")[2]
-    assert f"looking up 1 id at {sandbox.url}, except those in OUT\n" in words
+    assert f"looking up 1 id at {sandbox.url}, except those in out.csv\n" in words
 
 
 def test_a_hint_repeats_every_option_that_was_given(diga, sandbox, ids, out):

@@ -306,3 +306,42 @@ def test_a_pipe_has_no_total(tmp_path):
         assert source.total is None
         assert list(itertools.islice(source, 9)) == IDS
     os.close(reading)
+
+
+def test_a_quote_that_is_not_closed_is_named_by_the_line_where_it_opens(tmp_path):
+    rows = "".join(f"{i},ok\n" for i in IDS)
+    path = tmp_path / "ids.csv"
+    path.write_text(f'id,note\n{IDS[0]},"open\n{rows}')
+    with pytest.raises(CommandError) as caught, opened(path) as source:
+        list(source)
+    assert str(caught.value).startswith(f"line 2 of {path} cannot be read: it has a")
+
+
+def test_a_column_without_ids_is_named_with_one_of_its_cells(tmp_path):
+    content = f"id,name,number\n{IDS[0]},Ana,+34910000000\n".encode()
+    path = tmp_path / "ids.csv"
+    said = refusal_of(path, content, column="name")
+    assert said.startswith(f"no phone ids in column 'name' of {path}, whose first cell")
+    assert said.endswith("is 'Ana'; name another column")
+    assert "is a phone number;" in refusal_of(path, content, column="number")
+
+
+def test_numbers_instead_of_ids_are_answered_with_where_the_ids_are(tmp_path):
+    said = refusal_of(tmp_path / "ids.txt", b"+34 910 000 000\n+34 910 000 001\n")
+    assert said.endswith("but phone numbers; diga phone list shows the ids of phones")
+    assert "910" not in said
+
+
+def test_two_columns_of_one_name_cannot_be_chosen_by_name(tmp_path):
+    said = refusal_of(tmp_path / "ids.csv", f"id,id\n{IDS[0]},{IDS[1]}\n".encode())
+    assert said.endswith("2 columns named 'id'; give all but one of them another name")
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("uuid", 0), ("Phone ID", 0), ("id,phone_id", 1), ("phone_uuid,ids", 0)],
+)
+def test_the_best_name_of_a_header_names_the_column(tmp_path, header, column):
+    row = ",".join(map(str, IDS[: header.count(",") + 1]))
+    content = f"{header}\n{row}\n".encode()
+    assert ids_in(tmp_path / "ids.csv", content) == [IDS[column]]

@@ -80,7 +80,7 @@ def test_a_file_gets_a_row_for_each_phone(diga, project, out):
     code, printed, words = diga("phone", "list", "-o", out, "--order", "asc")
     assert (code, printed) == (0, "")
     assert ids_in(out) == list(project.phone_ids)
-    assert "250 phones listed, 250 rows in OUT" in words
+    assert "250 phones listed, 250 rows in " in words
 
 
 def test_ids_alone_are_ready_for_a_fetch(diga, sandbox, tmp_path):
@@ -223,7 +223,7 @@ def test_resuming_passes_over_the_ids_that_are_there(diga, project, out):
     assert out.read_bytes() == whole
     assert "the last row was torn; it was cut off" in words
     assert "rows already" in words
-    assert ", except those in OUT" in words
+    assert ", except those in " in words
 
 
 def test_resuming_without_a_file_starts(diga, sandbox, out):

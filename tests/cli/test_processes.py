@@ -440,6 +440,14 @@ def test_a_server_that_cannot_be_reached_is_named_and_ctrl_c_ends_the_run(
     assert ids_in(tmp_path / "out.jsonl") == set()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_sandbox_whose_address_cannot_be_printed_says_so(start):
+    with Path("/dev/full").open("w") as full:
+        code, words = finish(start("sandbox", stdout=full))
+    assert code == 4
+    assert "cannot write to standard output: no space left on device" in words
+
+
 def test_the_command_uses_the_proxy_of_the_environment(start, environment):
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         address = f"127.0.0.1:{proxy.getsockname()[1]}"

@@ -27,6 +27,16 @@ def usage_error(diga):
         (["phone", "fetch", "--retry"], "Did you mean '--retry-failed'?"),
         (["phone", "list", "--stats", "x"], "Did you mean '--status'?"),
         (["sandbox", "-o", "x"], "No such option '-o'. "),
+        (["phone", "list", "--json"], "A pipe or -o X.jsonl gives JSON lines."),
+        (["phone", "fetch", "--json"], "A pipe or -o X.jsonl gives JSON lines."),
+        (["phone", "watch", "--json"], "A pipe gives JSON lines."),
+        (["phone", "fetch", "--overwrite"], "remove it, or give --resume."),
+        (["phone", "list", "--limit", "5"], "pipe them into head -n 10."),
+        (["phone", "fetch", "--workers", "5"], "Did you mean '--concurrency'?"),
+        (["check", "--limit"], "No such option '--limit'. "),
+        (["phone", "get", "x", "--key-file", ""], "it is empty; name a file"),
+        (["sandbox", "--latency", "1-"], "give seconds as 0.05, or as 0.02-0.08"),
+        (["sandbox", "--retry-after", "-1"], "give seconds from 0 on"),
         (["check", "now"], "argument (now). 'diga check' takes options only."),
         (["phone", "fetch", "a", "b"], "cat A B | diga phone fetch -"),
         (["phone", "wait", "a", "b", "--status", "x"], "takes one ID."),
@@ -105,3 +115,18 @@ def test_a_key_in_the_place_of_an_argument_is_answered_with_the_remedy(usage_err
 def test_a_group_without_a_command_shows_its_help(diga):
     _, printed, words = diga("phone")
     assert "Usage: diga phone" in printed + words
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_an_empty_name_of_a_file_is_said_to_be_empty(usage_error):
+    assert "FILE is empty, as of a shell variable" in usage_error("phone", "fetch", "")
+
+
+@pytest.mark.parametrize("option", ["--limit", "--overwrite"])
+def test_an_option_that_is_far_off_gets_no_guess(usage_error, option):
+    assert "Did you mean" not in usage_error("check", option)
+
+
+def test_a_terminal_of_no_width_has_a_help_page(diga, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "Usage: diga check" in diga("check", "--help")[1]
