@@ -191,3 +191,11 @@ def test_a_server_without_the_api_is_named(diga, wrong_server, command):
     code, _, err = diga("phone", *command)
     assert code == 2
     assert "there is no Diga API" in err
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("number", ["+34910000000", "+34 910-000-000"])
+def test_a_phone_number_is_answered_with_where_the_ids_are(diga, number):
+    code, _, words = diga("phone", "get", number)
+    assert code == 2
+    assert "; that is a phone number: diga phone list shows the ids\n" in words

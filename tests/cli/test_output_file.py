@@ -133,10 +133,8 @@ async def test_the_failed_ids_of_earlier_runs_are_known(path):
     await write(path, *ROWS)
     failures = stock(path).failures
     assert (failures.passing, failures.malformed) == (1, 1)
-    assert (
-        failures.first[0]
-        == f"failed: {IDS[2]}: failed in an earlier run: no answer at all"
-    )
+    said = f"failed: {IDS[2]}: failed in an earlier run: no answer at all"
+    assert failures.first[0] == said
     assert failures.first[1].startswith("failed: 'no, id': a phone id is a UUID")
     assert stock(path, retry_failed=True).failures.count == 0
 

@@ -233,6 +233,17 @@ def test_ssl_cert_file_names_the_authorities_that_are_trusted(
     assert finish(start(*command, "--base-url", behind_tls, env=trusting))[0] == 0
 
 
+def test_a_wrong_ssl_cert_file_is_named_where_a_certificate_fails(
+    start, environment, behind_tls
+):
+    wrong = environment | {"SSL_CERT_FILE": "nowhere.pem"}
+    address = ("--base-url", behind_tls)
+    words = finish(start("phone", "list", *address, env=wrong))[1]
+    assert "SSL_CERT_FILE names nowhere.pem: no such file" in words
+    process = start("check", *address, env=wrong)
+    assert "SSL_CERT_FILE names nowhere.pem: no such file" in process.stdout.read()
+
+
 def test_a_run_that_is_killed_again_and_again_ends_with_each_id_once(
     start, sandbox, ids, tmp_path
 ):
