@@ -23,8 +23,11 @@ _NAMES = tuple(
     re.compile(name, re.IGNORECASE)
     for name in (r"phone[ _-]?(id|uuid)s?", r"ids?|uuids?")
 )
-#: 7 to 15 digits (ITU-T E.164), and what people write between them.
-_NUMBER = re.compile(r"\+?(?:[ ()./-]*\d){7,15}", re.ASCII)
+#: Up to 15 digits (ITU-T E.164), and what people write between them. Without a plus
+#: sign, fewer than nine may be anything, such as a date.
+_NUMBER = re.compile(r"\+?([ ()./-]*\d){7,15}", re.ASCII)
+_DIGITS_WITHOUT_PLUS = 9
+_NUMBER_CHARACTERS = 40
 _SEPARATOR = re.compile(f"[{SEPARATORS}]")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # Characters that programs put around an id, and that no terminal shows.
@@ -283,10 +286,14 @@ def is_phone_number(text: str) -> bool:
     """
     Whether *text* is a phone's number, which no lookup takes.
 
-    >>> is_phone_number("+34 910 000 000"), is_phone_number("123")
+    >>> is_phone_number("+34 910 000 000"), is_phone_number("20260701")
     (True, False)
     """
-    return _NUMBER.fullmatch(text.strip()) is not None
+    number = text.strip()
+    if len(number) > _NUMBER_CHARACTERS or not _NUMBER.fullmatch(number):
+        return False
+    digits = sum(map(str.isdigit, number))
+    return number.startswith("+") or digits >= _DIGITS_WITHOUT_PLUS
 
 
 def key_of(phone_id: Id) -> Key:

@@ -130,7 +130,7 @@ class InputFile:
         return usage_error(f"{self.name} has no ids ({lines}: empty, or comments)")
 
     def _no_ids_in_column(self, column: str, cell: str) -> CommandError:
-        first = "a phone number" if is_phone_number(cell) else shown(cell[:CELL])
+        first = "a phone number" if is_phone_number(cell) else _shown_start(cell)
         return usage_error(
             f"no phone ids in column {shown(column)} of {self.name}, whose first cell "
             f"is {first}; name another column"
@@ -221,6 +221,10 @@ class InputFile:
             self._lines_read += 1
             self._first_line = self._first_line.strip() or line
             yield line
+
+
+def _shown_start(cell: str) -> str:
+    return shown(cell if may_be_key(cell) else cell[:CELL])
 
 
 def _shortened(text: str) -> str:

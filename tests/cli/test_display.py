@@ -97,6 +97,7 @@ def test_a_run_is_drawn_in_two_lines(shown, changes, words):
         ({}, ["page 13/40", "phones 1,250"]),
         ({"total_pages": None}, ["page 13 ", "phones 1,250"]),
         ({"throttled": 4}, ["4 throttled"]),
+        ({"throttled": 4, "limit": 2.0, "outage": True}, ["4 throttled", "waiting"]),
         ({"throttled": 4, "limit": 2.0}, ["throttled by the server to 2.0/s"]),
         ({"outage": True}, ["no answer: waiting"]),
     ],
