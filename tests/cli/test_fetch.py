@@ -721,3 +721,12 @@ def test_a_way_that_does_not_exist_is_refused(diga, sandbox, ids):
     code, _, words = diga("phone", "fetch", ids, "--via", "post")
     assert code == 2
     assert "each" in words
+
+
+def test_a_count_of_lines_says_that_repeated_ids_are_looked_up_once(diga, ids):
+    ids.write_text(ids.read_text() * 2)
+    words = diga("phone", "fetch", ids)[2]
+    assert "looking up 40 ids at " in words
+    assert ", repeated ones once\n" in words
+    listed = diga("phone", "fetch", ids, "--via", "list")[2]
+    assert "repeated ones" not in listed
