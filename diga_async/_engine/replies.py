@@ -2,11 +2,13 @@
 
 from typing import TypeVar
 
+import attrs
+
 from diga_async._api.addresses import Peer
 from diga_async._api.headers import rate_limit
 from diga_async._api.messages import Request, Response
 from diga_async._api.operation import Answer
-from diga_async._api.problems import request_id
+from diga_async._api.problems import explained, key_of, request_id
 from diga_async._engine.call import Call
 from diga_async._engine.clock import Clock
 from diga_async._engine.feedback import Feedback
@@ -96,9 +98,16 @@ class Replies:
         call.rate_limit = rate_limit(response)
         call.request_id = request_id(response, call.authorization)
         answer = call.operation.answer(response, call.authorization)
-        if isinstance(answer, InvalidResponseError) and answer.foreign:
-            self._transport.retire()
-        return answer
+        if not isinstance(answer, DigaError):
+            return answer
+        error = explained(answer, response, key_of(call.authorization), str(self._peer))
+        if isinstance(error, InvalidResponseError):
+            if error.foreign:
+                self._transport.retire()
+            if error.reason != answer.reason and not call.has_had_a_value:
+                remedy = f"{error.reason}; check base_url or the proxy"
+                return attrs.evolve(error, reason=remedy)
+        return error
 
     def _no_response(
         self,

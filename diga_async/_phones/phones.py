@@ -321,7 +321,7 @@ class Phones:
         .. versionadded:: 0.2.0
         """
         from diga_async._api.listing import check_page_size, query_of
-        from diga_async._phones.listing import read_page
+        from diga_async._phones.listing import list_page
 
         query = query_of(
             status=status,
@@ -331,7 +331,7 @@ class Phones:
             assigned_until=assigned_until,
             order=order,
         )
-        return read_page(
+        return list_page(
             self._client,
             query,
             page_size=check_page_size(page_size),
@@ -385,9 +385,9 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
-        from diga_async._phones.waiting import wait_until
+        from diga_async._phones.waiting import start_wait
 
-        return wait_until(
+        return start_wait(
             self._client,
             phone_id,
             status=status,
