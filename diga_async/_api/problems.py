@@ -88,8 +88,6 @@ def explained(
     """
     Return *error* with a reason that names the server and says what it means.
 
-    A 404 stays as it is: it is nearly always an answer.
-
     Args:
         error: What *response* means.
         response: The response.

@@ -23,6 +23,7 @@ from diga_async._models.errors import (
     DigaError,
     InternalServerError,
     InvalidResponseError,
+    NotFoundError,
 )
 from diga_async._transport.failures import Shortage, timeout_error
 from diga_async._transport.protocol import HttpConnection, Reply
@@ -98,16 +99,23 @@ class Replies:
         call.rate_limit = rate_limit(response)
         call.request_id = request_id(response, call.authorization)
         answer = call.operation.answer(response, call.authorization)
-        if not isinstance(answer, DigaError):
-            return answer
-        error = explained(answer, response, key_of(call.authorization), str(self._peer))
-        if isinstance(error, InvalidResponseError):
-            if error.foreign:
-                self._transport.retire()
-            if error.reason != answer.reason and not call.has_had_a_value:
-                remedy = f"{error.reason}; check base_url or the proxy"
-                return attrs.evolve(error, reason=remedy)
-        return error
+        if not isinstance(answer, DigaError) or isinstance(answer, NotFoundError):
+            return answer  # a 404 is nearly always an answer, and common in runs
+        return self._explained(call, response, answer)
+
+    def _explained(
+        self, call: Call[T], response: Response, error: DigaError
+    ) -> DigaError:
+        """Return *error* with the server's name, its meaning, and what to check."""
+        named = explained(error, response, key_of(call.authorization), str(self._peer))
+        if not isinstance(named, InvalidResponseError):
+            return named
+        if named.foreign:
+            self._transport.retire()
+        if named is error or call.has_had_a_value:
+            return named
+        reason = f"{named.reason}; check base_url or the proxy"
+        return attrs.evolve(named, reason=reason)
 
     def _no_response(
         self,

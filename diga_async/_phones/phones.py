@@ -359,7 +359,8 @@ class Phones:
         Args:
             phone_id: The phone's id. Text must be the canonical 36 characters.
             status: What to wait for: a `PhoneStatus` or any other text, or an
-                iterable of them, any of which will do.
+                iterable of them, any of which will do. A plain text that this version
+                does not know gets a warning.
             every: Seconds from the start of a poll to the start of the next, give or
                 take a tenth; a poll that takes longer is followed at the next
                 multiple.
@@ -374,7 +375,8 @@ class Phones:
         Raises:
             WaitError: The phone is ``finished``, which is final.
             WaitTimeoutError: The status did not come within *timeout*; its
-                ``__cause__`` is the failure of the last poll, if that failed.
+                ``__cause__`` is the failure of the last poll, if that failed or an
+                outage held it back.
             NotFoundError: The project has no such phone.
             AuthenticationError: The key was refused.
             PermissionDeniedError: The key lacks *Phones: read*.
