@@ -412,7 +412,7 @@ class Engine:
         """Return a 404 with its URL, which may be wrong."""
         url = call.operation.request(self.endpoint, call.authorization).url
         reason = f"GET {url}"
-        if not self.address.check.is_right:
+        if error.error_code is None and not self.address.check.is_right:
             base = f"{self.endpoint.url.origin()}{self.endpoint.path}"
             reason += f"; nothing was found at {base} yet: check base_url"
         return attrs.evolve(error, reason=reason)

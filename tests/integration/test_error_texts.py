@@ -61,6 +61,15 @@ async def test_a_404_after_a_200_only_names_the_url() -> None:
     assert text == f"404: Not Found: GET {server.url}/v1/phone/{PHONE_ID}"
 
 
+async def test_a_404_with_a_code_of_the_api_only_names_the_url() -> None:
+    body = {"error_code": "PHONE_NUMBER_NOT_FOUND", "message": "no such phone"}
+    reply = answer(body, "404 Not Found")
+    async with ByteServer(says(reply)) as server, quick_client(server.url) as diga:
+        text = await text_of(diga, NotFoundError)
+
+    assert text.endswith(f": GET {server.url}/v1/phone/{PHONE_ID}")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     ("location", "target"),
