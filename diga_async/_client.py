@@ -32,6 +32,7 @@ _KEY = "pass api_key=, or set DIGA_API_KEY"
 _URL = "pass base_url=, or set DIGA_BASE_URL"
 _TIMEOUTS = "pass timeouts=10.0, or timeouts=Timeouts(...)"
 _MAX_ATTEMPTS = "pass retry=RetryPolicy(max_attempts=4)"
+_NO_RETRIES = "RetryPolicy(max_attempts=1) turns retries off"
 _CONCURRENCY = "pass limits=Limits(concurrency=64)"
 _PER_SECOND = "pass limits=Limits(per_second=...)"
 _CERTIFICATES = (
@@ -131,8 +132,9 @@ class DigaClient:
         headers: Mapping[str, str] | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
+        name = "the API key" if api_key is not None else "the API key in DIGA_API_KEY"
         api_key = conceal(_given_or_environment(api_key))
-        credentials = key_opener(api_key)
+        credentials = key_opener(api_key, name)
         check_flag("trust_env", trust_env)
         check_flag("allow_insecure_http", allow_insecure_http)
         insecure = _environment_flag("ALLOW_INSECURE_HTTP") or allow_insecure_http
@@ -302,6 +304,9 @@ def _of_kind_or_none(
 
 
 def _retry_of(retry: Any) -> RetryPolicy:
+    if retry is None or retry is False or retry == 0:
+        error = ConfigurationError if retry is None else TypeError
+        raise error(f"retry must be a RetryPolicy, {not_this(retry)}: {_NO_RETRIES}")
     if isinstance(retry, int):
         raise TypeError(f"retry must be a RetryPolicy: {_MAX_ATTEMPTS}")
     return _of_kind(retry, RetryPolicy, "retry", _MAX_ATTEMPTS)

@@ -75,8 +75,8 @@ def diga_client(request: pytest.FixtureRequest, diga_sandbox: Any) -> Iterator[A
     from diga_async import DigaClient  # noqa: PLC0415 - aiohttp, only if asked for
 
     _keep_loop(request)
-    settings = {"base_url": diga_sandbox.url} | _settings(request.node, "diga_client")
-    client = DigaClient(diga_sandbox.api_key, **settings)
+    of_sandbox = {"api_key": diga_sandbox.api_key, "base_url": diga_sandbox.url}
+    client = DigaClient(**of_sandbox | _settings(request.node, "diga_client"))
     yield client
     _close(client)
 

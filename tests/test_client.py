@@ -116,6 +116,18 @@ class TestMaking:
         with pytest.raises(ConfigurationError, match="DIGA_API_KEY"):
             DigaClient()
 
+    def test_a_wrong_key_says_whether_it_is_the_variable_or_the_argument(
+        self, monkeypatch
+    ):
+        monkeypatch.setenv("DIGA_API_KEY", f"'{KEY}'")
+
+        with pytest.raises(
+            ConfigurationError, match=r"^the API key in DIGA_API_KEY has quotes around"
+        ):
+            DigaClient()
+        with pytest.raises(ConfigurationError, match=r"^the API key has quotes around"):
+            DigaClient(f"'{KEY}'")
+
     @pytest.mark.parametrize(
         "key", ["", " ", "a b", "a\n", "a\r\nX: y", "a\0", "clé", "x" * 5000, 7, b"x"]
     )

@@ -386,6 +386,43 @@ def test_a_client_can_be_set_up_by_a_marker(run_async: RunAsync) -> None:
     result.assert_outcomes(passed=1)
 
 
+def test_a_marker_can_give_the_client_another_key(run_async: RunAsync) -> None:
+    result = run_async("""
+    from diga_async import AuthenticationError
+
+    @pytest.mark.diga_client(api_key="sk-refused")
+    async def test_it(diga_client, diga_sandbox):
+        with pytest.raises(AuthenticationError):
+            await diga_client.phones.get(diga_sandbox.phone_ids[0])
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_an_unknown_argument_of_a_marker_is_answered_with_what_exists(
+    run: Run,
+) -> None:
+    result = run("""
+        import pytest
+
+        @pytest.mark.diga_sandbox(per_sec=1)
+        def test_sandbox(diga_sandbox):
+            pass
+
+        @pytest.mark.diga_client(retries=1)
+        def test_client(diga_client):
+            pass
+    """)
+
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E *Sandbox() has no 'per_sec': did you mean 'per_second'[?]",
+            "E *DigaClient() has no 'retries': pass retry=RetryPolicy*",
+        ]
+    )
+
+
 def test_a_diga_client_fixture_of_the_users_own_is_used_instead(
     run_async: RunAsync,
 ) -> None:

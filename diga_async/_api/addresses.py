@@ -72,6 +72,12 @@ class Peer:
     port: int
     proxy: str | None = None
 
+    def __str__(self) -> str:
+        """Write it as errors and the log do."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        through = f" through {self.proxy}" if self.proxy else ""
+        return f"{host}:{self.port}{through}"
+
 
 def peer_of(url: URL, proxy: str | None = None) -> Peer:
     """
@@ -80,7 +86,8 @@ def peer_of(url: URL, proxy: str | None = None) -> Peer:
     >>> peer_of(URL("https://api.diga.io"), "http://user:password@proxy.corp:3128")
     Peer(host='api.diga.io', port=443, proxy='proxy.corp:3128')
     """
-    return Peer(url.host or "", url.port or 0, proxy and _authority(URL(proxy)))
+    through = None if proxy is None else str(peer_of(URL(proxy)))
+    return Peer(url.host or "", url.port or 0, through)
 
 
 def server_of(base_url: str, proxy: str | None = None) -> str:
@@ -90,13 +97,7 @@ def server_of(base_url: str, proxy: str | None = None) -> str:
     >>> server_of("https://api.diga.io/x", "http://user:password@proxy.corp:3128")
     'api.diga.io:443 through proxy.corp:3128'
     """
-    server = _authority(URL(base_url, encoded=True))
-    return f"{server} through {_authority(URL(proxy))}" if proxy else server
-
-
-def _authority(url: URL) -> str:
-    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
-    return f"{host}:{url.port}"
+    return str(peer_of(URL(base_url, encoded=True), proxy))
 
 
 def check_base_url(

@@ -12,9 +12,13 @@ _BYTE_ORDER_MARKS = ("\ufeff", "\xef\xbb\xbf")
 _SCHEME = r"(?i)(authorization:\s*)?bearer\s+"  # compiled for a bad key only
 
 
-def check_key(key: object) -> Secret:
+def check_key(key: object, name: str = "the API key") -> Secret:
     """
     Return *key* as the value of an Authorization header (RFC 6750 section 2.1).
+
+    Args:
+        key: The key.
+        name: What it is called in the message.
 
     Raises:
         ConfigurationError: It is not text, empty or longer than 4,096 characters,
@@ -24,11 +28,11 @@ def check_key(key: object) -> Secret:
     kind, is_text = type(key).__name__, isinstance(key, str)
     key = conceal(key)
     if isinstance(key, NotText):
-        raise ConfigurationError("the API key must be text, not bytes")
+        raise ConfigurationError(f"{name} must be text, not bytes")
     if not (is_text and isinstance(key, str)):
-        raise ConfigurationError(f"the API key must be text, not {kind}")
+        raise ConfigurationError(f"{name} must be text, not {kind}")
     if faults := list(_faults_of(key)):
-        raise ConfigurationError(f"the API key {' and '.join(faults)}")
+        raise ConfigurationError(f"{name} {' and '.join(faults)}")
     return Secret(f"Bearer {key}")
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import attrs
 
 from diga_async._api.operation import Operation
-from diga_async._models.arguments import not_this, similar, warn
+from diga_async._models.arguments import not_one_of, not_this, similar, warn
 from diga_async._models.decoding import (
     MAX_BODY_BYTES,
     MAX_VALUES,
@@ -99,10 +99,11 @@ def query_of(  # noqa: PLR0913 - the filters of the API
     Check what a caller asks to list, before anything is sent.
 
     Raises:
-        ConfigurationError: A value has the wrong type; it is not quoted.
+        ConfigurationError: A value is wrong.
     """
     if order not in get_args(Order):
-        raise ConfigurationError(f"order must be 'asc' or 'desc', {not_this(order)}")
+        given = not_one_of(order, get_args(Order))
+        raise ConfigurationError(f"order must be 'asc' or 'desc', {given}")
     return PhoneQuery(
         status=None if status is None else status_of(status),
         inbound_agent_id=_agent_or_none("inbound_agent_id", inbound_agent_id),
@@ -128,11 +129,16 @@ def check_page_size(page_size: object) -> int:
     )
 
 
-def status_of(value: object) -> str:
+def status_of(value: object, *, awaited: bool = False) -> str:
     """
     Return a status as the API has it; warn of a text that is probably misspelt.
 
     A `PhoneStatus` of an unknown value was made on purpose, and gets no warning.
+
+    Args:
+        value: The status.
+        awaited: Whether it is waited for, perhaps for ever: then any unknown text gets
+            a warning.
 
     Raises:
         ConfigurationError: *value* is not text.
@@ -142,8 +148,10 @@ def status_of(value: object) -> str:
     text = str(value)
     if not isinstance(value, PhoneStatus) and not PhoneStatus(text).known:
         near = similar(text, map(str, PhoneStatus))
-        if near is not None:
-            warn(f"{text!r} is no status that this version knows: is it {near!r}?")
+        meant = f": is it {near!r}?" if near else ""
+        known = f"; known are {', '.join(PhoneStatus)}" if awaited else ""
+        if meant or known:
+            warn(f"{text!r} is no status that this version knows{meant}{known}")
     return text
 
 
@@ -158,7 +166,7 @@ def _agent_or_none(name: str, value: object) -> UUID | None:
         return UUID(int=value.int)  # a database driver's subclass, of any text
     agent_id = _uuid_or_none(value)
     if agent_id is None:
-        raise ConfigurationError(f"{name} must be a UUID, {not_this(value)}")
+        raise ConfigurationError(f"{name} must be a UUID, {not_one_of(value)}")
     return agent_id
 
 

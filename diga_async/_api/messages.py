@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import attrs
 from yarl import URL
 
+from diga_async._models.arguments import not_this
 from diga_async._models.decoding import MAX_BODY_BYTES
 from diga_async._models.errors import ConfigurationError
 
@@ -161,12 +162,35 @@ def check_headers(headers: object) -> dict[str, Secret]:
     checked: dict[str, Secret] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or re.fullmatch(_HEADER_NAME, name) is None:
-            raise ConfigurationError("headers: a name is not a valid header name")
+            raise ConfigurationError(f"headers: a name {_fault_of_name(name)}")
         if re.fullmatch(_RESERVED, name):
-            raise ConfigurationError(f"headers: {name} is set by the client itself")
+            remedy = "; pass api_key=" if name.lower() == "authorization" else ""
+            text = f"headers: {name} is set by the client itself{remedy}"
+            raise ConfigurationError(text)
         if not isinstance(value, str) or re.fullmatch(_HEADER_VALUE, value) is None:
             raise ConfigurationError(f"headers: {name} must be printable ASCII text")
         checked[name] = Secret(value)
     if len({name.lower() for name in checked}) < len(checked):
         raise ConfigurationError("headers: a name is given twice")
     return checked
+
+
+def _fault_of_name(name: object) -> str:
+    """
+    Say what is wrong with the name of a header, up to its first wrong character.
+
+    What follows may be a value that was meant to stay hidden.
+
+    >>> _fault_of_name("X-Token: secret")
+    "has ':' after 'X-Token', which no header name has"
+    """
+    if not isinstance(name, str):
+        return f"must be text, {not_this(name)}"
+    if not name:
+        return "is empty"
+    sound = re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*", name)
+    begin = sound[0] if sound else ""
+    if begin == name:
+        return "is longer than 100 characters"
+    where = f"after {begin[:40]!r}" if begin else "at its beginning"
+    return f"has {name[len(begin)]!r} {where}, which no header name has"

@@ -9,6 +9,8 @@ follows the status alone: error codes have been seen to contradict it.
 import re
 from typing import Any
 
+import attrs
+
 from diga_async._api.headers import body_of, header, retry_after
 from diga_async._api.messages import Response, Secret
 from diga_async._models.decoding import read_json
@@ -34,10 +36,23 @@ ERRORS: dict[int, type[APIStatusError]] = {
     429: RateLimitError,
 }
 
+_MEANINGS: dict[type[DigaError], str] = {
+    AuthenticationError: " refused the key",
+    PermissionDeniedError: " does not let this key read phones",
+    RateLimitError: " throttles this client",
+    InternalServerError: ", or a proxy before it, failed",
+}
+
 # A server may quote its records, or the request, in the text of an error.
 _PERSONAL = re.compile(
     r"\+\d[\d ]{6,18}\d|\b(?:https?|sips?):\S+|\bsk-[0-9a-z]{8,}", re.IGNORECASE
 )
+#: Texts, which are compiled when an answer needs them.
+_TARGET = (
+    r"(?i)(?P<scheme>https?://)?(?(scheme)|//)([^/?#\\]*@)?"
+    r"(?P<host>([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)(?=[/?#]|$)"
+)
+_MEDIA = r"[a-zA-Z0-9.+-]{1,40}/[a-zA-Z0-9.+-]{1,40}(?=\s*(;|$))"
 MIN_DISTINCT_CHARACTERS = 8
 """A key of letters alone that is shorter may be an ordinary word."""
 #: Compiled for a key as short as those in tests only.
@@ -65,6 +80,56 @@ def problem_of(response: Response, key: Secret) -> DigaError:
             header(response, "Retry-After"), header(response, "Date")
         ),
     )
+
+
+def explained(
+    error: DigaError, response: Response, key: Secret, server: str
+) -> DigaError:
+    """
+    Return *error* with a reason that names the server and says what it means.
+
+    Args:
+        error: What *response* means.
+        response: The response.
+        key: The key that was sent, which no text shows.
+        server: What the request was sent to.
+    """
+    match error:
+        case InvalidResponseError(undecodable=True):
+            media = _foreign_media_of(response)
+            reason = f"{error.reason}: {server} sent {media}" if media else ""
+        case APIStatusError():
+            reason = _meaning_of(error, response, key, server)
+        case _:
+            return error
+    return attrs.evolve(error, reason=reason) if reason else error
+
+
+def _meaning_of(
+    error: APIStatusError, response: Response, key: Secret, server: str
+) -> str:
+    match error.status:
+        case 429 | 503 if error.retry_after:
+            meaning = f" asks to wait {error.retry_after:g} s"
+        case 301 | 302 | 303 | 307 | 308:
+            meaning = f" redirects to {_target_of(response, key)}; check base_url"
+        case _:
+            meaning = _MEANINGS.get(type(error), "")
+    return meaning and f"{server}{meaning}"
+
+
+def _target_of(response: Response, key: Secret) -> str:
+    """Return where a redirect leads: its scheme and host, which are not secret."""
+    target = re.match(_TARGET, header(response, "Location") or "")
+    if target is None:
+        return "another path"
+    return shorten(_without(key, f"{target['scheme'] or '//'}{target['host']}"))
+
+
+def _foreign_media_of(response: Response) -> str | None:
+    """Return the media type of a body that does not claim to be JSON, else None."""
+    media = re.match(_MEDIA, header(response, "Content-Type") or "")
+    return None if media is None or "json" in media[0].lower() else media[0]
 
 
 def request_id(response: Response, authorization: Secret) -> str | None:

@@ -469,7 +469,8 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
         case APIStatusError() | InvalidResponseError():
             return Problem(
                 step="answer",
-                message=f"there is no Diga API at {setup.address}: {message}",
+                message=f"there is no Diga API at {setup.address}: "
+                + message.partition("; check ")[0],  # which is said below
                 next=f"check {_WHERE_TO_SET[False]}",
                 code=ExitCode.USAGE,
             )

@@ -93,6 +93,7 @@ _ARGUMENTS = {
     "per_second": "--per-second",
     "total must": "--timeout must",
     "timeout must": "--timeout must",
+    "timeouts must": "--timeout must",
     "every must": "--every must",
     "inbound_agent_id": "--inbound-agent",
     "outbound_agent_id": "--outbound-agent",

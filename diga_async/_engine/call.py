@@ -28,6 +28,8 @@ from diga_async._transport.failures import Limit, timeout_error
 
 T = TypeVar("T")
 
+_VALUES = frozenset({"found", "listed"})
+
 
 @attrs.define(eq=False, repr=False)
 class Counters:
@@ -192,6 +194,11 @@ class Call(Progress, Generic[T]):
         return 0.0 if self.started is None else now - self.started
 
     @property
+    def has_had_a_value(self) -> bool:
+        """Whether the client has had a value, for whatever call."""
+        return any(counters.answers.keys() & _VALUES for counters in self.counters)
+
+    @property
     def subject(self) -> UUID | None:
         """The id that errors and events name."""
         return self.operation.subject
@@ -247,10 +254,42 @@ def attempt_error(
     return final(call, error, now)
 
 
-def blocked_error(seconds: float) -> RateLimitError:
-    """Return the error of a call that a ``Retry-After`` blocks for too long."""
-    reason = "nothing was sent: an earlier Retry-After is not over"
+def blocked_error(seconds: float, peer: Peer, limit: str) -> RateLimitError:
+    """Return the error of a call that a ``Retry-After`` blocks beyond its *limit*."""
+    reason = (
+        f"nothing was sent: an earlier Retry-After of {peer} is not over for "
+        f"{seconds:.1f} s, beyond {limit}"
+    )
     return RateLimitError(reason, status=429, retry_after=seconds)
+
+
+def throttled_beyond(
+    error: APIStatusError, call: Call[T], now: float, most_seconds: float
+) -> APIStatusError:
+    """
+    Return *error*, with the limit that its ``Retry-After`` exceeds, if it does.
+
+    Args:
+        error: Why the call ends.
+        call: The call; *error* says so already if nothing was sent for it.
+        now: The time.
+        most_seconds: For how long a run waits.
+    """
+    asked = error.retry_after
+    if call.started is None or not asked or not is_throttling(error):
+        return error
+    is_beyond = asked > most_seconds if call.bulk else now + asked >= call.deadline
+    if not is_beyond:
+        return error
+    reason = f"{error.reason}, beyond {limit_of(call, most_seconds)}"
+    return attrs.evolve(error, reason=reason)
+
+
+def limit_of(call: Call[T], most_seconds: float) -> str:
+    """Name the limit of how long *call* waits while the client is throttled."""
+    if call.bulk:
+        return f"max_outage of {most_seconds:g} s"
+    return f"the deadline of {call.timeouts.total:g} s"
 
 
 def final(call: Call[T], error: DigaError, now: float) -> DigaError:

@@ -13,11 +13,17 @@ from diga_async._flow.retry import growing_pause
 KeySource = str | Callable[[], str | Awaitable[str]]
 
 
-def key_opener(source: KeySource) -> "Callable[[], Credentials]":
+def key_opener(
+    source: KeySource, name: str = "the API key"
+) -> "Callable[[], Credentials]":
     """
     Check *source* now; return a function that makes credentials for an event loop.
 
     A closure holds the key, so no attribute shows it.
+
+    Args:
+        source: The key, or a callable that returns one.
+        name: What the key is called in an error.
 
     Raises:
         ConfigurationError: The key cannot be one, as `check_key` says.
@@ -26,7 +32,7 @@ def key_opener(source: KeySource) -> "Callable[[], Credentials]":
     if callable(source):
         ask = source
         return lambda: Credentials(None, ask)
-    secret = check_key(source)
+    secret = check_key(source, name)
     return lambda: Credentials(secret, None)
 
 

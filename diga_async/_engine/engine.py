@@ -26,8 +26,10 @@ from diga_async._engine.call import (
     deadline_error,
     final,
     kind_of,
+    limit_of,
     reason_of,
     status_of,
+    throttled_beyond,
 )
 from diga_async._engine.clock import Clock
 from diga_async._engine.credentials import Credentials, KeyRequests
@@ -211,10 +213,13 @@ class Engine:
 
     def _final(self, call: Call[T]) -> DigaError:
         """Return the error with which *call* ends."""
-        assert call.last is not None  # noqa: S101 - it has not succeeded
-        if isinstance(call.last, NotFoundError):
+        error, now = call.last, self.clock.now()
+        assert error is not None  # noqa: S101 - it has not succeeded
+        if isinstance(error, NotFoundError):
             self.budget.refund(call.attempts)
-        return final(call, call.last, self.clock.now())
+        elif isinstance(error, APIStatusError):
+            error = throttled_beyond(error, call, now, self.policy.max_outage)
+        return final(call, error, now)
 
     # --- before an attempt: the key, a permit, a connection
 
@@ -406,7 +411,11 @@ class Engine:
     def located(self, call: Call[T], error: NotFoundError) -> NotFoundError:
         """Return a 404 with its URL, which may be wrong."""
         url = call.operation.request(self.endpoint, call.authorization).url
-        return attrs.evolve(error, reason=f"GET {url}")
+        reason = f"GET {url}"
+        if error.error_code is None and not self.address.check.is_right:
+            base = f"{self.endpoint.url.origin()}{self.endpoint.path}"
+            reason += f"; nothing was found at {base} yet: check base_url"
+        return attrs.evolve(error, reason=reason)
 
     def _rejection(self, call: Call[T]) -> DigaError | None:
         """Return why there was no permit: a ``Retry-After``; None is the deadline."""
@@ -414,7 +423,8 @@ class Engine:
         if not blocked:
             return None
         if call.bulk or call.last is None:
-            return blocked_error(blocked)
+            limit = limit_of(call, self.policy.max_outage)
+            return blocked_error(blocked, self.peer, limit)
         # The call's own last error says more than that nothing was sent.
         if isinstance(call.last, APIStatusError):
             return attrs.evolve(call.last, retry_after=blocked)

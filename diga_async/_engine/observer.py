@@ -79,8 +79,8 @@ class Observer:
         """Report the beginning of an outage; *error* is the last failure."""
         self._outage_since = now
         LOG.warning(
-            "outage: %s; runs are paused, and send about one request a second until "
-            "the server answers, for %g s at most",
+            "outage: %s; single lookups go on, but runs and polls send only about one "
+            "request a second until the server answers; a run ends after %g s",
             self._reason(error),
             most_seconds,
         )
@@ -114,7 +114,8 @@ class Observer:
             return
         seen = limiter.snapshot(now)
         if self._limiter_log.is_news(now, seen):
-            text = limiter_line(seen, self._server)
+            searching = limiter.is_searching
+            text = limiter_line(seen, self._server, searching=searching)
             LOG.info("%s", text, extra={"limiter": seen._asdict()})
 
     def polls(self, error: BaseException | None) -> None:
@@ -179,4 +180,7 @@ def _write(name: str, value: Any) -> None:
 
 
 def _text(fact: Any) -> str:
-    return f"{fact:.3f}" if isinstance(fact, float) else str(fact)
+    if isinstance(fact, float):
+        return f"{fact:.3f}"
+    text = str(fact)
+    return text if text.isprintable() else repr(text)  # one line for each event

@@ -2,11 +2,13 @@
 
 from typing import TypeVar
 
+import attrs
+
 from diga_async._api.addresses import Peer
 from diga_async._api.headers import rate_limit
 from diga_async._api.messages import Request, Response
 from diga_async._api.operation import Answer
-from diga_async._api.problems import request_id
+from diga_async._api.problems import explained, key_of, request_id
 from diga_async._engine.call import Call
 from diga_async._engine.clock import Clock
 from diga_async._engine.feedback import Feedback
@@ -21,6 +23,7 @@ from diga_async._models.errors import (
     DigaError,
     InternalServerError,
     InvalidResponseError,
+    NotFoundError,
 )
 from diga_async._transport.failures import Shortage, timeout_error
 from diga_async._transport.protocol import HttpConnection, Reply
@@ -96,9 +99,23 @@ class Replies:
         call.rate_limit = rate_limit(response)
         call.request_id = request_id(response, call.authorization)
         answer = call.operation.answer(response, call.authorization)
-        if isinstance(answer, InvalidResponseError) and answer.foreign:
+        if not isinstance(answer, DigaError) or isinstance(answer, NotFoundError):
+            return answer  # a 404 is nearly always an answer, and common in runs
+        return self._explained(call, response, answer)
+
+    def _explained(
+        self, call: Call[T], response: Response, error: DigaError
+    ) -> DigaError:
+        """Return *error* with the server's name, its meaning, and what to check."""
+        named = explained(error, response, key_of(call.authorization), str(self._peer))
+        if not isinstance(named, InvalidResponseError):
+            return named
+        if named.foreign:
             self._transport.retire()
-        return answer
+        if named is error or call.has_had_a_value:
+            return named
+        reason = f"{named.reason}; check base_url or the proxy"
+        return attrs.evolve(named, reason=reason)
 
     def _no_response(
         self,

@@ -183,7 +183,9 @@ class SingleFlight:
         elif not shared.call.sending:
             blocked = self._engine.limiter.blocked_for(now)
             if blocked > total:
-                raise final(shared.call, blocked_error(blocked), now)
+                limit = f"the deadline of {total:g} s"
+                error = blocked_error(blocked, self._engine.peer, limit)
+                raise final(shared.call, error, now)
         follower = _Follower(shared.call, timeouts, now + total, self._engine)
         shared.join(follower, timeouts, now + total)
         try:

@@ -53,9 +53,14 @@ class LimiterLog:
         return state == "limited" and high >= CHANGED * low
 
 
-def limiter_line(seen: Snapshot, server: str) -> str:
+def limiter_line(seen: Snapshot, server: str, *, searching: bool = False) -> str:
     """
     Say what the rate limiter does, and why.
+
+    Args:
+        seen: Its state.
+        server: The server's name.
+        searching: Whether the rate is a guess that the next answers may change.
 
     >>> limiter_line(Snapshot("limited", 187.25, 64, 0.0), "api.diga.io:443")
     'throttled by api.diga.io:443: at most 187.2 requests a second from now on'
@@ -71,7 +76,8 @@ def limiter_line(seen: Snapshot, server: str) -> str:
             return f"throttled by {server}: at most {slots} from now on"
         case "limited":
             rate = f"{seen.rate:,.1f} requests a second"
-            return f"throttled by {server}: at most {rate} from now on"
+            known, guess = f"at most {rate} from now on", f"slower, {rate} for now"
+            return f"throttled by {server}: {guess if searching else known}"
         case "probing":
             return (
                 f"throttled by {server}: it accepts nothing; one request at a time "

@@ -199,6 +199,11 @@ class RateLimiter:
         return 1.0 / self._gap if self._gap else None
 
     @property
+    def is_searching(self) -> bool:
+        """Whether its rate is a first guess that nothing has measured yet."""
+        return self._rate < math.inf and self._known_at == math.inf
+
+    @property
     def slots(self) -> int:
         """How many attempts may be in flight now: 1 to *concurrency*."""
         return 1 if self._probes else int(self._slots)

@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type[Any])
 
 _MOST_DIGITS = 12
+_MOST_SHOWN = 36
 
 
 def not_this(value: object) -> str:
@@ -30,6 +31,24 @@ def not_this(value: object) -> str:
     if is_short or (type(value) is int and abs(value) < 10**_MOST_DIGITS):
         return f"not {value!r}"
     return f"not {kind.__name__}"
+
+
+def not_one_of(value: object, choices: Iterable[str] = ()) -> str:
+    """
+    Say which text was given instead of one of *choices*, and which was meant.
+
+    Only for values that are never secret: not for keys, headers and addresses.
+
+    >>> not_one_of("ASC", ["asc", "desc"])
+    "not 'ASC': did you mean 'asc'?"
+    """
+    if not isinstance(value, str):
+        return not_this(value)
+    shown = value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}..."
+    near = similar(value.strip(), choices) or next(
+        (c for c in choices if value.lower().startswith(c)), None
+    )
+    return f"not {shown!r}" + (f": did you mean {near!r}?" if near else "")
 
 
 class Signature:

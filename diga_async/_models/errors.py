@@ -241,7 +241,8 @@ class WaitTimeoutError(WaitError, TimeoutError):
     """
     The status did not come before the deadline of `wait_until`.
 
-    Its ``__cause__`` is the failure of the last poll, if that failed.
+    Its ``__cause__`` is the failure of the last poll, if that failed or an outage held
+    it back.
 
     .. versionadded:: 0.2.0
     """

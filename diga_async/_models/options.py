@@ -131,6 +131,7 @@ class Timeouts:
         if isinstance(timeouts, Timeouts):
             return timeouts
         if isinstance(timeouts, int | float):
+            check_seconds("timeouts", timeouts)
             return cls(timeouts)
         raise ConfigurationError(
             f"timeouts must be a number of seconds or a Timeouts, {not_this(timeouts)}"

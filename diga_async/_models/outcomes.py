@@ -88,6 +88,12 @@ class Missing:
         return describe_row("missing", NULL, NULL)
 
 
+def _facts_of(error: DigaError) -> tuple[Any, ...]:
+    """Return what makes two errors the same: a copy of one is equal to it."""
+    fields = attrs.fields(type(error))
+    return type(error), *(getattr(error, a.name) for a in fields if a.init)
+
+
 @attrs.frozen
 class Failed:
     """
@@ -96,7 +102,7 @@ class Failed:
     Attributes:
         phone_id: The id that was asked for;
             the text given, cut to 100 characters, if it was not a UUID.
-        error: Why, without a traceback.
+        error: Why, without a traceback. Two errors of the same facts count as equal.
         attempts: Requests sent, except those answered 429.
         elapsed: Seconds from the first attempt to the error.
 
@@ -106,7 +112,7 @@ class Failed:
     __module__ = "diga_async"
 
     phone_id: UUID | str
-    error: DigaError
+    error: DigaError = field(eq=_facts_of)
     attempts: int
     elapsed: float
 

@@ -1,13 +1,9 @@
 """
-`PhoneListing` and `walk`: the whole listing, page after page; `read_page`: one page.
+`PhoneListing`: the whole listing, page after page; `list_page`: one page.
 
-All three ask a `Pager` what to request. The first two are runs of one worker, whose
-source is the pager: so closing, cancelling and the end of the client are those of a
-run, and a page has the retries and the patience of an id in a run.
-
-`walk` is for polls. It reads the whole listing into memory, passes over records that
-are not phones, and raises nothing: its result says whether it reached the end, and if
-not, why. Only a walk that did shows what the listing leaves out.
+Both ask a `Pager` what to request. The first is a run of one worker, whose source is
+the pager: so closing, cancelling and the end of the client are those of a run, and a
+page has the retries and the patience of an id in a run.
 """
 
 import asyncio
@@ -15,9 +11,7 @@ from collections import deque
 from typing import Any, Self
 from uuid import UUID
 
-import attrs
-
-from diga_async._api.listing import MAX_PAGE_SIZE, Page, PhoneQuery
+from diga_async._api.listing import Page, PhoneQuery
 from diga_async._api.operation import Answer, Operation
 from diga_async._bulk.plan import Plan
 from diga_async._bulk.stream import AsyncStream, Stream
@@ -175,85 +169,18 @@ class PhoneListing(AsyncStream[Phone]):
 
         .. versionadded:: 0.2.0
         """
-        return _stats(self._feed, self._pages, self._delivered)
+        run = self._pages.stats
+        return ListingStats(
+            pages=self._feed.pages,
+            phones=self._delivered,
+            retries=run.retries,
+            throttled=run.throttled,
+            elapsed=run.elapsed,
+            total_pages=self._feed.pager.total_pages,
+        )
 
 
-def _stats(
-    feed: _PageFeed, stream: Stream[tuple[Phone, ...]], phones: int
-) -> ListingStats:
-    run = stream.stats
-    return ListingStats(
-        pages=feed.pages,
-        phones=phones,
-        retries=run.retries,
-        throttled=run.throttled,
-        elapsed=run.elapsed,
-        total_pages=feed.pager.total_pages,
-    )
-
-
-@attrs.frozen(kw_only=True)
-class Walk:
-    """
-    The result of a walk through the whole listing.
-
-    Attributes:
-        phones: The phones read, in the order of the listing, each once.
-        unreadable: The ids of the records that are not phones; None for a record
-            whose id cannot be read either.
-        error: Why the walk did not reach the end; None when it did.
-            A `ConfigurationError` when the first page is a 404.
-        stats: What was requested.
-    """
-
-    phones: tuple[Phone, ...]
-    unreadable: tuple[UUID | None, ...]
-    error: DigaError | None
-    stats: ListingStats
-
-    @property
-    def reached_end(self) -> bool:
-        """Whether phones that it did not read are not in the listing."""
-        return self.error is None
-
-
-async def walk(
-    client: Client,
-    query: PhoneQuery = PhoneQuery(order="asc"),  # noqa: B008 - frozen
-    *,
-    timeouts: Timeouts | float | None = None,
-) -> Walk:
-    """
-    Read the whole listing into memory; pass over records that are not phones.
-
-    Args:
-        client: Sends the requests, with the priority and the patience of a run.
-        query: Which phones; ascending, so that phones added meanwhile shift nothing.
-        timeouts: How long each page may take; by default the client's.
-
-    Raises:
-        WrongLoopError: The client belongs to another event loop.
-    """
-    feed = _PageFeed(Pager(query, page_size=MAX_PAGE_SIZE, skip_bad_records=True))
-    phones: list[Phone] = []
-    why: DigaError | None = None
-    async with _stream(client, feed, timeouts) as pages:
-        try:
-            async for page in pages:
-                phones.extend(page)
-                feed.go_on()
-        except DigaError as error:
-            why = error.with_traceback(None)
-        stats = _stats(feed, pages, len(phones))
-    return Walk(
-        phones=tuple(phones),
-        unreadable=tuple(error.phone_id for error in feed.pager.bad_records),
-        error=why,
-        stats=stats,
-    )
-
-
-async def read_page(
+async def list_page(
     client: Client,
     query: PhoneQuery,
     *,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from diga_async._api.listing import Page, PhoneQuery, list_phones
 from diga_async._api.operation import Answer, Operation
-from diga_async._models.arguments import not_this
+from diga_async._models.arguments import not_one_of
 from diga_async._models.errors import ConfigurationError
 from diga_async._models.parameters import Via
 
@@ -37,9 +37,8 @@ def check_via(via: object, *, length: int | None, ordered: bool, collects: bool)
             cannot be read to their end first.
     """
     if via not in get_args(Via):
-        raise ConfigurationError(
-            f"via must be 'each', 'list' or 'auto', {not_this(via)}"
-        )
+        given = not_one_of(via, get_args(Via))
+        raise ConfigurationError(f"via must be 'each', 'list' or 'auto', {given}")
     if via == "each":
         return "each"
     if collects:

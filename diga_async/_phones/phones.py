@@ -321,7 +321,7 @@ class Phones:
         .. versionadded:: 0.2.0
         """
         from diga_async._api.listing import check_page_size, query_of
-        from diga_async._phones.listing import read_page
+        from diga_async._phones.listing import list_page
 
         query = query_of(
             status=status,
@@ -331,7 +331,7 @@ class Phones:
             assigned_until=assigned_until,
             order=order,
         )
-        return read_page(
+        return list_page(
             self._client,
             query,
             page_size=check_page_size(page_size),
@@ -359,7 +359,8 @@ class Phones:
         Args:
             phone_id: The phone's id. Text must be the canonical 36 characters.
             status: What to wait for: a `PhoneStatus` or any other text, or an
-                iterable of them, any of which will do.
+                iterable of them, any of which will do. A plain text that this version
+                does not know gets a warning.
             every: Seconds from the start of a poll to the start of the next, give or
                 take a tenth; a poll that takes longer is followed at the next
                 multiple.
@@ -374,7 +375,8 @@ class Phones:
         Raises:
             WaitError: The phone is ``finished``, which is final.
             WaitTimeoutError: The status did not come within *timeout*; its
-                ``__cause__`` is the failure of the last poll, if that failed.
+                ``__cause__`` is the failure of the last poll, if that failed or an
+                outage held it back.
             NotFoundError: The project has no such phone.
             AuthenticationError: The key was refused.
             PermissionDeniedError: The key lacks *Phones: read*.
@@ -385,9 +387,9 @@ class Phones:
 
         .. versionadded:: 0.2.0
         """
-        from diga_async._phones.waiting import wait_until
+        from diga_async._phones.waiting import start_wait
 
-        return wait_until(
+        return start_wait(
             self._client,
             phone_id,
             status=status,

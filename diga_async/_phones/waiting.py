@@ -24,7 +24,7 @@ from diga_async._models.phone import Phone, PhoneStatus
 from diga_async._runtime import Runtime
 
 
-def wait_until(  # noqa: PLR0913 - as the method of `Phones`
+def start_wait(  # noqa: PLR0913 - as the method of `Phones`
     client: Client,
     phone_id: UUID | str,
     *,
@@ -43,15 +43,21 @@ def wait_until(  # noqa: PLR0913 - as the method of `Phones`
     check_seconds("every", every)
     if timeout is not None:
         check_seconds("timeout", timeout)
-    waiting = _Waiting(
-        client,
-        phone_id_of(phone_id),
-        statuses=_statuses_of(status),
-        every=every,
-        timeout=timeout,
-        timeouts=lifecycle_of(client).allowed(timeouts),
+    return wait_until(
+        _Waiting(
+            client,
+            phone_id_of(phone_id),
+            statuses=_statuses_of(status),
+            every=every,
+            timeout=timeout,
+            timeouts=lifecycle_of(client).allowed(timeouts),
+        )
     )
-    return waiting.end()
+
+
+async def wait_until(waiting: "_Waiting") -> Phone:
+    """Wait; Python names this function when a program forgets to await it."""
+    return await waiting.end()
 
 
 def _statuses_of(status: object) -> frozenset[str]:
@@ -62,7 +68,14 @@ def _statuses_of(status: object) -> frozenset[str]:
     statuses = list(given)
     if not statuses:
         raise ConfigurationError("status must be at least one status, not none")
-    return frozenset(map(status_of, statuses))
+    if "" in statuses:
+        raise ConfigurationError("status must not be an empty text")
+    return frozenset(status_of(status, awaited=True) for status in statuses)
+
+
+def _named(status: str) -> str:
+    known = PhoneStatus(status).known
+    return repr(status) if known else f"{status!r} (which this version does not know)"
 
 
 class _Waiting:
@@ -97,19 +110,23 @@ class _Waiting:
                 return self._seen
             final = f"the phone is finished, which is final: {self._wanted} cannot come"
             raise self._error(WaitError(final))
+        if self._failure is None and runtime.engine.breaker.is_open:
+            self._failure = runtime.engine.last_error  # it held back the last poll
         late = f"{self._wanted} did not come within {self._timeout:g} s: {self._state}"
         raise self._error(WaitTimeoutError(late)) from self._failure
 
     @property
     def _wanted(self) -> str:
-        return "status " + " or ".join(map(repr, sorted(self._statuses)))
+        return "status " + " or ".join(map(_named, sorted(self._statuses)))
 
     @property
     def _state(self) -> str:
-        if self._seen is None:
-            return "the phone was never read"
-        last = f"the phone is {str(self._seen.status)!r}"
-        return last if self._failure is None else f"{last}, and the last poll failed"
+        last = "the phone was never read"
+        if self._seen is not None:
+            last = f"the phone is {str(self._seen.status)!r}"
+        if self._failure is None:
+            return last
+        return f"{last}, and the last poll failed: {self._failure.describe()}"
 
     def _error(self, error: WaitError) -> WaitError:
         error.phone_id = self._phone_id

@@ -8,11 +8,13 @@ from typing import Any, Final
 import attrs
 from attrs import validators
 
+from diga_async.sandbox._settings import a_number, a_whole_number, explains_settings
+
 
 def _share() -> float:
     # The annotation makes type checkers see a float, not the attribute.
     field: float = attrs.field(
-        default=0.0, validator=[validators.ge(0.0), validators.le(1.0)]
+        default=0.0, validator=[a_number, validators.ge(0.0), validators.le(1.0)]
     )
     return field
 
@@ -49,6 +51,13 @@ _LOOKUP_FAULTS: Final = tuple(fault for fault in Fault if fault not in _LISTING_
 _LISTING_FAULTS: Final = tuple(fault for fault in Fault if fault != Fault.WRONG_IDS)
 
 
+@explains_settings(
+    {
+        "latency": "pass Sandbox(latency=...)",
+        "per_second": "pass Sandbox(per_second=...)",
+        **dict.fromkeys(("timeout", "timeouts"), "pass hangs=, or slow_bodies="),
+    }
+)
 @attrs.frozen(kw_only=True)
 class Faults:
     """
@@ -83,6 +92,7 @@ class Faults:
         drip_seconds: How long a slow body takes.
 
     Raises:
+        TypeError: A value is not a number, or has a name that does not exist.
         ValueError: A share is not between 0 and 1, or they add up to more than 1.
 
     .. versionadded:: 0.1.0
@@ -107,10 +117,10 @@ class Faults:
     unknown_fields: float = _share()
     unknown_values: float = _share()
     error_status: int = attrs.field(
-        default=503, validator=[validators.ge(500), validators.le(599)]
+        default=503, validator=[a_whole_number, validators.ge(500), validators.le(599)]
     )
     drip_seconds: float = attrs.field(
-        default=5.0, validator=[validators.ge(0), validators.lt(math.inf)]
+        default=5.0, validator=[a_number, validators.ge(0), validators.lt(math.inf)]
     )
 
     def __attrs_post_init__(self) -> None:

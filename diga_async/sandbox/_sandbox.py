@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from threading import Lock
 from time import monotonic
+from types import NoneType
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -21,26 +22,51 @@ from diga_async.sandbox._delivery import Delivery
 from diga_async.sandbox._faults import Fault, Faults, LeakyBucket
 from diga_async.sandbox._listing import Listing, ListingSettings, Page, spoil
 from diga_async.sandbox._query import ListingQuery
-from diga_async.sandbox._records import SORTABLE, PhoneMaker, as_json, make_key
+from diga_async.sandbox._records import (
+    FIELDS,
+    SORTABLE,
+    PhoneMaker,
+    as_json,
+    make_key,
+)
 from diga_async.sandbox._serving import (
     Listener,
     listen,
     serving,
     serving_from_thread,
 )
+from diga_async.sandbox._settings import (
+    a_flag,
+    a_number,
+    a_text,
+    a_whole_number,
+    as_id,
+    check_type,
+    explains_settings,
+    is_of,
+    of_type,
+    one_of,
+    warn_of_misspelt,
+)
 
 _UNANSWERED: Final = frozenset({Fault.RESETS, Fault.HANGS})
+_LEAST_AND_MOST: Final = 2
+_FAULTS: Final = {
+    name: f"pass faults=Faults({name}=...)" for name in attrs.fields_dict(Faults)
+}
+_SET_LATER: Final = {
+    "down": "set sandbox.down = True once it is made",
+    "hidden": "add ids to sandbox.hidden once it is made",
+}
 
 
-def _check_latency(
-    _: object, attribute: "attrs.Attribute[Any]", latency: float | tuple[float, float]
-) -> None:
-    low, high = latency if isinstance(latency, tuple) else (latency, latency)
-    if not 0 <= low <= high < math.inf:
-        raise ValueError(
-            f"'{attribute.name}' must be seconds, or the least and the most of them: "
-            f"{latency}"
-        )
+def _check_latency(_: object, attribute: "attrs.Attribute[Any]", latency: Any) -> None:
+    wanted = f"'{attribute.name}' must be seconds, or the least and the most of them"
+    bounds = latency if isinstance(latency, tuple) else (latency, latency)
+    if not all(is_of(bound, int, float) for bound in bounds):
+        raise TypeError(f"{wanted}, a tuple of two, not {latency!r}")
+    if len(bounds) != _LEAST_AND_MOST or not 0 <= bounds[0] <= bounds[1] < math.inf:
+        raise ValueError(f"{wanted}: {latency}")
 
 
 def _check_rate(
@@ -56,10 +82,13 @@ def _check_count(_: object, attribute: "attrs.Attribute[Any]", count: int) -> No
 
 
 def _check_key(_: object, attribute: "attrs.Attribute[Any]", key: str | None) -> None:
-    if key is not None and not re.fullmatch(r"[!-~]+", key):
-        raise ValueError(
-            f"'{attribute.alias}' must be printable ASCII without blanks, and not empty"
-        )
+    if key is None:
+        return
+    wanted = f"'{attribute.alias}' must be a text of printable ASCII without blanks"
+    if not isinstance(key, str):
+        raise TypeError(f"{wanted}, not {type(key).__name__}")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ValueError(f"{wanted}, and not empty")
 
 
 @attrs.frozen
@@ -89,6 +118,7 @@ class SeenRequest:
     at: float
 
 
+@explains_settings(_FAULTS | _SET_LATER)
 @attrs.define(eq=False, repr=False)
 class Sandbox:
     """
@@ -142,6 +172,8 @@ class Sandbox:
         down: True resets every connection that sends a request.
 
     Raises:
+        TypeError: A setting is of the wrong type, when it is made or changed,
+            or has a name that does not exist.
         ValueError: A setting is out of range, when it is made or changed.
 
     .. versionadded:: 0.1.0
@@ -150,44 +182,63 @@ class Sandbox:
         Serves the listing; can be changed by its methods.
     """
 
-    _count: int = attrs.field(default=1000, alias="phones", validator=_check_count)
-    seed: int = attrs.field(default=0, kw_only=True, on_setattr=attrs.setters.frozen)
+    _count: int = attrs.field(
+        default=1000,
+        alias="phones",
+        validator=_check_count,
+    )
+    seed: int = attrs.field(
+        default=0,
+        kw_only=True,
+        validator=a_whole_number,
+        on_setattr=attrs.setters.frozen,
+    )
     _key: str | None = attrs.field(
         default=None,
         alias="api_key",
         kw_only=True,
         validator=_check_key,
     )
-    host: str = attrs.field(default="127.0.0.1", kw_only=True)
+    host: str = attrs.field(default="127.0.0.1", kw_only=True, validator=a_text)
     port: int = attrs.field(
-        default=0, kw_only=True, validator=[validators.ge(0), validators.le(65535)]
+        default=0,
+        kw_only=True,
+        validator=[a_whole_number, validators.ge(0), validators.le(65535)],
     )
     latency: float | tuple[float, float] = attrs.field(
         default=0.0, kw_only=True, validator=_check_latency
     )
     per_second: float | None = attrs.field(
-        default=None, kw_only=True, validator=validators.optional(_check_rate)
+        default=None,
+        kw_only=True,
+        validator=validators.optional([a_number, _check_rate]),
     )
-    burst: int = attrs.field(default=20, kw_only=True, validator=validators.ge(0))
-    retry_after: float | str | None = attrs.field(default=None, kw_only=True)
+    burst: int = attrs.field(
+        default=20, kw_only=True, validator=[a_whole_number, validators.ge(0)]
+    )
+    retry_after: float | str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        validator=of_type("seconds, a text or None", int, float, str, NoneType),
+    )
     faults: Faults = attrs.field(
-        factory=Faults, kw_only=True, validator=validators.instance_of(Faults)
+        factory=Faults, kw_only=True, validator=of_type("a Faults(...)", Faults)
     )
     keep_requests: int = attrs.field(
-        default=100_000, kw_only=True, validator=validators.ge(1)
+        default=100_000, kw_only=True, validator=[a_whole_number, validators.ge(1)]
     )
     sort_by: str | None = attrs.field(
         default=None,
         kw_only=True,
-        validator=validators.optional(validators.in_(SORTABLE)),
+        validator=validators.optional(one_of(*SORTABLE)),
     )
-    numbered_pages: bool = attrs.field(default=True, kw_only=True)
+    numbered_pages: bool = attrs.field(default=True, kw_only=True, validator=a_flag)
     gone_cursor: int = attrs.field(
-        default=200, kw_only=True, validator=validators.in_(tuple(api.CURSOR_GONE))
+        default=200, kw_only=True, validator=one_of(*api.CURSOR_GONE)
     )
-    filtered_cursors: bool = attrs.field(default=False, kw_only=True)
+    filtered_cursors: bool = attrs.field(default=False, kw_only=True, validator=a_flag)
     hidden: set[UUID] = attrs.field(factory=set, init=False)
-    down: bool = attrs.field(default=False, init=False)
+    down: bool = attrs.field(default=False, init=False, validator=a_flag)
     _maker: PhoneMaker = attrs.field(init=False)
     phones: dict[UUID, dict[str, Any]] = attrs.field(init=False)
     requests: list[SeenRequest] = attrs.field(factory=list, init=False)
@@ -211,6 +262,9 @@ class Sandbox:
 
     @phones.default
     def _make_phones(self) -> dict[UUID, dict[str, Any]]:
+        # Validators run after defaults, which is too late for this one.
+        wanted = "how many to make, a whole number"
+        check_type("phones", self._count, wanted, int)
         made = (self._maker.make() for _ in range(self._count))
         return {UUID(record["id"]): record for record in made}
 
@@ -271,18 +325,21 @@ class Sandbox:
         Args:
             phone_id: The phone to change.
             fields: The new values: JSON types, enums, UUIDs or dates. Nothing checks
-                them, so ``number=None`` makes a record that is not a phone.
+                them, so ``number=None`` makes a record that is not a phone. A name
+                that looks like a misspelt field is stored, with a warning.
 
         Raises:
             KeyError: There is no such phone.
-            TypeError: A value cannot be written as JSON.
+            TypeError: A value cannot be written as JSON, or *phone_id* is no id.
+            ValueError: *phone_id* is a text that is not a UUID.
 
         .. versionadded:: 0.2.0
         """
-        key, values = UUID(str(phone_id)), as_json(fields)
+        key, values = as_id("phone_id", phone_id), as_json(fields)
+        warn_of_misspelt(values, FIELDS)
         with self._changing:
             # A new object, so that no answer has only some of the new values.
-            self.phones[key] = self.phones[key] | values
+            self.phones[key] = self._phone(key) | values
 
     def add(self, **fields: Any) -> UUID:
         """
@@ -296,11 +353,14 @@ class Sandbox:
 
         Raises:
             ValueError: There is a phone with this id, or it is not a UUID.
-            TypeError: A value cannot be written as JSON.
+            TypeError: A value cannot be written as JSON, or the id is not a text.
 
         .. versionadded:: 0.2.0
         """
         values = as_json(fields)
+        warn_of_misspelt(values, FIELDS)
+        if "id" in values:
+            as_id("id", values["id"])  # before a phone of the seed is used up
         with self._changing:
             record = self._maker.make(
                 values.get("status"), values.get("telephony_provider")
@@ -318,11 +378,20 @@ class Sandbox:
 
         Raises:
             KeyError: There is no such phone.
+            TypeError: *phone_id* is neither a UUID nor a text.
+            ValueError: It is a text that is not a UUID.
 
         .. versionadded:: 0.2.0
         """
+        key = as_id("phone_id", phone_id)
         with self._changing:
-            del self.phones[UUID(str(phone_id))]
+            self._phone(key)
+            del self.phones[key]
+
+    def _phone(self, phone_id: UUID) -> dict[str, Any]:
+        if phone_id not in self.phones:
+            raise KeyError(f"no phone {phone_id} in the sandbox")
+        return self.phones[phone_id]
 
     def __enter__(self) -> Self:
         """Serve from a thread of its own."""

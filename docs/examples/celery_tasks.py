@@ -1,7 +1,8 @@
 """
 A Celery task that looks up a list of phones.
 
-Run it with ``celery -A celery_tasks worker`` and ``DIGA_API_KEY`` set.
+Run it with ``celery -A celery_tasks worker`` and ``DIGA_API_KEY`` set;
+it needs ``celery[redis]`` and a Redis server.
 
 Close: each task opens its own client and closes it.
 Errors: what ends the run early fails the task; Celery retries it if it is transient.

@@ -28,7 +28,7 @@ logger = logging.getLogger("nightly")
 
 def main() -> int:
     tonight = Path(f"phones-{datetime.now(UTC):%Y-%m-%d}.jsonl")
-    phone_ids = PHONE_IDS.read_text(encoding="ascii").split()
+    phone_ids = PHONE_IDS.read_text(encoding="utf-8").split()
     with tonight.open("a+", encoding="utf-8", buffering=1) as phones:
         done = ids_in(phones)
         try:

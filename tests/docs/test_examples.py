@@ -527,6 +527,21 @@ async def test_the_short_fastapi_service_returns_every_field(
     assert len(body) == 14
 
 
+async def test_the_short_fastapi_service_can_be_started_again(
+    sandbox: Sandbox, example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test suite imports it first, and starts it in each test."""
+    monkeypatch.delenv("DIGA_API_KEY")
+    app = example("fastapi_short").app
+    for key in ("sk-first", "sk-second"):
+        sandbox.api_key = key
+        monkeypatch.setenv("DIGA_API_KEY", key)
+        async with under_uvicorn(app) as url:
+            status, _ = await answer_of(f"{url}/phones/{KNOWN}")
+
+        assert status == 200
+
+
 async def test_the_paging_service_takes_the_cursor_that_it_gave(
     sandbox: Sandbox, example: Callable[[str], Any]
 ) -> None:
@@ -585,6 +600,24 @@ def test_an_export_needs_few_requests_and_replaces_the_last(
     sandbox.api_key = "sk-another"
     assert export.main() == 2
     assert export.EXPORT.read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_an_id_that_fails_every_night_does_not_stop_the_export(
+    sandbox: Sandbox, example: Callable[[str], Any]
+) -> None:
+    export = example("nightly_export")
+    ids = export.PHONE_IDS.read_text(encoding="ascii")
+    export.PHONE_IDS.write_text(f"teléfono\n{ids}", encoding="utf-8")
+
+    assert export.main() == 1
+    assert len(export.EXPORT.read_text(encoding="utf-8").splitlines()) == 9
+    (line,) = export.FAILED.read_text(encoding="utf-8").splitlines()
+    assert line.startswith("teléfono\tInvalidPhoneIdError(")
+
+    export.PHONE_IDS.write_text(ids, encoding="utf-8")
+    assert export.main() == 0
+    assert export.FAILED.read_text(encoding="utf-8") == ""
+    assert len(export.EXPORT.read_text(encoding="utf-8").splitlines()) == 9
 
 
 @pytest.fixture

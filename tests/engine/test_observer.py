@@ -273,6 +273,35 @@ async def test_a_log_has_a_line_for_each(sandbox, caplog):
     assert isinstance(lookup.lookup, LookupEvent)
 
 
+async def test_a_line_of_the_log_is_one_line(sandbox, caplog):
+    """Whatever the input of a run holds."""
+    caplog.set_level(logging.DEBUG, "diga_async")
+    async with client(sandbox) as diga:
+        await diga.phones.get_many(["one\nERROR two", "three\x1b[31m"])
+
+    lines = [r.getMessage() for r in caplog.records if "lookup" in r.getMessage()]
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+    assert r"phone_id='one\nERROR two'" in lines[0]
+
+
+async def test_a_first_guess_of_the_rate_is_logged_as_one(caplog):
+    caplog.set_level(logging.INFO, "diga_async")
+    ids = [UUID(int=number) for number in range(40)]
+    too_fast = says(answer(b"", "429 Slow down"))
+    async with (
+        ByteServer(*[answers] * 20, too_fast, answers) as server,
+        client(server, limits=Limits()) as diga,
+    ):
+        await diga.phones.get_many(ids, concurrency=8)
+
+    line = caplog.records[0].getMessage()
+    name = f"127.0.0.1:{server.port}"
+    assert re.fullmatch(
+        rf"throttled by {name}: slower, [\d,.]+ requests a second for now", line
+    )
+
+
 async def test_the_log_states_why_a_run_ended_early(sandbox, caplog):
     caplog.set_level(logging.INFO, "diga_async")
     async with DigaClient("sk-wrong", base_url=sandbox.url) as diga:
@@ -316,8 +345,8 @@ async def test_an_outage_is_logged_at_warning_and_its_end_at_info(caplog):
     assert (begun.levelname, over.levelname) == ("WARNING", "INFO")
     assert begun.getMessage() == (
         f"outage: no answer from {name}: connection reset by peer (errno "
-        f"{errno.ECONNRESET}); runs are paused, and send about one request a second "
-        "until the server answers, for 300 s at most"
+        f"{errno.ECONNRESET}); single lookups go on, but runs and polls send only "
+        "about one request a second until the server answers; a run ends after 300 s"
     )
     assert re.fullmatch(
         rf"outage over: {name} answers again, after \d\.\d s", over.getMessage()

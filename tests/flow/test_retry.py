@@ -169,8 +169,10 @@ def test_a_flag_must_be_a_bool(value: Any) -> None:
 def test_a_total_is_checked_in_both_forms() -> None:
     with pytest.raises(ConfigurationError, match=r"^timeouts must be .*, not str$"):
         Timeouts.of("5")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"^total must be .*, not -5$"):
+    with pytest.raises(ConfigurationError, match=r"^timeouts must be .*, not -5$"):
         Timeouts.of(-5)
+    with pytest.raises(ConfigurationError, match=r"^total must be .*, not -5$"):
+        Timeouts(-5)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from diga_async import (
     RetryPolicy,
     Timeouts,
 )
-from diga_async._models.arguments import explains, not_this, similar
+from diga_async._models.arguments import explains, not_one_of, not_this, similar
 from diga_async._phones import habits
 
 CALLS = ["get", "get_many", "iter_many", "list", "list_page", "wait_until", "watch"]
@@ -152,7 +152,7 @@ def test_what_goes_by_name_is_not_taken_by_position(phones):
             {"timeouts": None},
             "timeouts must be a number of seconds or a Timeouts, not None",
         ),
-        ({"timeouts": -1}, "total must be a finite number above 0, not -1"),
+        ({"timeouts": -1}, "timeouts must be a finite number above 0, not -1"),
         (
             {"limits": 10},
             "limits must be a Limits, not 10: pass limits=Limits(concurren",
@@ -161,6 +161,28 @@ def test_what_goes_by_name_is_not_taken_by_position(phones):
             {"retry": "3"},
             "retry must be a RetryPolicy, not str: pass retry=RetryPolicy(",
         ),
+        (
+            {"retry": None},
+            "retry must be a RetryPolicy, not None: RetryPolicy(max_attempts=1) turns",
+        ),
+        (
+            {"headers": {"AUTHORIZATION": "secret"}},
+            "headers: AUTHORIZATION is set by the client itself; pass api_key=",
+        ),
+        (
+            {"headers": {"X-Token: secret": ""}},
+            "headers: a name has ':' after 'X-Token', which no header name has",
+        ),
+        (
+            {"headers": {"\nsecret": ""}},
+            r"headers: a name has '\n' at its beginning, which no header name has",
+        ),
+        ({"headers": {"": "secret"}}, "headers: a name is empty"),
+        (
+            {"headers": {"X" * 101: ""}},
+            "headers: a name is longer than 100 characters",
+        ),
+        ({"headers": {b"X": "secret"}}, "headers: a name must be text, not bytes"),
         (
             {"ssl": False},
             "ssl must be an SSLContext, not False: pass ssl=, an ssl.SSLC",
@@ -201,7 +223,28 @@ def test_a_wrong_option_is_named_with_what_was_given(options, text):
             {"page_size": 101},
             "page_size must be a whole number from 1 to 100, not 101",
         ),
-        ("list", {"order": "up"}, "order must be 'asc' or 'desc', not str"),
+        ("list", {"order": "up"}, "order must be 'asc' or 'desc', not 'up'"),
+        (
+            "list",
+            {"order": "ASC"},
+            "order must be 'asc' or 'desc', not 'ASC': did you mean 'asc'?",
+        ),
+        (
+            "list_page",
+            {"order": "descending"},
+            "order must be 'asc' or 'desc', not 'descending': did you mean 'desc'?",
+        ),
+        ("list", {"order": None}, "order must be 'asc' or 'desc', not None"),
+        (
+            "get_many",
+            {"via": "lists"},
+            "via must be 'each', 'list' or 'auto', not 'lists': did you mean 'list'?",
+        ),
+        (
+            "list",
+            {"outbound_agent_id": "x\n"},
+            r"outbound_agent_id must be a UUID, not 'x\n'",
+        ),
         (
             "list",
             {"status": ["assigned"]},
@@ -301,6 +344,18 @@ def test_a_number_is_shown_and_a_text_never():
     assert not_this(float("inf")) == "not inf"
     assert not_this(10**20) == not_this(0).replace("0", "int") == "not int"
     assert not_this("sk-1") == "not str"
+
+
+def test_a_choice_is_shown_and_a_long_one_cut():
+    assert not_one_of("x" * 36) == f"not {'x' * 36!r}"
+    assert not_one_of("x" * 37) == f"not {'x' * 36 + '...'!r}"
+    assert not_one_of(None) == "not None"
+
+
+@pytest.mark.parametrize("off", [False, 0])
+def test_a_retry_that_is_off_is_answered_with_how_to_turn_it_off(off):
+    with pytest.raises(TypeError, match=r"RetryPolicy\(max_attempts=1\) turns retries"):
+        DigaClient(KEY, retry=off)
 
 
 def test_a_name_that_is_far_from_all_others_is_not_guessed():

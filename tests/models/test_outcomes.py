@@ -10,6 +10,7 @@ import pytest
 from fakes import PHONE_ID, phone_fields
 
 from diga_async import (
+    APIStatusError,
     ClientStats,
     Failed,
     Found,
@@ -62,6 +63,17 @@ def test_a_match_over_outcomes_is_exhaustive() -> None:
         "failed nope InvalidPhoneIdError",
     ]
     assert all(isinstance(outcome, Outcome) for outcome in OUTCOMES)
+
+
+def test_failures_of_the_same_facts_are_equal() -> None:
+    other = RateLimitError(status=429, phone_id=X, retry_after=1.0)
+
+    assert Failed(X, copy.copy(ERROR), 4, 1.5) == Failed(X, ERROR, 4, 1.5)
+    assert len({Failed(X, copy.copy(ERROR), 4, 1.5), Failed(X, ERROR, 4, 1.5)}) == 1
+    assert Failed(X, other, 4, 1.5) != Failed(X, ERROR, 4, 1.5)
+    assert Failed(X, APIStatusError(status=429, phone_id=X), 4, 1.5) != Failed(
+        X, ERROR, 4, 1.5
+    )
 
 
 def test_every_outcome_has_its_id_attempts_and_elapsed_time() -> None:

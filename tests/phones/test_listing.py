@@ -1,4 +1,4 @@
-"""`phones.list`, `phones.list_page` and the walk of a poll."""
+"""`phones.list` and `phones.list_page`."""
 
 import asyncio
 import gc
@@ -36,7 +36,6 @@ from diga_async import (
     RetryPolicy,
     WrongLoopError,
 )
-from diga_async._phones.listing import walk
 from diga_async.sandbox import Faults, Sandbox
 
 
@@ -452,42 +451,6 @@ class TestOnePage:
                 await diga.phones.list_page(order="asc")
 
         assert caught.value.phone_id == UUID(int=6)
-
-
-class TestAWalk:
-    async def test_it_reads_everything_to_the_end(self):
-        project = Project.of(ids(250))
-        async with client_of(project) as diga:
-            walked = await walk(diga)
-
-        assert [phone.id for phone in walked.phones] == ids(250)
-        assert walked.reached_end
-        assert (walked.unreadable, walked.stats.pages) == ((), 3)
-
-    async def test_it_passes_over_bad_records_and_names_them(self):
-        project = Project.of(ids(150), faults=[has_a_broken_record])
-        async with client_of(project) as diga:
-            walked = await walk(diga)
-
-        assert walked.reached_end
-        assert walked.unreadable == (UUID(int=51),)
-        assert len(walked.phones) == 149
-
-    async def test_it_keeps_what_it_read_before_an_error(self):
-        project = Project.of(ids(250), faults=[None, fails, fails])
-        async with client_of(project) as diga:
-            walked = await walk(diga)
-
-        assert len(walked.phones) == 100
-        assert isinstance(walked.error, InternalServerError)
-        assert not walked.reached_end
-
-    async def test_a_404_page_of_a_gateway_is_a_configuration_error(self, sandbox):
-        async with quick_client(f"{sandbox.url}/elsewhere", sandbox.api_key) as diga:
-            walked = await walk(diga)
-
-        assert isinstance(walked.error, ConfigurationError)
-        assert walked.phones == ()
 
 
 @given(

@@ -64,7 +64,7 @@ async def test_it_returns_the_phone_once_it_has_the_status(project):
         ["released", "assigned"],
         {PhoneStatus.ASSIGNED},
         iter(["assigned"]),
-        "a status of tomorrow",
+        PhoneStatus("a status of tomorrow"),
     ],
 )
 async def test_the_first_poll_is_immediate(status):
@@ -86,6 +86,8 @@ async def test_the_first_poll_is_immediate(status):
         ({"status": None}, ConfigurationError),
         ({"status": b"assigned"}, ConfigurationError),
         ({"status": [None]}, ConfigurationError),
+        ({"status": ""}, ConfigurationError),
+        ({"status": ["assigned", ""]}, ConfigurationError),
         ({"status": 1}, ConfigurationError),
         ({"every": 0}, ConfigurationError),
         ({"every": "30"}, ConfigurationError),
@@ -120,6 +122,43 @@ async def test_a_status_that_is_probably_misspelt_gets_a_warning(project, status
     assert project.requests == []
 
 
+async def test_a_status_that_is_not_known_gets_a_warning_and_is_waited_for(project):
+    async with project.client() as diga:
+        with pytest.warns(UserWarning, match="'active' is no status") as caught:
+            waiting = diga.phones.wait_until(X, status=["active"], timeout=9.5)
+        diga.phones.list(status="active")  # ends, and needs no warning
+        wait = await soon(waiting)
+        await project.advance(9.5)
+        with pytest.raises(WaitTimeoutError) as late:
+            await wait
+
+    assert str(caught[0].message).endswith(f"; known are {', '.join(PhoneStatus)}")
+    assert caught[0].filename == __file__
+    assert late.value.describe() == (
+        "status 'active' (which this version does not know) did not come within "
+        "9.5 s: the phone is 'pending_verification'"
+    )
+
+
+async def test_a_wait_in_an_outage_that_is_already_on_says_why(project):
+    async with project.client(retry=ONCE) as diga:
+        project.answer = lambda _: LOST
+        for _ in range(21):
+            with pytest.raises(APIConnectionError):
+                await diga.phones.get(X)
+        assert diga.stats.outage
+        project.seconds = 1000.0
+        wait = await soon(diga.phones.wait_until(X, status="assigned", timeout=0.5))
+        await project.advance(0.5)
+        with pytest.raises(WaitTimeoutError) as late:
+            await wait
+
+    assert isinstance(late.value.__cause__, APIConnectionError)
+    assert late.value.describe().endswith(
+        f"never read, and the last poll failed: {late.value.__cause__.describe()}"
+    )
+
+
 async def test_the_errors_of_a_wait_say_what_was_waited_for_and_what_was_seen(project):
     project.answer = lambda _: LOST
     async with project.client(retry=ONCE) as diga:
@@ -137,7 +176,7 @@ async def test_the_errors_of_a_wait_say_what_was_waited_for_and_what_was_seen(pr
 
     assert late.value.describe() == (
         "status 'assigned' or 'released' did not come within 9.5 s: "
-        "the phone was never read"
+        "the phone was never read, and the last poll failed: lost"
     )
     assert final.value.describe() == (
         "the phone is finished, which is final: status 'assigned' cannot come"

@@ -74,6 +74,31 @@ def test_a_share_is_between_0_and_1(share: str, value: float) -> None:
         faults_of([share], value)
 
 
+@pytest.mark.parametrize("setting", [*SHARES, "error_status", "drip_seconds"])
+@pytest.mark.parametrize("value", ["1", None, True])
+def test_a_value_that_is_not_a_number_is_rejected(setting: str, value: object) -> None:
+    settings: dict[str, Any] = {setting: value}
+
+    with pytest.raises(TypeError, match=f"'{setting}' must be a .*, not {value!r}"):
+        Faults(**settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("error", "did you mean 'errors'"),
+        ("colour", "it has errors, resets, "),
+        ("timeouts", "pass hangs=, or slow_bodies="),
+        ("latency", r"pass Sandbox\(latency=\.\.\.\)"),
+    ],
+)
+def test_an_unknown_fault_is_answered_with_what_exists(
+    setting: str, remedy: str
+) -> None:
+    with pytest.raises(TypeError, match=rf"Faults\(\) has no '{setting}': {remedy}"):
+        faults_of([setting], 0.1)
+
+
 def test_the_shares_of_a_lookups_faults_add_up_to_1_at_most() -> None:
     with pytest.raises(ValueError, match=r"add up to 1\.25, more than 1"):
         Faults(wrong_ids=0.75, hangs=0.5)

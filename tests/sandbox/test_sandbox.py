@@ -532,8 +532,50 @@ async def test_a_phone_can_be_removed_while_it_runs(
 def test_an_unknown_phone_cannot_be_changed_or_removed(method: str) -> None:
     phone_id = uuid4()
 
-    with pytest.raises(KeyError, match=str(phone_id)):
+    with pytest.raises(KeyError, match=f"no phone {phone_id} in the sandbox"):
         getattr(Sandbox(1), method)(phone_id)
+
+
+@pytest.mark.parametrize("method", ["change", "remove"])
+@pytest.mark.parametrize(("value", "error"), [("abc", ValueError), (3, TypeError)])
+def test_what_is_not_an_id_is_named(
+    method: str, value: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=f"'phone_id' must be a UUID .*, not {value!r}"):
+        getattr(Sandbox(1), method)(value)
+
+
+@pytest.mark.parametrize(("value", "error"), [("abc", ValueError), (3, TypeError)])
+def test_an_id_that_is_not_one_is_not_added(
+    value: object, error: type[Exception]
+) -> None:
+    sandbox, twin = Sandbox(1), Sandbox(1)
+
+    with pytest.raises(error, match=f"'id' must be a UUID .*, not {value!r}"):
+        sandbox.add(id=value)
+    assert sandbox.add() == twin.add()
+
+
+def test_a_misspelt_field_is_stored_with_a_warning_where_it_was_written() -> None:
+    sandbox = Sandbox(1)
+    (phone_id,) = sandbox.phone_ids
+
+    wanted = "'statuss': did you mean 'status'"
+    with pytest.warns(UserWarning, match=wanted) as of_change:
+        sandbox.change(phone_id, statuss="released")
+    with pytest.warns(UserWarning, match=wanted) as of_add:
+        sandbox.add(statuss="released")
+
+    assert {warning.filename for warning in (*of_change, *of_add)} == {__file__}
+    assert sandbox.phones[phone_id]["statuss"] == "released"
+
+
+def test_a_field_that_only_newer_servers_have_is_stored_without_a_warning() -> None:
+    sandbox = Sandbox(1)
+    (phone_id,) = sandbox.phone_ids
+    sandbox.change(phone_id, country_code="ES", created_at=None)
+
+    assert sandbox.phones[phone_id]["country_code"] == "ES"
 
 
 def test_a_value_that_is_not_json_is_not_stored() -> None:
@@ -595,6 +637,82 @@ def test_a_setting_out_of_range_is_rejected_when_made_and_when_changed(
     sandbox = Sandbox(1)
     with pytest.raises(ValueError, match=r"must|unpack"):
         setattr(sandbox, setting, value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "wanted"),
+    [
+        ("api_key", 3, "a text of printable ASCII"),
+        ("host", 3, "a text, not 3"),
+        ("port", "80", "a whole number, not '80'"),
+        ("latency", "1", "seconds, or the least and the most of them"),
+        ("latency", [1, 2], "a tuple of two"),
+        ("per_second", "5", "a number"),
+        ("per_second", True, "a number"),
+        ("burst", 1.5, "a whole number"),
+        ("retry_after", [1], "seconds, a text or None"),
+        ("faults", {"errors": 1}, r"a Faults\(\.\.\.\)"),
+        ("keep_requests", "9", "a whole number"),
+        ("numbered_pages", "no", "True or False"),
+        ("filtered_cursors", 1, "True or False"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_rejected_when_made_and_when_changed(
+    setting: str, value: object, wanted: str
+) -> None:
+    settings: dict[str, Any] = {setting: value}
+    with pytest.raises(TypeError, match=f"'{setting}' must be .*{wanted}"):
+        Sandbox(1, **settings)
+    with pytest.raises(TypeError, match=f"'{setting}' must be .*{wanted}"):
+        setattr(Sandbox(1), setting, value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"phones": [1]}, "'phones' must be how many to make"),
+        ({"seed": "x"}, "'seed' must be a whole number, not 'x'"),
+    ],
+)
+def test_what_it_is_made_from_must_be_numbers(
+    settings: dict[str, Any], wanted: str
+) -> None:
+    with pytest.raises(TypeError, match=wanted):
+        Sandbox(**settings)
+
+
+def test_the_message_about_a_key_does_not_show_it() -> None:
+    key: Any = b"sk-mine"
+
+    with pytest.raises(TypeError, match="not bytes") as caught:
+        Sandbox(1, api_key=key)
+    assert "sk-mine" not in str(caught.value)
+
+
+def test_down_is_a_flag() -> None:
+    value: Any = "no"
+
+    with pytest.raises(TypeError, match="'down' must be True or False, not 'no'"):
+        Sandbox(1).down = value
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("per_sec", "did you mean 'per_second'"),
+        ("colour", "it has phones, seed, "),
+        ("errors", r"pass faults=Faults\(errors=\.\.\.\)"),
+        ("down", "set sandbox.down = True once it is made"),
+        ("hidden", "add ids to sandbox.hidden once it is made"),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_what_exists(
+    setting: str, remedy: str
+) -> None:
+    settings: dict[str, Any] = {setting: 1}
+
+    with pytest.raises(TypeError, match=rf"Sandbox\(\) has no '{setting}': {remedy}"):
+        Sandbox(**settings)
 
 
 def test_a_negative_number_of_phones_is_rejected() -> None:

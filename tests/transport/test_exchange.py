@@ -182,7 +182,7 @@ async def what_comes_of(move: Move) -> tuple[object, ...]:
                     made.append(repr(await diga.phones.get(PHONE_ID)))
                 except DigaError as error:
                     seen = attrs.asdict(error) | {"elapsed": 0.0, "port": 0}
-                    seen["reason"] = seen["reason"].replace(server.url, "")
+                    seen["reason"] = seen["reason"].replace(server.url[7:], "")
                     made.append(f"{type(error).__name__} {seen}")
         return (*made, server.asked)
 
