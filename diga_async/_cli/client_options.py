@@ -165,7 +165,7 @@ def permission_remedy(error: DigaError, origin: str | None) -> str:
     remedy = f"give the key in {origin} the permission 'Phones: read'"
     if is_from_diga(error):
         return remedy
-    return f"{remedy}, or something in front of the API refuses"
+    return f"{remedy} (or something in front of the API refuses)"
 
 
 def key_origin(key_file: Path | None) -> str | None:

@@ -111,9 +111,8 @@ async def _print_phones(
                 lookup.cancel()
             await asyncio.gather(*lookups, return_exceptions=True)
     stats = client.stats
-    if isinstance(last, RateLimitError) and last.retry_after is not None:
-        say(f"the server asks to wait {last.retry_after:g} s")
-    elif last and not (stats.found or stats.missing or is_from_diga(last)):
+    is_clear = isinstance(last, RateLimitError) or (last and is_from_diga(last))
+    if last and not (is_clear or stats.found or stats.missing):
         say(f"{check} says why")
     return code
 

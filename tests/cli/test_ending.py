@@ -62,7 +62,7 @@ def test_a_pipe_that_closes_before_the_first_row_needs_no_file():
 def test_a_refusal_without_diga_s_json_may_be_that_of_something_in_front():
     remedy_for = ClientOptions().remedy_for
     foreign = remedy_for(PermissionDeniedError(status=403, message="Forbidden"))
-    assert foreign.endswith("'Phones: read', or something in front of the API refuses")
+    assert foreign.endswith("'Phones: read' (or something in front of the API refuses)")
     own = remedy_for(PermissionDeniedError(status=403, error_code="FORBIDDEN"))
     assert own.endswith("'Phones: read'")
 
@@ -118,6 +118,6 @@ def test_a_long_wait_that_the_server_asks_for_is_said_last(diga, sandbox, ids, c
     argument = {"get": [sandbox.phone_ids[0]], "fetch": [ids], "list": []}[command]
     assert diga("check")[0] == 0
     _, _, words = diga("phone", command, *argument)
-    assert "the server asks to wait 3600 s" in last_line(words)
+    assert "asks to wait 3600 s" in last_line(words)
     report = diga("check")[1]
     assert "try again in 3600 s, as the server asks" in last_line(report)
