@@ -113,6 +113,8 @@ def _meaning_of(
             meaning = f" asks to wait {error.retry_after:g} s"
         case 301 | 302 | 303 | 307 | 308:
             meaning = f" redirects to {_target_of(response, key)}; check base_url"
+        case 405:
+            meaning = " does not take this request; check base_url"
         case _:
             meaning = _MEANINGS.get(type(error), "")
     return meaning and f"{server}{meaning}"

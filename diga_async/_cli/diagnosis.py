@@ -419,6 +419,8 @@ def _next_after_tls(reason: str, server: Peer, setup: Setup, *, of_proxy: bool) 
         return (
             f"the port may speak plain http: if it does, set {where} to http://{server}"
         )
+    if reason.startswith("no answer"):
+        return f"the port may not speak TLS: check {where}"
     if "mismatch" in reason:
         return f"check {where}: the certificate is for another host"
     if "expired" in reason or "not yet valid" in reason:
@@ -460,7 +462,7 @@ def _problem_of_answer(error: DigaError, setup: Setup) -> Problem:
                 "try again; if it happens again, the port may speak https, or no HTTP: "
                 f"check {_WHERE_TO_SET[False]}"
             )
-        case RateLimitError(retry_after=float() as seconds):
+        case APIStatusError(status=429 | 503, retry_after=float() as seconds):
             following = f"try again in {seconds:g} s, as the server asks"
         case APIConnectionError() | RateLimitError():
             following = "try again; if it happens again, ask the server's operator"

@@ -89,6 +89,7 @@ _ARGUMENTS = {
     "an https base_url": "https for the base URL (--base-url or DIGA_BASE_URL)",
     "base_url": "the base URL (--base-url or DIGA_BASE_URL)",
     "proxy must": "--proxy must",
+    "max_outage of": "the longest pause of",
     "concurrency": "--concurrency",
     "per_second": "--per-second",
     "total must": "--timeout must",
@@ -110,6 +111,8 @@ def message_of(error: CommandError | DigaError) -> str:
 
     >>> message_of(ConfigurationError("per_second must be a finite number above 0"))
     '--per-second must be a finite number above 0'
+    >>> message_of(ConfigurationError("3600 s, beyond max_outage of 300 s"))
+    '3600 s, beyond the longest pause of 300 s'
     """
     if isinstance(error, CommandError):
         return str(error)

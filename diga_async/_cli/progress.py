@@ -268,7 +268,7 @@ def summary(outcomes: Counter[str], stats: LookupStats) -> Iterator[str]:
     """
     yield tally(outcomes)
     asked = stats.found + stats.missing + stats.failed
-    if asked:
+    if asked and outcomes.total():  # else what ended the run has no row
         rate = asked / stats.elapsed if stats.elapsed else 0.0
         yield (
             f"{asked:,} looked up in {stats.elapsed:,.1f} s, {rate:,.0f} a second; "

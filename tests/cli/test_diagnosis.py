@@ -185,6 +185,7 @@ def test_fields_and_values_unknown_to_this_version_are_named():
         (InvalidResponseError("not JSON"), 2, "answer", "check the address"),
         (RateLimitError(status=429), 4, "answer", "try again"),
         (InternalServerError(status=503), 4, "answer", "in a few minutes"),
+        (InternalServerError(status=503, retry_after=9.0), 4, "answer", "in 9 s, as"),
         (APIConnectionError("no answer"), 4, "answer", "try again"),
         (ClientClosedError("closed"), 4, "answer", "try again"),
     ],
@@ -232,6 +233,7 @@ def test_each_failure_on_the_way_names_the_next_step(setup, step, words, followi
     ("reason", "following"),
     [
         ("wrong version number", "may speak plain http: if it does, set the address"),
+        ("no answer within 5 s", "may not speak TLS: check the address (--base-url"),
         (
             "certificate verify failed: Hostname mismatch, certificate is not valid",
             "the certificate is for another host",

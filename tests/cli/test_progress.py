@@ -274,6 +274,11 @@ def test_the_summary_of_a_run_without_lookups_is_one_line():
     assert len(list(summary(STANDING.outcomes, nothing))) == 1
 
 
+def test_the_summary_does_not_count_the_lookup_that_ended_the_run():
+    ended = attrs.evolve(STATS, found=0, missing=0, failed=1)
+    assert len(list(summary(Counter(), ended))) == 1
+
+
 def test_the_line_of_a_silent_server_says_so_instead_of_a_rate():
     throttled = attrs.evolve(STANDING, limit=310.0)
     bulletin = Bulletin("https://diga.example", "x", 0.0, periodic=True)

@@ -136,6 +136,7 @@ async def test_a_body_that_claims_no_other_type_is_only_called_unreadable(
         (403, PermissionDeniedError, "{} does not let this key read phones"),
         (500, InternalServerError, "{}, or a proxy before it, failed"),
         (429, RateLimitError, "{} throttles this client"),
+        (405, APIStatusError, "{} does not take this request; check base_url"),
     ],
 )
 async def test_a_status_is_followed_by_the_server_and_the_meaning(
