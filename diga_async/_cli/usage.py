@@ -52,11 +52,11 @@ _PLAIN_WORDS = tuple(
 )
 
 
-class Command(click.RichCommand):
+class _Clarified(click.Command):
     """A command whose usage errors say what to do, and never show a key."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options and arguments."""
+        """Read the options and arguments; of a group, the name of a command."""
         given = list(args)
         try:
             return super().parse_args(ctx, args)
@@ -64,19 +64,15 @@ class Command(click.RichCommand):
             raise _clarified(error, ctx, given) from None
 
 
-class Group(click.RichGroup):
+class Command(_Clarified, click.RichCommand):
+    """A command that looks up phones, or helps to."""
+
+
+class Group(_Clarified, click.RichGroup):  # type: ignore[misc]  # as in rich_click
     """A group that points from a command in the wrong place to the right one."""
 
     command_class = Command
     group_class = type
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options and the name of a command."""
-        given = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            raise _clarified(error, ctx, given) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
